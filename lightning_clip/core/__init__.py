@@ -1,0 +1,30 @@
+"""The nouns of the package: gradients, actions, strategies, records and the history of a run."""
+
+from lightning_clip.core.actions import Action, Clamp, InTurn, Keep, Multiply, Replace, Scale, ScaleEach, Skip, Zero
+from lightning_clip.core.engine import clip_
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.history import History
+from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
+from lightning_clip.core.strategy import ClipStrategy
+
+__all__ = [
+    "Action",
+    "Clamp",
+    "ClipStrategy",
+    "EventBuffer",
+    "Gradients",
+    "History",
+    "InTurn",
+    "Keep",
+    "Multiply",
+    "Replace",
+    "RunEvent",
+    "RunInfo",
+    "Scale",
+    "ScaleEach",
+    "Skip",
+    "StepEvent",
+    "StepRecord",
+    "Zero",
+    "clip_",
+]

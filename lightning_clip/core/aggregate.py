@@ -1,0 +1,131 @@
+"""`Aggregate`: exact totals of a whole run of one optimizer, in constant memory."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lightning_clip.core.course import Course
+from lightning_clip.core.histogram import LogHistogram
+from lightning_clip.core.records import StepRecord
+
+
+class Aggregate:
+    """Counts, extremes, mean, quantiles and course of the norms of one optimizer.
+
+    Norms that are not finite are counted and enter nothing else.
+
+    Attributes:
+        steps: Optimizer steps seen.
+        clipped: Steps at which clipping bound.
+        skipped: Steps that were skipped.
+        nonfinite: Steps whose norm was not finite.
+        min: Smallest finite norm before clipping; NaN before the first.
+        max: Largest finite norm before clipping; NaN before the first.
+        first_nonfinite: Step of the first norm that was not finite.
+        first_bad_names: The parameters whose gradients were not finite at that step.
+        last_finite_norm: The norm before clipping at the last finite step before that.
+        coef_sum: Sum of the factors over the steps at which clipping bound.
+        strategies: Steps by strategy label.
+        quantile_sketch: Distribution of the finite norms before clipping.
+        before: Course of the norm before clipping.
+        after: Course of the norm after clipping.
+    """
+
+    _PLAIN = (
+        "steps",
+        "clipped",
+        "skipped",
+        "nonfinite",
+        "min",
+        "max",
+        "total",
+        "coef_sum",
+        "first_nonfinite",
+        "first_bad_names",
+        "last_finite_norm",
+    )
+    _NESTED = ("quantile_sketch", "before", "after")
+
+    def __init__(self) -> None:
+        self.steps = self.clipped = self.skipped = self.nonfinite = 0
+        self.min = self.max = math.nan
+        self.total = self.coef_sum = 0.0
+        self.first_nonfinite: int | None = None
+        self.first_bad_names: list[str] = []
+        self.last_finite_norm: float | None = None
+        self.strategies: Counter[str] = Counter()
+        self.quantile_sketch = LogHistogram()
+        self.before = Course()
+        self.after = Course()
+
+    @property
+    def mean(self) -> float:
+        """Mean of the finite norms before clipping; NaN before the first."""
+        finite = self.steps - self.nonfinite
+        return self.total / finite if finite else math.nan
+
+    @property
+    def clipped_fraction(self) -> float:
+        """Share of the finite steps at which clipping bound, in [0, 1]."""
+        finite = self.steps - self.nonfinite
+        return self.clipped / finite if finite else 0.0
+
+    def quantiles(self, *fractions: float) -> list[float]:
+        """Quantiles of the finite norms before clipping, within 0.14 % of the exact ones.
+
+        Args:
+            *fractions: Each in [0, 1].
+
+        Returns:
+            One number each; NaN before the first norm.
+        """
+        estimates = self.quantile_sketch.quantiles(fractions)[:, 0]
+        return [float(np.clip(q, self.min, self.max)) for q in estimates]
+
+    def add(self, records: Sequence[StepRecord]) -> None:
+        """Take in the records of further steps.
+
+        Args:
+            records: Of one optimizer, in order.
+        """
+        for record in records:
+            self.steps += 1
+            self.clipped += record.clipped
+            self.skipped += record.skipped
+            self.coef_sum += record.clip_coef if record.clipped else 0.0
+            self.strategies[record.strategy] += 1
+            if record.finite:
+                self.total += record.norm_before
+                if self.first_nonfinite is None:
+                    self.last_finite_norm = record.norm_before
+                continue
+            self.nonfinite += 1
+            if self.first_nonfinite is None:
+                self.first_nonfinite = record.step
+                if record.params is not None:
+                    bad = ~np.isfinite(record.params.before)
+                    self.first_bad_names = [n for n, b in zip(record.params.names, bad, strict=True) if b]
+        before = np.array([record.norm_before for record in records])
+        finite = before[np.isfinite(before)]
+        if finite.size:
+            self.min, self.max = float(np.fmin(self.min, finite.min())), float(np.fmax(self.max, finite.max()))
+        self.quantile_sketch.add(before[None])
+        self.before.add(before)
+        self.after.add([record.norm_after for record in records])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and tensors."""
+        plain = {name: getattr(self, name) for name in self._PLAIN}
+        nested = {name: getattr(self, name).state_dict() for name in self._NESTED}
+        return {**plain, **nested, "strategies": dict(self.strategies)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name in self._PLAIN:
+            setattr(self, name, state[name])
+        for name in self._NESTED:
+            getattr(self, name).load_state_dict(state[name])
+        self.strategies = Counter(state["strategies"])

@@ -1,0 +1,93 @@
+"""`LogHistogram`: quantiles of positive numbers in constant memory, to a known relative accuracy."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+
+class LogHistogram:
+    """Counts of numbers in bins of equal width on a logarithmic scale, one row per series.
+
+    A quantile read from it is within a factor `2 ** (1 / (2 * bins_per_octave))` of the exact one: 0.14 % for 256
+    bins per octave. Zeros have a bin of their own; numbers that are not finite are not counted.
+
+    Args:
+        rows: How many series are counted side by side.
+        bins_per_octave: Bins for each doubling.
+        octaves: Powers of two that are told apart, from the first to before the last.
+
+    Example:
+        >>> histogram = LogHistogram()
+        >>> histogram.add([[1.0, 2.0, 4.0, 8.0, 16.0]])
+        >>> [round(float(q[0]), 1) for q in histogram.quantiles([0.0, 0.5, 1.0])]
+        [1.0, 4.0, 16.0]
+    """
+
+    def __init__(self, rows: int = 1, *, bins_per_octave: int = 256, octaves: tuple[int, int] = (-150, 130)) -> None:
+        self.bins_per_octave = bins_per_octave
+        self.octaves = octaves
+        bins = (octaves[1] - octaves[0]) * bins_per_octave + 1
+        self.counts: NDArray[np.int64] = np.zeros((rows, bins), dtype=np.int64)
+
+    def add(self, values: ArrayLike) -> None:
+        """Count numbers.
+
+        Args:
+            values: `(rows, n)`, non-negative; those that are not finite are passed over.
+        """
+        table = np.asarray(values, dtype=np.float64)
+        row, column = np.nonzero(np.isfinite(table))
+        np.add.at(self.counts, (row, self._bins(table[row, column])), 1)
+
+    def add_rows(self, rows: int) -> None:
+        """Make room for more series.
+
+        Args:
+            rows: How many are added.
+        """
+        self.counts = np.pad(self.counts, ((0, rows), (0, 0)))
+
+    def quantiles(self, fractions: ArrayLike) -> NDArray[np.float64]:
+        """The nearest-rank quantiles of each series.
+
+        Args:
+            fractions: `(q,)`, each in [0, 1].
+
+        Returns:
+            `(q, rows)`; NaN for a series without numbers.
+        """
+        cumulative = self.counts.cumsum(axis=1)
+        total = cumulative[:, -1]
+        result = np.full((np.size(fractions), len(total)), np.nan)
+        for i, fraction in enumerate(np.ravel(fractions)):
+            rank = np.floor(fraction * np.maximum(total - 1, 0)) + 1
+            bins = (cumulative < rank[:, None]).sum(axis=1)
+            result[i] = np.where(total > 0, self._centres(bins), np.nan)
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts that are not zero, as tensors."""
+        row, column = np.nonzero(self.counts)
+        return {
+            "rows": len(self.counts),
+            "row": torch.from_numpy(row),
+            "bin": torch.from_numpy(column),
+            "count": torch.from_numpy(self.counts[row, column]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.counts = np.zeros((state["rows"], self.counts.shape[1]), dtype=np.int64)
+        self.counts[state["row"].numpy(), state["bin"].numpy()] = state["count"].numpy()
+
+    def _bins(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        with np.errstate(divide="ignore"):
+            position = (np.log2(values) - self.octaves[0]) * self.bins_per_octave
+        clipped: NDArray[np.float64] = np.clip(np.floor(position) + 1, 0, self.counts.shape[1] - 1)
+        return clipped.astype(np.int64)
+
+    def _centres(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
+        centres: NDArray[np.float64] = np.exp2((bins - 0.5) / self.bins_per_octave + self.octaves[0])
+        return np.where(bins == 0, 0.0, centres)

@@ -1,0 +1,52 @@
+"""`Ema`: an exponential moving average that starts without bias."""
+
+import torch
+from torch import Tensor
+
+from lightning_clip.core.state.state import State
+
+
+class Ema(State):
+    """The exponential moving average `S ← decay · S + (1 - decay) · x`, divided by `1 - decay^k` after `k` values.
+
+    Args:
+        decay: Weight of the past, in [0, 1).
+
+    Attributes:
+        count: How many values have been stored, int64 `()`.
+
+    Example:
+        >>> ema = Ema(0.9)
+        >>> for x in (2.0, 4.0):
+        ...     ema.push(torch.tensor(x), torch.tensor(True))
+        >>> round(float(ema.mean()), 4)
+        3.0526
+    """
+
+    sum: Tensor
+    weight: Tensor
+    count: Tensor
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("sum", torch.zeros(()))
+        self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def push(self, value: Tensor, keep: Tensor) -> None:
+        """Store a value where `keep` holds.
+
+        Args:
+            value: `()`.
+            keep: Boolean `()`.
+        """
+        self.match(value)
+        value = value.to(self.sum.dtype)
+        self.sum.copy_(torch.where(keep, self.decay * self.sum + (1 - self.decay) * value, self.sum))
+        self.weight.copy_(torch.where(keep, self.decay * self.weight + (1 - self.decay), self.weight))
+        self.count.add_(keep)
+
+    def mean(self) -> Tensor:
+        """The unbiased average, `()`; NaN before the first value."""
+        return self.sum / self.weight

@@ -1,0 +1,89 @@
+"""`PerParameter`: a few numbers for each parameter, kept under its name."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.state.state import State
+
+
+class PerParameter(State):
+    """Columns of numbers, one row for each parameter that ever had a gradient.
+
+    Rows are found by parameter name: parameters may come in another order, be missing at a step, or join later.
+
+    Args:
+        **columns: The name of each column and the number a new parameter starts with.
+
+    Example:
+        >>> state = PerParameter(ema=0.0)
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> layer(torch.ones(1, 2)).sum().backward()
+        >>> grads = Gradients.of_module(layer)
+        >>> (ema,) = state.take(grads)
+        >>> state.put(grads, ema + grads.norms())
+        >>> [round(x, 4) for x in state.take(grads)[0].tolist()]
+        [1.4142, 1.0]
+    """
+
+    def __init__(self, **columns: float) -> None:
+        super().__init__()
+        self.columns = columns
+        self.names: tuple[str, ...] = ()
+        for name in columns:
+            self.register_buffer(name, torch.empty(0))
+
+    def take(self, grads: Gradients) -> tuple[Tensor, ...]:
+        """The rows of the parameters that have a gradient now.
+
+        Args:
+            grads: The gradients of this step.
+
+        Returns:
+            One tensor `(n,)` for each column; changing them changes nothing stored.
+        """
+        norms = grads.norms()
+        self.match(norms)
+        self._make_room(grads.names)
+        if grads.names == self.names:
+            return tuple(self.get_buffer(name).clone() for name in self.columns)
+        rows = self._rows(grads.names, norms.device)
+        return tuple(self.get_buffer(name).index_select(0, rows) for name in self.columns)
+
+    def put(self, grads: Gradients, *values: Tensor) -> None:
+        """Store new numbers for the parameters that have a gradient now.
+
+        Args:
+            grads: The gradients of this step, as given to `take`.
+            *values: One tensor `(n,)` for each column, in the order of the constructor.
+        """
+        rows = None if grads.names == self.names else self._rows(grads.names, values[0].device)
+        for name, value in zip(self.columns, values, strict=True):
+            buffer = self.get_buffer(name)
+            if rows is None:
+                buffer.copy_(value)
+            else:
+                buffer.index_copy_(0, rows, value.to(buffer.dtype))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The parameter names, in the order of the rows."""
+        return {"names": list(self.names)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_extra_state` returned."""
+        self.names = tuple(state["names"])
+
+    def _make_room(self, names: tuple[str, ...]) -> None:
+        known = set(self.names)
+        new = [name for name in names if name not in known] if names != self.names else []
+        if new:
+            self.names += tuple(new)
+            for column, start in self.columns.items():
+                buffer = self.get_buffer(column)
+                self.register_buffer(column, torch.cat([buffer, buffer.new_full((len(new),), start)]))
+
+    def _rows(self, names: tuple[str, ...], device: torch.device) -> Tensor:
+        position = {name: i for i, name in enumerate(self.names)}
+        return torch.tensor([position[name] for name in names], device=device)

@@ -1,0 +1,128 @@
+"""Norms of gradients: per tensor, per unit and in total; half precision, sparse and sharded tensors included."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_clip.functional.sharded import is_sharded, reduce_powers, sharding_of
+
+
+def local_values(tensor: Tensor) -> Tensor:
+    """The elements of a gradient that live on this process, as one plain dense tensor.
+
+    Args:
+        tensor: A dense, sparse COO or sharded (`DTensor`) tensor of any shape.
+
+    Returns:
+        The tensor itself, the values of a coalesced sparse tensor, or the local shard.
+    """
+    if is_sharded(tensor):
+        return tensor.to_local()  # type: ignore[attr-defined, no-any-return]
+    if tensor.layout is not torch.strided:
+        return tensor.coalesce().values()
+    return tensor
+
+
+def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: torch.dtype | None = None) -> Tensor:
+    """The norm of each tensor, accumulated in float32 or better.
+
+    A half-precision gradient is accumulated in float32, where 1,000 elements of 3,000 have the norm 94,868 and not
+    infinity. Sharded tensors give the norm of the whole tensor, the same on every rank; an empty tensor gives 0.
+
+    Args:
+        tensors: `n` tensors of any shape, on one or several devices.
+        norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
+        dtype: Accumulate in this type instead, for instance `torch.float64` for gradients whose squares overflow.
+
+    Returns:
+        The norms, `(n,)`, on the device of the first tensor.
+
+    Example:
+        >>> tensor_norms([torch.tensor([3.0, 4.0]), torch.tensor([-2.0])])
+        tensor([5., 2.])
+        >>> tensor_norms([torch.tensor([3.0, 4.0]), torch.tensor([-2.0])], norm_type=float("inf"))
+        tensor([4., 2.])
+    """
+    if not tensors:
+        return torch.zeros(0, dtype=dtype or torch.float32)
+    first = tensors[0]
+    if len({(type(t), t.device, t.dtype, t.layout) for t in tensors}) == 1 and _is_plain(first):
+        norms = _foreach_norms(tensors, norm_type, dtype)
+    else:
+        norms = [_foreach_norms([local_values(t)], norm_type, dtype)[0] for t in tensors]
+        norms = reduce_powers(norms, [sharding_of(t) for t in tensors], norm_type)
+    return torch.stack([norm.to(first.device) for norm in norms] if len({n.device for n in norms}) > 1 else norms)
+
+
+def combine_norms(norms: Tensor, norm_type: float = 2.0) -> Tensor:
+    """The norm of the concatenation of tensors whose norms are given.
+
+    Args:
+        norms: `(n,)`, from `tensor_norms` with the same `norm_type`.
+        norm_type: p of the p-norm.
+
+    Returns:
+        The total norm, `()`; 0 for `n = 0`.
+
+    Example:
+        >>> combine_norms(torch.tensor([3.0, 4.0]))
+        tensor(5.)
+    """
+    if norms.numel() == 0:
+        return norms.sum()
+    total: Tensor = torch.linalg.vector_norm(norms, norm_type)
+    return total
+
+
+def total_norm(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
+    """The norm of all tensors taken as one long vector.
+
+    Args:
+        tensors: Tensors of any shape.
+        norm_type: p of the p-norm.
+
+    Returns:
+        The total norm, `()`.
+
+    Example:
+        >>> total_norm([torch.tensor([1.0, 2.0]), torch.tensor([[2.0]])])
+        tensor(3.)
+    """
+    return combine_norms(tensor_norms(tensors, norm_type), norm_type)
+
+
+def unit_norms(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The 2-norm of each unit (a row of a weight matrix, a filter), accumulated in float32 or better.
+
+    Args:
+        tensor: Any shape.
+        dims: The dimensions that make up one unit and are reduced; empty for one unit that is the whole tensor.
+
+    Returns:
+        The norms with the reduced dimensions kept as size 1, so that they broadcast to the shape of `tensor`.
+
+    Example:
+        >>> unit_norms(torch.tensor([[3.0, 4.0], [0.0, 2.0]]), dims=(1,))
+        tensor([[5.],
+                [2.]])
+    """
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(tensor, 2.0, dim=dims or None, keepdim=True, dtype=dtype)
+    return norms
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not is_sharded(tensor)
+
+
+def _foreach_norms(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
+    if math.isinf(norm_type) and any(t.numel() == 0 for t in tensors):  # torch has no identity for max of nothing
+        tensors = [t if t.numel() else t.new_zeros(1) for t in tensors]
+    dtype = dtype or torch.promote_types(_real(tensors[0].dtype), torch.float32)
+    return list(torch._foreach_norm(list(tensors), norm_type, dtype=dtype))
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return torch.zeros(0, dtype=dtype).real.dtype if dtype.is_complex else dtype

@@ -1,0 +1,45 @@
+"""Scaling coefficients: from a norm and a limit to the factor that brings the norm under the limit."""
+
+import torch
+from torch import Tensor
+
+
+def finite_or(value: Tensor, default: Tensor | float) -> Tensor:
+    """Return `value` where it is finite and `default` elsewhere, without reading the device.
+
+    Args:
+        value: Any shape.
+        default: A number, or a tensor that broadcasts to the shape of `value`.
+
+    Returns:
+        A tensor of the shape and dtype of `value`.
+
+    Example:
+        >>> finite_or(torch.tensor([2.0, float("nan"), float("inf")]), 1.0)
+        tensor([2., 1., 1.])
+    """
+    fallback = default.to(value.dtype) if isinstance(default, Tensor) else default
+    return torch.where(value.isfinite(), value, fallback)
+
+
+def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0) -> Tensor:
+    """The factor that brings a norm down to a limit: `min(1, limit / (norm + eps))`; never above 1.
+
+    Where the norm is not finite (or the quotient is not, as for `0 / 0`) the factor is 1: a scale cannot repair
+    a non-finite gradient, and zero times infinity would spread it.
+
+    Args:
+        norm: Any shape, non-negative.
+        limit: A number, or a tensor that broadcasts to the shape of `norm`.
+        eps: Added to the norm. `0.0` is the exact rule; `1e-6` is the form of
+            `torch.nn.utils.clip_grad_norm_`, which also shrinks a norm that equals the limit, by 1e-6 / limit.
+
+    Returns:
+        A tensor of the shape of `norm`, each value in [0, 1].
+
+    Example:
+        >>> clip_coef(torch.tensor([0.5, 4.0, float("inf")]), 1.0)
+        tensor([1.0000, 0.2500, 1.0000])
+    """
+    coef = torch.clamp(limit / (norm + eps if eps else norm), max=1.0)
+    return torch.where(norm.isfinite() & ~coef.isnan(), coef, 1.0)

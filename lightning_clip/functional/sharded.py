@@ -1,0 +1,59 @@
+"""Sums over the ranks that hold the shards of one tensor (FSDP2, tensor parallelism)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Sharding = tuple[Any, tuple[Any, ...]]
+
+_DTENSOR: type | None
+try:
+    from torch.distributed.tensor import DTensor as _DTENSOR  # noqa: N814
+except ImportError:  # a build of torch without distributed
+    _DTENSOR = None
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether the tensor is a `DTensor`: laid out over a mesh of processes, sharded or replicated."""
+    return _DTENSOR is not None and isinstance(tensor, _DTENSOR)
+
+
+def sharding_of(tensor: Tensor) -> Sharding | None:
+    """The mesh and placements of a sharded tensor, `None` for a plain one."""
+    return (tensor.device_mesh, tuple(tensor.placements)) if is_sharded(tensor) else None  # type: ignore[attr-defined]
+
+
+def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], norm_type: float) -> list[Tensor]:
+    """Turn the norms of local shards into the norms of whole tensors: one all-reduce a mesh dimension and layout.
+
+    Args:
+        norms: `n` local norms, each `()`.
+        shardings: `sharding_of` of each tensor, in the same order.
+        norm_type: p of the p-norm.
+
+    Returns:
+        `n` norms, each `()`; those of plain and of replicated tensors as they came.
+
+    Raises:
+        ValueError: A tensor is `Partial`, a sum that has not been carried out yet: it has no norm.
+    """
+    result = list(norms)
+    for sharding in dict.fromkeys(s for s in shardings if s is not None):
+        mesh, placements = sharding
+        if any(place.is_partial() for place in placements):
+            raise ValueError(f"tensor_norms(…): a gradient is laid out as {placements}; reduce it before clipping.")
+        members = [i for i, s in enumerate(shardings) if s == sharding]
+        local = torch.stack([norms[i] for i in members])
+        powers = local if math.isinf(norm_type) else local.pow(norm_type)
+        op = dist.ReduceOp.MAX if math.isinf(norm_type) else dist.ReduceOp.SUM
+        for dim, place in enumerate(placements):
+            if place.is_shard():
+                dist.all_reduce(powers, op=op, group=mesh.get_group(dim))
+        whole = powers if math.isinf(norm_type) else powers.pow(1.0 / norm_type)
+        for i, norm in zip(members, whole.unbind(), strict=True):
+            result[i] = norm
+    return result

@@ -1,0 +1,46 @@
+"""`NormClip`: one factor for all gradients, from their total norm."""
+
+from lightning_clip.core.actions import Action, Scale
+from lightning_clip.core.checks import check_non_negative, check_positive
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.scaling import clip_coef
+
+
+class NormClip(ClipStrategy):
+    r"""Scale all gradients by one factor so that their total norm is at most `max_norm`.
+
+    $$\hat g = \min\left(1, \frac{\text{max\_norm}}{\lVert g \rVert_p + \epsilon}\right) g$$
+
+    The direction is kept. With the defaults the weights are those of `Trainer(gradient_clip_val=max_norm)`, bit for
+    bit. Keras calls this rule `global_clipnorm`. A norm that is not finite leaves the gradients as they are.
+
+    Args:
+        max_norm: Largest total norm, in the unit of the gradient of the loss.
+        norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
+        eps: Added to the norm. 1e-6 is torch's form; 0 the exact one, which leaves a norm equal to the limit alone.
+
+    Raises:
+        ValueError: `max_norm` or `norm_type` is not positive, or `eps` is negative.
+
+    Example:
+        >>> NormClip(0.5)
+        NormClip(max_norm=0.5, norm_type=2.0, eps=1e-06)
+
+    References:
+        Razvan Pascanu, Tomas Mikolov, Yoshua Bengio, "On the difficulty of training recurrent neural networks", 2013,
+        https://arxiv.org/abs/1211.5063. The paper clips where the norm is at least the limit; scaling a norm that
+        equals it changes nothing.
+    """
+
+    def __init__(self, max_norm: float = 1.0, *, norm_type: float = 2.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        check_positive("NormClip", max_norm=max_norm, norm_type=norm_type)
+        check_non_negative("NormClip", eps=eps)
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.eps = eps
+
+    def decide(self, grads: Gradients) -> Action:
+        """Scale by `min(1, max_norm / (total norm + eps))`."""
+        return Scale(clip_coef(grads.total_norm(self.norm_type), self.max_norm, eps=self.eps), self.max_norm)

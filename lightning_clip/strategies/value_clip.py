@@ -1,0 +1,42 @@
+"""`ValueClip`: every element within fixed bounds."""
+
+import math
+
+from lightning_clip.core.actions import Action, Clamp
+from lightning_clip.core.checks import check_positive
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.strategy import ClipStrategy
+
+
+class ValueClip(ClipStrategy):
+    r"""Limit every element of every gradient to `[-clip_value, clip_value]`.
+
+    $$\hat g_{ij} = \min(\max(g_{ij}, -\text{clip\_value}), \text{clip\_value})$$
+
+    The direction changes. The weights are those of
+    `Trainer(gradient_clip_val=clip_value, gradient_clip_algorithm="value")`, bit for bit. An infinite element becomes
+    a legal one, which hides an overflow: use a guard against non-finite gradients beside it. NaN stays NaN.
+
+    Args:
+        clip_value: Largest absolute value of an element, in the unit of the gradient of the loss.
+
+    Raises:
+        ValueError: `clip_value` is not positive.
+
+    Example:
+        >>> ValueClip(5.0)
+        ValueClip(clip_value=5.0)
+
+    References:
+        Tomas Mikolov, "Statistical Language Models Based on Neural Networks", 2012 (PhD thesis, Brno University of
+        Technology), https://www.fit.vut.cz/study/phd-thesis/283/. As `torch.nn.utils.clip_grad_value_`.
+    """
+
+    def __init__(self, clip_value: float = 0.5) -> None:
+        super().__init__()
+        check_positive("ValueClip", clip_value=clip_value)
+        self.clip_value = clip_value
+
+    def decide(self, grads: Gradients) -> Action:
+        """Clamp to the bounds."""
+        return Clamp(self.clip_value, grads.total_norm(math.inf))

@@ -1,0 +1,9 @@
+"""One thread for torch: tests share two cores."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)

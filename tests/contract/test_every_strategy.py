@@ -1,0 +1,234 @@
+"""What every strategy promises."""
+
+import copy
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lightning_clip
+from lightning_clip import ClipStrategy, Gradients, InTurn, Keep, Scale, Skip, clip_
+from lightning_clip.core.strategy import ClipStrategy as Base
+from tests.contract.discovered import concrete_strategies
+from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights
+
+STRATEGIES = concrete_strategies()
+pytestmark = pytest.mark.parametrize("cls", STRATEGIES, ids=lambda cls: cls.__name__)
+
+
+def make(cls: type[ClipStrategy], params: dict[str, nn.Parameter]) -> tuple[ClipStrategy, torch.optim.Optimizer]:
+    """The strategy with its defaults, and an optimizer with the state that some rules read."""
+    optimizer = torch.optim.Adam(params.values())
+    for param in params.values():
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    return cls(), optimizer
+
+
+def run(
+    cls: type[ClipStrategy], steps: int = 150, *, seed: int = 0
+) -> tuple[ClipStrategy, dict, torch.optim.Optimizer]:
+    params = parameters(scripted_weights())
+    strategy, optimizer = make(cls, params)
+    for step, grads in enumerate(scripted_steps(steps, seed=seed)):
+        feed(strategy, params, grads, step=step, optimizer=optimizer)
+    return strategy, params, optimizer
+
+
+def left_over(params: dict[str, nn.Parameter]) -> dict[str, torch.Tensor | None]:
+    return {name: None if p.grad is None else p.grad.clone() for name, p in params.items()}
+
+
+def assert_same(a: dict, b: dict) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert (a[name] is None) == (b[name] is None), name
+        assert a[name] is None or torch.equal(a[name], b[name]), name
+
+
+def test_it_is_constructible_without_arguments_and_prints_itself(cls):
+    """`eval(repr(s))` prints the same."""
+    printed = repr(cls())
+    assert repr(eval(printed, vars(lightning_clip) | {"inf": float("inf")})) == printed
+
+
+def test_it_has_no_parameters_and_is_final(cls):
+    """State lives in buffers; nobody subclasses a concrete strategy."""
+    assert not list(cls().parameters())
+    assert not [sub for sub in cls.__subclasses__() if sub.__module__.startswith("lightning_clip")]
+    assert issubclass(cls, Base)
+
+
+def test_it_names_its_source(cls):
+    """The docstring has Args where there are arguments, an Example and References."""
+    assert "References:" in cls.__doc__
+    assert "Example:" in cls.__doc__
+
+
+def test_it_never_amplifies(cls):
+    """No gradient grows, except in the family that is named for it."""
+    if cls.__name__.startswith("Normalize"):
+        pytest.skip("the family that always scales to a norm says so in its name")
+    params = parameters(scripted_weights())
+    strategy, optimizer = make(cls, params)
+    for step, grads in enumerate(scripted_steps(150)):
+        feed(strategy, params, grads, step=step, optimizer=optimizer)
+        for name, param in params.items():
+            if param.grad is not None:
+                before, after = np.linalg.norm(grads[name]), float(param.grad.norm())
+                assert after <= before * (1 + 1e-12), f"step {step}: {name} grew from {before} to {after}"
+
+
+def test_a_scale_keeps_the_direction(cls):
+    """Where the action is a `Scale`, what is left is the gradient times one number."""
+    params = parameters(scripted_weights())
+    strategy, optimizer = make(cls, params)
+    for step, grads in enumerate(scripted_steps(60)):
+        for name, param in params.items():
+            param.grad = torch.tensor(grads[name]) if name in grads else None
+        held = Gradients(list(params), list(params.values()), step=step, optimizer=optimizer)
+        action = strategy.decide(held)
+        if not isinstance(action, Scale):
+            return
+        action.apply_(held)
+        for name in held.names:
+            torch.testing.assert_close(params[name].grad, torch.tensor(grads[name]) * action.coefs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_it_works_in_place_in_every_dtype(cls, dtype):
+    """Same storage and dtype before and after."""
+    params = parameters(scripted_weights(), dtype)
+    strategy, optimizer = make(cls, params)
+    for step, grads in enumerate(scripted_steps(3)):
+        for name, param in params.items():
+            param.grad = torch.tensor(grads[name]).to(dtype)
+        pointers = [p.grad.data_ptr() for p in params.values()]
+        clip_(Gradients(list(params), list(params.values()), step=step, optimizer=optimizer), strategy)
+        assert [p.grad.data_ptr() for p in params.values()] == pointers
+        assert all(p.grad.dtype == dtype for p in params.values())
+
+
+def test_no_gradients_at_all_pass(cls):
+    """A step without any gradient is legal, and changes no later decision."""
+    strategy, params, optimizer = run(cls, 60)
+    other = copy.deepcopy(strategy)
+    feed(strategy, params, {}, step=60, optimizer=optimizer)
+    grads = list(scripted_steps(62))[61]
+    feed(strategy, params, grads, step=61, optimizer=optimizer)
+    ours = left_over(params)
+    feed(other, params, grads, step=61, optimizer=optimizer)
+    assert_same(ours, left_over(params))
+
+
+def test_empty_tensors_pass(cls):
+    """A parameter with no elements is legal."""
+    params = {"empty": nn.Parameter(torch.zeros(0, 3)), "full": nn.Parameter(torch.ones(2, 3))}
+    strategy, optimizer = make(cls, params)
+    feed(strategy, params, {"empty": np.zeros((0, 3)), "full": np.ones((2, 3))}, optimizer=optimizer)
+    assert torch.isfinite(params["full"].grad).all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("at", [0, 10, 60])
+def test_a_non_finite_gradient_changes_no_later_decision(cls, bad, at):
+    """A NaN or an infinity at any step leaves the state as it was."""
+    strategy, params, optimizer = run(cls, at)
+    other = copy.deepcopy(strategy)
+    poisoned = {name: np.full_like(grad, bad) for name, grad in next(scripted_steps(1)).items()}
+    feed(strategy, params, poisoned, step=at, optimizer=optimizer)
+    for grads in list(scripted_steps(100))[-30:]:
+        feed(strategy, params, grads, step=at, optimizer=optimizer)
+        ours = left_over(params)
+        feed(other, params, grads, step=at, optimizer=optimizer)
+        assert_same(ours, left_over(params))
+
+
+def test_zero_gradients_freeze_nothing(cls):
+    """After 50 steps without any signal, a parameter with a normal gradient still moves."""
+    params = parameters(scripted_weights())
+    strategy, optimizer = make(cls, params)
+    zeros = {name: np.zeros_like(grad) for name, grad in next(scripted_steps(1)).items()}
+    for step in range(50):
+        feed(strategy, params, zeros, step=step, optimizer=optimizer)
+    grads = next(scripted_steps(1))
+    for step in range(50, 100):
+        feed(strategy, params, grads, step=step, optimizer=optimizer)
+    for name, param in params.items():
+        assert float(param.grad.norm()) > 1e-3 * np.linalg.norm(grads[name]), name
+
+
+def test_a_restored_strategy_decides_the_same(cls):
+    """`state_dict` → `weights_only` file → `load_state_dict` gives the same next decisions, bit for bit."""
+    strategy, params, optimizer = run(cls, 60)
+    file = io.BytesIO()
+    torch.save(dict(strategy.state_dict()), file)
+    file.seek(0)
+    restored = cls()
+    restored.load_state_dict(torch.load(file, weights_only=True))
+    for step, grads in enumerate(list(scripted_steps(120))[60:], start=60):
+        feed(strategy, params, grads, step=step, optimizer=optimizer)
+        ours = left_over(params)
+        feed(restored, params, grads, step=step, optimizer=optimizer)
+        assert_same(ours, left_over(params))
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))], ids=["deepcopy", "pickle"]
+)
+def test_a_copy_decides_the_same_and_shares_nothing(cls, duplicate):
+    """A copy starts from the same state; feeding one does not change the other."""
+    strategy, params, optimizer = run(cls, 60)
+    twin, untouched = duplicate(strategy), duplicate(strategy)
+    for step, grads in enumerate(list(scripted_steps(90))[60:], start=60):
+        feed(strategy, params, grads, step=step, optimizer=optimizer)
+        ours = left_over(params)
+        feed(twin, params, grads, step=step, optimizer=optimizer)
+        assert_same(ours, left_over(params))
+    grads = list(scripted_steps(61))[60]
+    feed(untouched, params, grads, step=60, optimizer=optimizer)
+    first = left_over(params)
+    feed(duplicate(run(cls, 60)[0]), params, grads, step=60, optimizer=optimizer)
+    assert_same(first, left_over(params))
+
+
+def test_the_order_of_parameters_does_not_matter(cls):
+    """The same gradients in reverse order are left the same."""
+    params = parameters(scripted_weights())
+    reverse = dict(reversed(params.items()))
+    strategy, optimizer = make(cls, params)
+    other = copy.deepcopy(strategy)
+    for step, grads in enumerate(scripted_steps(80)):
+        feed(strategy, params, grads, step=step, optimizer=optimizer)
+        ours = left_over(params)
+        feed(other, reverse, grads, step=step, optimizer=optimizer)
+        for name, value in left_over(params).items():
+            if value is not None:
+                torch.testing.assert_close(value, ours[name], rtol=1e-12, atol=1e-12)
+
+
+def test_it_never_reads_the_device(cls):
+    """All runs on the meta device, where any host read raises; an exact skip is the documented exception."""
+    params = {name: nn.Parameter(p.to("meta")) for name, p in parameters(scripted_weights()).items()}
+    strategy, optimizer = make(cls, params)
+    for step in range(40):
+        for param in params.values():
+            param.grad = torch.empty_like(param)
+        grads = Gradients(list(params), list(params.values()), step=step, optimizer=optimizer)
+        action = strategy.decide(grads)
+        if not _skips(action):
+            action.apply_(grads)
+
+
+def _skips(action: object) -> bool:
+    return isinstance(action, Skip) or (isinstance(action, InTurn) and any(map(_skips, action.actions)))
+
+
+def test_it_is_on_sale(cls):
+    """The package exports it by name."""
+    assert getattr(lightning_clip, cls.__name__) is cls
+    assert isinstance(cls().label, str)
+    assert Keep is lightning_clip.Keep

@@ -1,0 +1,80 @@
+"""Scripted gradients: 300 steps with heavy tails, zeros, a missing gradient and spikes."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from lightning_clip import ClipStrategy, Gradients, StepEvent, clip_
+
+SHAPES = {"linear.weight": (6, 4), "linear.bias": (6,), "conv.weight": (3, 2, 2, 2), "scale": ()}
+
+Arrays = dict[str, np.ndarray]
+
+
+def scripted_steps(steps: int = 300, *, seed: int = 0) -> Iterator[Arrays]:
+    """Gradients by parameter name; a missing one is left out of the dictionary."""
+    rng = np.random.default_rng(seed)
+    for step in range(steps):
+        level = np.exp(0.3 * rng.standard_normal()) * (1 + rng.pareto(3.0))
+        grads = {name: level * 0.1 * rng.standard_t(4, shape) for name, shape in SHAPES.items()}
+        if step in (30, 150):
+            grads = {name: 1000.0 * grad for name, grad in grads.items()}  # a spike of everything
+        if step in (60, 61):
+            grads["linear.bias"] = np.zeros(SHAPES["linear.bias"])  # one tensor without signal
+        if step == 90:
+            grads = {name: np.zeros(shape) for name, shape in SHAPES.items()}  # no signal at all
+        if step in (5, 120, 121):
+            del grads["linear.bias"]  # a parameter that was not used
+        if step == 200:
+            grads["conv.weight"] = 300.0 * grads["conv.weight"]  # a spike of one tensor
+        yield {name: np.asarray(grad) for name, grad in grads.items()}
+
+
+def scripted_weights(*, seed: int = 1) -> Arrays:
+    """Weights by parameter name; one unit of the convolution is zero, as after a zero initialisation."""
+    rng = np.random.default_rng(seed)
+    weights = {name: np.asarray(rng.standard_normal(shape)) for name, shape in SHAPES.items()}
+    weights["conv.weight"][0] = 0.0
+    return weights
+
+
+def parameters(weights: Arrays, dtype: torch.dtype = torch.float64) -> dict[str, nn.Parameter]:
+    return {name: nn.Parameter(torch.tensor(value, dtype=dtype)) for name, value in weights.items()}
+
+
+def feed(
+    strategy: ClipStrategy,
+    params: dict[str, nn.Parameter],
+    grads: Arrays,
+    *,
+    step: int = 0,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> StepEvent:
+    """Set the gradients, let the strategy act once, and return what happened."""
+    for name, param in params.items():
+        param.grad = torch.tensor(grads[name], dtype=param.dtype) if name in grads else None
+    return clip_(Gradients(list(params), list(params.values()), step=step, optimizer=optimizer), strategy)
+
+
+def assert_parity(
+    strategy: ClipStrategy,
+    reference: Callable[[Arrays, Arrays], Arrays],
+    *,
+    dtype: torch.dtype = torch.float64,
+    steps: int = 300,
+) -> None:
+    """The strategy leaves the same gradients as the reference: to 1e-9 in float64, 1e-5 in float32."""
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-5
+    weights = scripted_weights()
+    params = parameters(weights, dtype)
+    for step, grads in enumerate(scripted_steps(steps)):
+        expected = reference({name: grad.copy() for name, grad in grads.items()}, weights)
+        feed(strategy, params, grads, step=step)
+        for name, value in expected.items():
+            actual = params[name].grad.double().numpy()
+            scale = max(1.0, float(np.abs(value).max(initial=0.0)))
+            np.testing.assert_allclose(
+                actual, value, rtol=tolerance, atol=tolerance * scale, err_msg=f"step {step}, {name}"
+            )
