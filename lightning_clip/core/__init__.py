@@ -5,7 +5,9 @@ from lightning_clip.core.engine import clip_
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.history import History
 from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
+from lightning_clip.core.results import RunResult
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.switching import Ladder, SpikeDetector
 
 __all__ = [
     "Action",
@@ -16,13 +18,16 @@ __all__ = [
     "History",
     "InTurn",
     "Keep",
+    "Ladder",
     "Multiply",
     "Replace",
     "RunEvent",
     "RunInfo",
+    "RunResult",
     "Scale",
     "ScaleEach",
     "Skip",
+    "SpikeDetector",
     "StepEvent",
     "StepRecord",
     "Zero",

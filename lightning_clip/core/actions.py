@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -14,8 +15,7 @@ class Action(ABC):
 
     Attributes:
         threshold: The limit in force, a number or `()`; `None` when there is no single one.
-        coefs: The factor on every gradient, `()`, or on each, `(n,)`, where the action is a scale; otherwise `None`,
-            and what it did is measured.
+        coefs: The factor on all gradients, `()`, or on each, `(n,)`; `None` where the effect has to be measured.
         skipped: Whether the step is skipped, `()` or a `bool`.
         watched: The factors that strategies which were only asked would have applied, each `()`, by strategy label.
     """
@@ -36,6 +36,10 @@ class Action(ABC):
             grads: The gradients that the decision was made on.
         """
 
+    def preview(self, grads: Gradients) -> Gradients:
+        """What the gradients would be once the action is applied; see `Gradients.after`."""
+        return grads.changed_by(self)
+
 
 class Keep(Action):
     """Leave the gradients as they are.
@@ -50,6 +54,10 @@ class Keep(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Do nothing."""
+
+    def preview(self, grads: Gradients) -> Gradients:
+        """The same gradients."""
+        return grads
 
 
 class Scale(Action):
@@ -66,7 +74,7 @@ class Scale(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
-        if not len(grads) or _known_to_be(self.coefs, 1.0):
+        if not len(grads) or (self.coefs.device.type == "cpu" and self.coefs.item() == 1.0):
             return
         for device, tensors in _by_device(grads.locals).items():
             torch._foreach_mul_(tensors, self.coefs.to(device))
@@ -86,13 +94,13 @@ class ScaleEach(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
-        tensors = grads.locals
+        # Factors stay tensors: a Python number is first rounded to the gradient's type, in float16 to 0 or infinity.
+        tensors, coefs = grads.locals, list(self.coefs.unbind())
         if self.coefs.device.type == "cpu":
-            changed = [(t, coef) for t, coef in zip(tensors, self.coefs.tolist(), strict=True) if coef != 1.0]
-            if changed:
-                torch._foreach_mul_([t for t, _ in changed], [coef for _, coef in changed])
-        elif tensors:
-            torch._foreach_mul_(tensors, list(self.coefs.unbind()))
+            changed = [i for i, coef in enumerate(self.coefs.tolist()) if coef != 1.0]
+            tensors, coefs = [tensors[i] for i in changed], [coefs[i] for i in changed]
+        if tensors:
+            torch._foreach_mul_(tensors, coefs)
 
 
 class Multiply(Action):
@@ -196,6 +204,10 @@ class Skip(Action):
             for param in grads.params:
                 param.grad = None
 
+    def preview(self, grads: Gradients) -> Gradients:
+        """The same gradients: what is decided after a skip sees what was skipped."""
+        return grads
+
 
 class InTurn(Action):
     """Several actions, one after the other, each decided on what the one before would leave.
@@ -208,10 +220,9 @@ class InTurn(Action):
         self.actions = list(actions)
         thresholds = [action.threshold for action in self.actions if action.threshold is not None]
         self.threshold = thresholds[-1] if thresholds else None
-        factors = [action.coefs for action in self.actions]
-        known = [factor for factor in factors if factor is not None]
-        self.coefs = _product(known) if len(known) == len(factors) else None
-        for action in self.actions:
+        known = [action.coefs for action in self.actions if action.coefs is not None]
+        self.coefs = reduce(torch.mul, known, torch.ones(())) if len(known) == len(self.actions) else None
+        for action in actions:
             self.skipped = self.skipped | action.skipped
             self.watched = {**self.watched, **action.watched}
 
@@ -220,17 +231,11 @@ class InTurn(Action):
         for action in self.actions:
             action.apply_(grads)
 
-
-def _product(factors: Sequence[Tensor]) -> Tensor:
-    product = torch.ones(())
-    for factor in factors:
-        product = factor * product.to(factor.device)
-    return product
-
-
-def _known_to_be(value: Tensor, number: float) -> bool:
-    """Whether a scalar is the number, as far as that can be told without waiting for an accelerator."""
-    return value.device.type == "cpu" and value.item() == number
+    def preview(self, grads: Gradients) -> Gradients:
+        """What is left after the last."""
+        for action in self.actions:
+            grads = action.preview(grads)
+        return grads
 
 
 def _by_device(tensors: Sequence[Tensor]) -> dict[torch.device, list[Tensor]]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from lightning_clip.core.actions import Keep
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.records import StepEvent
 from lightning_clip.core.strategy import ClipStrategy
@@ -47,4 +48,5 @@ def clip_(grads: Gradients, strategy: ClipStrategy, *, optimizer_index: int = 0)
         threshold=action.threshold,
         skipped=action.skipped,
         watched=action.watched,
+        changed=not isinstance(action, Keep),
     )

@@ -1,6 +1,8 @@
 """`Gradients`: what one optimizer is about to apply."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -23,14 +25,13 @@ class Gradients:
         names: The name of each parameter.
         params: The parameters, in the same order; those whose `grad` is `None` are left out.
         step: The number of optimizer steps completed before this one.
+        epoch: The number of epochs completed before this one.
         optimizer: The optimizer that will apply the gradients, for rules that read its state.
 
     Attributes:
         names: `n` parameter names, in the optimizer's order.
         params: `n` parameters.
-        tensors: `n` gradients, each of its parameter's shape.
-        step: The number of optimizer steps completed before this one.
-        optimizer: The optimizer, or `None`.
+        known_names: The names of all parameters that the caller knows of, with a gradient now or not.
 
     Example:
         >>> layer = torch.nn.Linear(2, 1)
@@ -48,25 +49,36 @@ class Gradients:
         params: Sequence[Tensor],
         *,
         step: int = 0,
+        epoch: int = 0,
         optimizer: Optimizer | None = None,
     ) -> None:
-        held = {id(p): (name, p, _coalesced(p)) for name, p in zip(names, params, strict=True) if p.grad is not None}
+        held: dict[int, tuple[str, Tensor, Tensor]] = {}
+        for name, param in zip(names, params, strict=True):
+            if param.grad is not None:
+                held.setdefault(id(param), (name, param, _coalesced(param)))
         self.names: tuple[str, ...] = tuple(name for name, _, _ in held.values())
+        self.known_names: tuple[str, ...] = tuple(names)
         self.params: list[Tensor] = [param for _, param, _ in held.values()]
-        self.tensors: list[Tensor] = [grad for _, _, grad in held.values()]
+        self.tensors = [grad for _, _, grad in held.values()]
         self.step = step
+        self.epoch = epoch
         self.optimizer = optimizer
-        self._norms: dict[float, Tensor] = {}
-        self._totals: dict[float, Tensor] = {}
+        self._norms: dict[float, tuple[Tensor, Tensor]] = {}
+        self._make_tensors: Callable[[], list[Tensor]] = list
+        self._scaled: tuple[Gradients, Tensor] | None = None
 
     @classmethod
-    def of_optimizer(cls, optimizer: Optimizer, names: Mapping[int, str] | None = None, *, step: int = 0) -> Self:
+    def of_optimizer(
+        cls, optimizer: Optimizer, names: Mapping[int, str] | None = None, *, step: int = 0, epoch: int = 0
+    ) -> Self:
         """The gradients of an optimizer's parameters.
 
         Args:
             optimizer: The optimizer that is about to step.
             names: Parameter name by `id` of the parameter; others are named `group.position`, for instance `"0.3"`.
+                Those of other optimizers' parameters are welcome: they enter `known_names`.
             step: The number of optimizer steps completed before this one.
+            epoch: The number of epochs completed before this one.
 
         Returns:
             The gradients.
@@ -77,7 +89,11 @@ class Gradients:
             for g, group in enumerate(optimizer.param_groups)
             for i, param in enumerate(group["params"])
         ]
-        return cls([name for name, _ in pairs], [param for _, param in pairs], step=step, optimizer=optimizer)
+        grads = cls(
+            [name for name, _ in pairs], [param for _, param in pairs], step=step, epoch=epoch, optimizer=optimizer
+        )
+        grads.known_names = tuple(dict.fromkeys((*grads.known_names, *known.values())))
+        return grads
 
     @classmethod
     def of_module(cls, module: torch.nn.Module, *, step: int = 0) -> Self:
@@ -94,20 +110,25 @@ class Gradients:
         return cls(names, params, step=step)
 
     def __len__(self) -> int:
-        return len(self.tensors)
+        return len(self.names)
+
+    @cached_property
+    def tensors(self) -> list[Tensor]:
+        """`n` gradients, each of its parameter's shape; those of a preview are made when first asked for."""
+        return self._make_tensors()
+
+    def __repr__(self) -> str:
+        return f"Gradients({len(self)} tensors, step={self.step})"
 
     @property
     def locals(self) -> list[Tensor]:
         """The elements of each gradient that live on this process, as plain dense tensors sharing its memory."""
         return [local_values(tensor) for tensor in self.tensors]
 
-    def __repr__(self) -> str:
-        return f"Gradients({len(self)} tensors, step={self.step})"
-
     @property
     def device(self) -> torch.device:
         """The device that norms and coefficients live on."""
-        return self.tensors[0].device if self.tensors else torch.device("cpu")
+        return self.params[0].device if self.params else torch.device("cpu")
 
     def norms(self, norm_type: float = 2.0) -> Tensor:
         """The norm of each gradient.
@@ -118,9 +139,7 @@ class Gradients:
         Returns:
             `(n,)`, float32 or better.
         """
-        if norm_type not in self._norms:
-            self._measure(norm_type)
-        return self._norms[norm_type]
+        return self._measure(norm_type)[0]
 
     def total_norm(self, norm_type: float = 2.0) -> Tensor:
         """The norm of all gradients taken as one vector.
@@ -131,68 +150,93 @@ class Gradients:
         Returns:
             `()`, float32 or better; 0 when there is no gradient.
         """
-        if norm_type not in self._totals:
-            self._measure(norm_type)
-        return self._totals[norm_type]
+        return self._measure(norm_type)[1]
 
     def param_norms(self) -> Tensor:
         """The 2-norm of each parameter that has a gradient, `(n,)`."""
         return tensor_norms([param.detach() for param in self.params])
 
+    def is_finite(self) -> bool:
+        """Whether every element is finite; reads the device. An overflowing norm is told apart, and measured again."""
+        if not bool(self.total_norm().isfinite()):
+            self._norms[2.0] = self._measure_tensors(2.0, torch.float64)
+        return bool(self.total_norm().isfinite())
+
+    def non_finite_names(self) -> list[str]:
+        """The parameters whose gradient has a NaN or an infinity; reads the device."""
+        finite = self.norms().isfinite().tolist()
+        return [name for name, is_finite in zip(self.names, finite, strict=True) if not is_finite]
+
     def numels(self) -> list[int]:
         """The number of elements of each gradient, the whole tensor where it is sharded."""
-        return [tensor.numel() for tensor in self.tensors]
+        return [param.numel() for param in self.params]
 
     def remeasured(self) -> Self:
         """The same tensors with no norm kept: what the next reader of changed gradients asks."""
-        return self._with(self.tensors)
+        return self._with(lambda: self.tensors)
 
-    def after(self, action: "Action") -> Self:
-        """What the gradients would be once `action` is applied; the gradients themselves stay as they are.
+    def after(self, action: "Action") -> "Gradients":
+        """What the gradients would be once an action is applied; the gradients themselves stay as they are.
 
         Args:
             action: The action to try.
 
         Returns:
-            New `Gradients` over copies of the tensors.
+            The gradients as they would be left. Where the action is a known scale, norms follow from its factors.
+            Tensors are copied when first asked for; ask before the action is applied.
         """
-        preview = self._with([tensor.clone() for tensor in self.tensors])
-        action.apply_(preview)
-        return preview.remeasured()
+        return action.preview(self)
+
+    def changed_by(self, action: "Action") -> Self:
+        """The preview for an action that changes tensors; everybody else asks `after`."""
+
+        def changed_copies() -> list[Tensor]:
+            copies = [tensor.clone() for tensor in self.tensors]
+            action.apply_(self._with(lambda: copies))
+            return copies
+
+        preview = self._with(changed_copies)
+        preview._scaled = None if action.coefs is None else (self, action.coefs)
+        return preview
 
     def of(self, positions: Iterable[int]) -> Self:
-        """The part of the gradients at the given positions, norms already measured included.
-
-        Args:
-            positions: Indices into `names`.
-
-        Returns:
-            Gradients over the same tensors.
-        """
+        """The part of the gradients at the given positions of `names`: the same tensors, norms already known."""
         chosen = list(positions)
-        part = self._with([self.tensors[i] for i in chosen])
+        self.norms()
+        part = self._with(lambda: [self.tensors[i] for i in chosen])
         part.names = tuple(self.names[i] for i in chosen)
         part.params = [self.params[i] for i in chosen]
-        for norm_type, norms in self._norms.items():
-            part._norms[norm_type] = norms[chosen]
-            part._totals[norm_type] = combine_norms(part._norms[norm_type], norm_type)
+        for norm_type, (norms, _) in self._norms.items():
+            part._norms[norm_type] = norms[chosen], combine_norms(norms[chosen], norm_type)
         return part
 
-    def _with(self, tensors: list[Tensor]) -> Self:
-        other = object.__new__(type(self))
-        other.names, other.params, other.tensors = self.names, self.params, tensors
-        other.step, other.optimizer = self.step, self.optimizer
-        other._norms, other._totals = {}, {}
+    def _with(self, make_tensors: Callable[[], list[Tensor]]) -> Self:
+        other = copy(self)
+        other.__dict__.pop("tensors", None)
+        other._norms, other._make_tensors, other._scaled = {}, make_tensors, None
         return other
 
-    def _measure(self, norm_type: float) -> None:
-        norms = tensor_norms(self.tensors, norm_type)
+    def _measure(self, norm_type: float) -> tuple[Tensor, Tensor]:
+        """The norm of each and of all, kept from the first time on."""
+        if norm_type not in self._norms:
+            self._norms[norm_type] = self._derive(norm_type) or self._measure_tensors(norm_type)
+        return self._norms[norm_type]
+
+    def _derive(self, norm_type: float) -> tuple[Tensor, Tensor] | None:
+        if self._scaled is None:
+            return None
+        source, coefs = self._scaled
+        norms = source.norms(norm_type) * coefs
+        return norms, combine_norms(norms, norm_type) if coefs.dim() else source.total_norm(norm_type) * coefs
+
+    def _measure_tensors(self, norm_type: float, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        norms = tensor_norms(self.tensors, norm_type, dtype=dtype)
         total = combine_norms(norms, norm_type)
         if total.device.type == "cpu" and not torch.compiler.is_compiling() and not total.isfinite():
             # Squares of a finite gradient can overflow float32. On the CPU reading the total is free, so look again.
             norms = tensor_norms(self.tensors, norm_type, dtype=torch.float64)
             total = combine_norms(norms, norm_type)
-        self._norms[norm_type], self._totals[norm_type] = norms, total
+        return norms, total
 
 
 def _coalesced(param: Tensor) -> Tensor:

@@ -80,7 +80,8 @@ class LogHistogram:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.counts = np.zeros((state["rows"], self.counts.shape[1]), dtype=np.int64)
-        self.counts[state["row"].numpy(), state["bin"].numpy()] = state["count"].numpy()
+        row, column = np.asarray(state["row"], dtype=np.int64), np.asarray(state["bin"], dtype=np.int64)
+        self.counts[row, column] = np.asarray(state["count"], dtype=np.int64)
 
     def _bins(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         with np.errstate(divide="ignore"):

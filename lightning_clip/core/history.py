@@ -1,8 +1,9 @@
 """`History`: the records of a run, in bounded memory."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,19 @@ class History:
         for optimizer in dict.fromkeys(record.optimizer for record in records):
             own = [record for record in records if record.optimizer == optimizer]
             self.aggregates.setdefault(optimizer, Aggregate()).add(own)
-        for record in records:
-            record.params = None  # counted in `layers`; kept one by one it would make the window large
-        self.records.extend(records)
+        self.records.extend(replace(record, params=None) for record in records)  # `layers` has counted `params`
+
+    def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Take further steps into the totals only: not into the window, and without norms of parameters.
+
+        Args:
+            columns: `"optimizer"` and the fields named in `Aggregate.COLUMNS`, each `(n,)`, in order.
+        """
+        position = np.asarray(columns["optimizer"])
+        for optimizer in dict.fromkeys(columns["optimizer"]):
+            mask = position == optimizer
+            own = columns if mask.all() else {n: list(compress(columns[n], mask.tolist())) for n in Aggregate.COLUMNS}
+            self.aggregates.setdefault(optimizer, Aggregate()).add_columns(own)
 
     def column(self, name: str) -> NDArray[Any]:
         """One field of the records in the window.

@@ -51,13 +51,16 @@ class LayerTotals:
         self.steps[rows] += len(before)
         self.clipped[rows] += clipped.sum(axis=0)
         self.max[rows] = np.maximum(self.max[rows], before.max(axis=0))
-        self.share[rows] += np.divide(squares, total, out=np.zeros_like(squares), where=total > 0).sum(axis=0)
+        shares = np.divide(squares, total, out=np.zeros_like(squares), where=total > 0)
+        # In the order of the steps: where a run is cut into batches must not change a bit of the sum.
+        self.share[rows] = np.add.accumulate(np.vstack([self.share[rows], shares]))[-1]
         table = np.full((len(self.names), len(before)), np.nan)
         table[rows] = before.T
         self.sketch.add(table)
 
     def _rows(self, names: tuple[str, ...]) -> list[int]:
-        new = [name for name in names if name not in self.names] if names != tuple(self.names) else []
+        known = set(self.names)
+        new = [name for name in names if name not in known]
         if new:
             self.names += new
             for column in self._COLUMNS:
@@ -75,5 +78,5 @@ class LayerTotals:
         """Restore what `state_dict` returned."""
         self.names = list(state["names"])
         for column in self._COLUMNS:
-            setattr(self, column, state[column].numpy().copy())
+            setattr(self, column, np.asarray(state[column], dtype=np.float64).copy())
         self.sketch.load_state_dict(state["sketch"])

@@ -28,6 +28,7 @@ class StepEvent:
         skipped: Whether the optimizer step was skipped, `()` or a `bool`.
         watched: Factors that strategies which were only asked would have applied, each `()`, by strategy label.
         loss: The training loss of the batch, `()`, if known.
+        changed: Whether the action may have changed the gradients.
     """
 
     step: int
@@ -43,6 +44,7 @@ class StepEvent:
     skipped: Tensor | bool = False
     watched: Mapping[str, Tensor] = field(default_factory=dict)
     loss: Tensor | None = None
+    changed: bool = True
 
 
 @dataclass(slots=True)
@@ -188,7 +190,7 @@ def _read(pieces: Sequence[Tensor]) -> list[NDArray[np.float64]]:
     result: list[NDArray[np.float64]] = [np.empty(0)] * len(pieces)
     for device in devices:
         here = [i for i, piece in enumerate(pieces) if piece.device == device]
-        flat = torch.cat([pieces[i].detach().reshape(-1) for i in here]).double().cpu().numpy()
+        flat = torch.cat([pieces[i].detach().reshape(-1) for i in here]).cpu().double().numpy()
         ends = np.cumsum([pieces[i].numel() for i in here])
         for i, part in zip(here, np.split(flat, ends[:-1]), strict=True):
             result[i] = part
@@ -213,7 +215,8 @@ def _record(event: StepEvent, values: Any) -> StepRecord:
             param_clipped = np.asarray(params_after) < params
     assert after is not None
     finite = bool(np.isfinite(before))
-    clipped = finite and not skipped and bool(param_clipped.any())
+    param_clipped = param_clipped & (not skipped)
+    clipped = finite and bool(param_clipped.any())
     return StepRecord(
         step=event.step,
         optimizer=event.optimizer,

@@ -3,7 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -17,7 +17,13 @@ class ClipStrategy(nn.Module, ABC):
     Subclasses are final: to change one, wrap it. They have no parameters; what they remember lives in buffers, so
     that device moves, checkpoints, `deepcopy` and nesting work by themselves. Each constructor argument is kept as
     an attribute of the same name, which is how a strategy prints itself.
+
+    Attributes:
+        limit_name: The constructor argument that is the limit and is read anew by each decision, so that a schedule
+            can move it; `None` where there is no such one.
     """
+
+    limit_name: ClassVar[str | None] = None
 
     @abstractmethod
     def decide(self, grads: Gradients) -> Action:

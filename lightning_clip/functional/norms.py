@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_clip.functional.sharded import is_sharded, reduce_powers, sharding_of
+from lightning_clip.functional.sharded import is_sharded, reduce_powers, reduce_units, sharding_of
 
 
 def local_values(tensor: Tensor) -> Tensor:
@@ -93,24 +93,28 @@ def total_norm(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
     return combine_norms(tensor_norms(tensors, norm_type), norm_type)
 
 
-def unit_norms(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+def unit_norms(tensor: Tensor, dims: tuple[int, ...], *, dtype: torch.dtype | None = None) -> Tensor:
     """The 2-norm of each unit (a row of a weight matrix, a filter), accumulated in float32 or better.
 
     Args:
-        tensor: Any shape.
-        dims: The dimensions that make up one unit and are reduced; empty for one unit that is the whole tensor.
+        tensor: Any shape; of a sharded tensor, the units that this process holds a piece of.
+        dims: The dimensions that make up one unit and are reduced, counted from the front; empty for one unit that is
+            the whole tensor.
+        dtype: Accumulate in this type instead.
 
     Returns:
-        The norms with the reduced dimensions kept as size 1, so that they broadcast to the shape of `tensor`.
+        The norms with the reduced dimensions kept as size 1, so that they broadcast to the shape of `tensor` (of its
+        local shard).
 
     Example:
         >>> unit_norms(torch.tensor([[3.0, 4.0], [0.0, 2.0]]), dims=(1,))
         tensor([[5.],
                 [2.]])
     """
-    dtype = torch.promote_types(tensor.dtype, torch.float32)
-    norms: Tensor = torch.linalg.vector_norm(tensor, 2.0, dim=dims or None, keepdim=True, dtype=dtype)
-    return norms
+    dims = dims or tuple(range(tensor.ndim))
+    dtype = torch.promote_types(tensor.dtype, dtype or torch.float32)
+    norms = torch.linalg.vector_norm(local_values(tensor), 2.0, dims, keepdim=True, dtype=dtype)
+    return reduce_units(norms, sharding_of(tensor), dims)
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -120,9 +124,5 @@ def _is_plain(tensor: Tensor) -> bool:
 def _foreach_norms(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
     if math.isinf(norm_type) and any(t.numel() == 0 for t in tensors):  # torch has no identity for max of nothing
         tensors = [t if t.numel() else t.new_zeros(1) for t in tensors]
-    dtype = dtype or torch.promote_types(_real(tensors[0].dtype), torch.float32)
+    dtype = torch.promote_types(tensors[0].dtype, dtype or torch.float32)  # complex stays complex, as torch asks
     return list(torch._foreach_norm(list(tensors), norm_type, dtype=dtype))
-
-
-def _real(dtype: torch.dtype) -> torch.dtype:
-    return torch.zeros(0, dtype=dtype).real.dtype if dtype.is_complex else dtype

@@ -22,8 +22,8 @@ def finite_or(value: Tensor, default: Tensor | float) -> Tensor:
     return torch.where(value.isfinite(), value, fallback)
 
 
-def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0) -> Tensor:
-    """The factor that brings a norm down to a limit: `min(1, limit / (norm + eps))`; never above 1.
+def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0, min_scale: float = 0.0) -> Tensor:
+    """The factor that brings a norm down to a limit: `min(1, max(min_scale, limit / (norm + eps)))`; never above 1.
 
     Where the norm is not finite (or the quotient is not, as for `0 / 0`) the factor is 1: a scale cannot repair
     a non-finite gradient, and zero times infinity would spread it.
@@ -33,13 +33,14 @@ def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0) -> Tenso
         limit: A number, or a tensor that broadcasts to the shape of `norm`.
         eps: Added to the norm. `0.0` is the exact rule; `1e-6` is the form of
             `torch.nn.utils.clip_grad_norm_`, which also shrinks a norm that equals the limit, by 1e-6 / limit.
+        min_scale: Smallest factor, in [0, 1]; above 0 a norm may stay over the limit.
 
     Returns:
-        A tensor of the shape of `norm`, each value in [0, 1].
+        A tensor of the shape of `norm`, each value in [min_scale, 1].
 
     Example:
         >>> clip_coef(torch.tensor([0.5, 4.0, float("inf")]), 1.0)
         tensor([1.0000, 0.2500, 1.0000])
     """
-    coef = torch.clamp(limit / (norm + eps if eps else norm), max=1.0)
-    return torch.where(norm.isfinite() & ~coef.isnan(), coef, 1.0)
+    coef = torch.clamp(limit / (norm + eps if eps else norm), min=min_scale or None, max=1.0)
+    return torch.where((norm < torch.inf) & (coef <= 1.0), coef, 1.0)  # NaN fails both comparisons

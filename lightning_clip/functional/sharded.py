@@ -44,8 +44,7 @@ def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], nor
     result = list(norms)
     for sharding in dict.fromkeys(s for s in shardings if s is not None):
         mesh, placements = sharding
-        if any(place.is_partial() for place in placements):
-            raise ValueError(f"tensor_norms(…): a gradient is laid out as {placements}; reduce it before clipping.")
+        _check_reduced(placements)
         members = [i for i, s in enumerate(shardings) if s == sharding]
         local = torch.stack([norms[i] for i in members])
         powers = local if math.isinf(norm_type) else local.pow(norm_type)
@@ -57,3 +56,35 @@ def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], nor
         for i, norm in zip(members, whole.unbind(), strict=True):
             result[i] = norm
     return result
+
+
+def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...]) -> Tensor:
+    """Turn the 2-norms of local pieces of units into those of whole units; silent where no unit is split.
+
+    Args:
+        norms: Local norms, any shape.
+        sharding: `sharding_of` the tensor they were taken of.
+        dims: The dimensions that make up one unit.
+
+    Returns:
+        The norms, of the same shape.
+
+    Raises:
+        ValueError: The tensor is `Partial`, a sum that has not been carried out yet: it has no norm.
+    """
+    if sharding is None:
+        return norms
+    mesh, placements = sharding
+    _check_reduced(placements)
+    splitting = [i for i, place in enumerate(placements) if place.is_shard() and place.dim in dims]
+    if not splitting:
+        return norms
+    powers = norms.square()
+    for mesh_dim in splitting:
+        dist.all_reduce(powers, group=mesh.get_group(mesh_dim))
+    return powers.sqrt()
+
+
+def _check_reduced(placements: tuple[Any, ...]) -> None:
+    if any(place.is_partial() for place in placements):
+        raise ValueError(f"tensor_norms(…): a gradient is laid out as {placements}; reduce it before clipping.")

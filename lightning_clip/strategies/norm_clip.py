@@ -1,7 +1,7 @@
 """`NormClip`: one factor for all gradients, from their total norm."""
 
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.checks import check_non_negative, check_positive
+from lightning_clip.core.checks import check_fraction, check_non_negative, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
@@ -19,28 +19,39 @@ class NormClip(ClipStrategy):
         max_norm: Largest total norm, in the unit of the gradient of the loss.
         norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
         eps: Added to the norm. 1e-6 is torch's form; 0 the exact one, which leaves a norm equal to the limit alone.
+        min_scale: Smallest factor, in [0, 1]: above 0 the gradient never vanishes, and a norm may stay over the limit.
 
     Raises:
-        ValueError: `max_norm` or `norm_type` is not positive, or `eps` is negative.
+        ValueError: `max_norm` or `norm_type` is not positive, `eps` is negative, or `min_scale` is not in [0, 1].
 
     Example:
         >>> NormClip(0.5)
-        NormClip(max_norm=0.5, norm_type=2.0, eps=1e-06)
+        NormClip(max_norm=0.5, norm_type=2.0, eps=1e-06, min_scale=0.0)
 
     References:
         Razvan Pascanu, Tomas Mikolov, Yoshua Bengio, "On the difficulty of training recurrent neural networks", 2013,
         https://arxiv.org/abs/1211.5063. The paper clips where the norm is at least the limit; scaling a norm that
         equals it changes nothing.
+
+        Matteo Tucat, Anirbit Mukherjee, Procheta Sen, Mingfei Sun, Omar Rivasplata, "Regularized Gradient Clipping
+        Provably Trains Wide and Deep Neural Networks", 2024, https://arxiv.org/abs/2404.08624, for `min_scale`.
     """
 
-    def __init__(self, max_norm: float = 1.0, *, norm_type: float = 2.0, eps: float = 1e-6) -> None:
+    limit_name = "max_norm"
+
+    def __init__(
+        self, max_norm: float = 1.0, *, norm_type: float = 2.0, eps: float = 1e-6, min_scale: float = 0.0
+    ) -> None:
         super().__init__()
         check_positive("NormClip", max_norm=max_norm, norm_type=norm_type)
         check_non_negative("NormClip", eps=eps)
+        check_fraction("NormClip", min_scale=min_scale)
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.eps = eps
+        self.min_scale = min_scale
 
     def decide(self, grads: Gradients) -> Action:
         """Scale by `min(1, max_norm / (total norm + eps))`."""
-        return Scale(clip_coef(grads.total_norm(self.norm_type), self.max_norm, eps=self.eps), self.max_norm)
+        norm = grads.total_norm(self.norm_type)
+        return Scale(clip_coef(norm, self.max_norm, eps=self.eps, min_scale=self.min_scale), self.max_norm)

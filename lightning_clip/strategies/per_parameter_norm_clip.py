@@ -1,7 +1,7 @@
 """`PerParameterNormClip`: each gradient by its own norm."""
 
 from lightning_clip.core.actions import Action, ScaleEach
-from lightning_clip.core.checks import check_positive
+from lightning_clip.core.checks import check_fraction, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
@@ -18,24 +18,33 @@ class PerParameterNormClip(ClipStrategy):
     Args:
         max_norm: Largest norm of one gradient, in the unit of the gradient of the loss.
         norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
+        min_scale: Smallest factor, in [0, 1]: above 0 a gradient never vanishes, and a norm may stay over the limit.
 
     Raises:
-        ValueError: `max_norm` or `norm_type` is not positive.
+        ValueError: `max_norm` or `norm_type` is not positive, or `min_scale` is not in [0, 1].
 
     Example:
         >>> PerParameterNormClip(1.0)
-        PerParameterNormClip(max_norm=1.0, norm_type=2.0)
+        PerParameterNormClip(max_norm=1.0, norm_type=2.0, min_scale=0.0)
 
     References:
         François Chollet and others, "Keras", 2015, `clipnorm`, https://keras.io/api/optimizers/.
+
+        Matteo Tucat, Anirbit Mukherjee, Procheta Sen, Mingfei Sun, Omar Rivasplata, "Regularized Gradient Clipping
+        Provably Trains Wide and Deep Neural Networks", 2024, https://arxiv.org/abs/2404.08624, for `min_scale`.
     """
 
-    def __init__(self, max_norm: float = 1.0, *, norm_type: float = 2.0) -> None:
+    limit_name = "max_norm"
+
+    def __init__(self, max_norm: float = 1.0, *, norm_type: float = 2.0, min_scale: float = 0.0) -> None:
         super().__init__()
         check_positive("PerParameterNormClip", max_norm=max_norm, norm_type=norm_type)
+        check_fraction("PerParameterNormClip", min_scale=min_scale)
         self.max_norm = max_norm
         self.norm_type = norm_type
+        self.min_scale = min_scale
 
     def decide(self, grads: Gradients) -> Action:
         """Scale each by `min(1, max_norm / norm)`."""
-        return ScaleEach(clip_coef(grads.norms(self.norm_type), self.max_norm), self.max_norm)
+        coefs = clip_coef(grads.norms(self.norm_type), self.max_norm, min_scale=self.min_scale)
+        return ScaleEach(coefs, self.max_norm)

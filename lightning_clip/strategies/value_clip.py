@@ -32,6 +32,8 @@ class ValueClip(ClipStrategy):
         Technology), https://www.fit.vut.cz/study/phd-thesis/283/. As `torch.nn.utils.clip_grad_value_`.
     """
 
+    limit_name = "clip_value"
+
     def __init__(self, clip_value: float = 0.5) -> None:
         super().__init__()
         check_positive("ValueClip", clip_value=clip_value)

@@ -1,10 +1,24 @@
 """What adaptive strategies remember, in buffers: windows, moving averages, one number a parameter, one an element."""
 
 from lightning_clip.core.state.ema import Ema
+from lightning_clip.core.state.first_values import FirstValues
 from lightning_clip.core.state.per_element import PerElement
 from lightning_clip.core.state.per_parameter import PerParameter
-from lightning_clip.core.state.policy import HistoryPolicy, to_store
+from lightning_clip.core.state.policy import POLICIES, HistoryPolicy, Intake, to_store
+from lightning_clip.core.state.quantile_sketch import QuantileSketch
 from lightning_clip.core.state.state import State
 from lightning_clip.core.state.window import Window
 
-__all__ = ["Ema", "HistoryPolicy", "PerElement", "PerParameter", "State", "Window", "to_store"]
+__all__ = [
+    "POLICIES",
+    "Ema",
+    "FirstValues",
+    "HistoryPolicy",
+    "Intake",
+    "PerElement",
+    "PerParameter",
+    "QuantileSketch",
+    "State",
+    "Window",
+    "to_store",
+]

@@ -42,9 +42,9 @@ class Ema(State):
             keep: Boolean `()`.
         """
         self.match(value)
-        value = value.to(self.sum.dtype)
-        self.sum.copy_(torch.where(keep, self.decay * self.sum + (1 - self.decay) * value, self.sum))
-        self.weight.copy_(torch.where(keep, self.decay * self.weight + (1 - self.decay), self.weight))
+        # Interpolating towards the old number itself leaves it as it is, bit for bit: one selection does for both.
+        self.sum.lerp_(torch.where(keep, value.to(self.sum.dtype), self.sum), 1 - self.decay)
+        self.weight.lerp_(torch.where(keep, 1.0, self.weight), 1 - self.decay)
         self.count.add_(keep)
 
     def mean(self) -> Tensor:

@@ -6,20 +6,36 @@ import torch
 from torch import Tensor, nn
 
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.functional.sharded import is_sharded
 
 
 class PerElement(nn.Module):
-    """A tensor like each gradient (its local shard where sharded), float32 or better, starting at zero.
+    """A tensor like each gradient (its local shard where sharded), real, float32 or better.
 
-    Memory: as much as one more moment of Adam.
+    Memory: as much as one more moment of Adam. The part of a sharded parameter that another rank holds is not known
+    here and one rank's part would be wrong for the others, so a checkpoint leaves sharded parameters out: after a
+    resume these start again.
+
+    Args:
+        start: The number that a new element starts with.
 
     Attributes:
         values: The tensors by parameter name.
+
+    Example:
+        >>> state = PerElement()
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> layer(torch.ones(1, 2)).sum().backward()
+        >>> weight, bias = state.take(Gradients.of_module(layer))
+        >>> weight.shape
+        torch.Size([1, 2])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, start: float = 0.0) -> None:
         super().__init__()
+        self.start = start
         self.values: dict[str, Tensor] = {}
+        self._sharded: set[str] = set()
 
     def take(self, grads: Gradients) -> list[Tensor]:
         """The tensors of the parameters that have a gradient now, to be changed in place.
@@ -29,12 +45,23 @@ class PerElement(nn.Module):
 
         Returns:
             `n` tensors.
+
+        Raises:
+            ValueError: A gradient is sparse: its elements are others at each step.
         """
+        for name, tensor in zip(grads.names, grads.tensors, strict=True):
+            if tensor.layout is not torch.strided:
+                raise ValueError(
+                    f"A history for each element needs dense gradients, and that of {name!r} is sparse: "
+                    "build its layer with sparse=False, or choose a rule per parameter, for instance AdaGC()."
+                )
+            if is_sharded(tensor):
+                self._sharded.add(name)
         return [self._of(name, tensor) for name, tensor in zip(grads.names, grads.locals, strict=True)]
 
     def get_extra_state(self) -> dict[str, Any]:
         """The tensors by parameter name."""
-        return {"values": {name: value.clone() for name, value in self.values.items()}}
+        return {"values": {name: value.clone() for name, value in self.values.items() if name not in self._sharded}}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_extra_state` returned."""
@@ -42,9 +69,9 @@ class PerElement(nn.Module):
 
     def _of(self, name: str, gradient: Tensor) -> Tensor:
         value = self.values.get(name)
-        if value is None:
-            dtype = torch.promote_types(gradient.dtype, torch.float32)
-            value = torch.zeros_like(gradient, dtype=dtype)
+        if value is None or value.shape != gradient.shape:  # another shape: saved before the parameter was sharded
+            dtype = torch.promote_types(gradient.real.dtype if gradient.is_complex() else gradient.dtype, torch.float32)
+            value = torch.full_like(gradient, self.start, dtype=dtype)
         elif value.device != gradient.device:
             value = value.to(gradient.device)
         self.values[name] = value

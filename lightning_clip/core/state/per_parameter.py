@@ -32,6 +32,7 @@ class PerParameter(State):
         super().__init__()
         self.columns = columns
         self.names: tuple[str, ...] = ()
+        self._found: dict[tuple[tuple[str, ...], torch.device], Tensor] = {}
         for name in columns:
             self.register_buffer(name, torch.empty(0))
 
@@ -44,13 +45,7 @@ class PerParameter(State):
         Returns:
             One tensor `(n,)` for each column; changing them changes nothing stored.
         """
-        norms = grads.norms()
-        self.match(norms)
-        self._make_room(grads.names)
-        if grads.names == self.names:
-            return tuple(self.get_buffer(name).clone() for name in self.columns)
-        rows = self._rows(grads.names, norms.device)
-        return tuple(self.get_buffer(name).index_select(0, rows) for name in self.columns)
+        return self.take_rows(grads.names, grads.norms())
 
     def put(self, grads: Gradients, *values: Tensor) -> None:
         """Store new numbers for the parameters that have a gradient now.
@@ -59,13 +54,40 @@ class PerParameter(State):
             grads: The gradients of this step, as given to `take`.
             *values: One tensor `(n,)` for each column, in the order of the constructor.
         """
-        rows = None if grads.names == self.names else self._rows(grads.names, values[0].device)
+        self.put_rows(grads.names, *values)
+
+    def take_rows(self, names: tuple[str, ...], like: Tensor) -> tuple[Tensor, ...]:
+        """The rows of the given names, for numbers that belong to something else than one parameter.
+
+        Args:
+            names: `n` names.
+            like: A tensor of the dtype and on the device of what will be stored.
+
+        Returns:
+            One tensor `(n,)` for each column; changing them changes nothing stored.
+        """
+        if names:
+            self.match(like)
+        self._make_room(names)
+        if names == self.names:
+            return tuple(self.get_buffer(name).clone() for name in self.columns)
+        rows = self._rows(names)
+        return tuple(self.get_buffer(name).index_select(0, rows) for name in self.columns)
+
+    def put_rows(self, names: tuple[str, ...], *values: Tensor) -> None:
+        """Store new numbers for the given names.
+
+        Args:
+            names: `n` names, as given to `take_rows`.
+            *values: One tensor `(n,)` for each column, in the order of the constructor.
+        """
+        rows = None if names == self.names else self._rows(names)
         for name, value in zip(self.columns, values, strict=True):
             buffer = self.get_buffer(name)
             if rows is None:
                 buffer.copy_(value)
             else:
-                buffer.index_copy_(0, rows, value.to(buffer.dtype))
+                buffer.index_copy_(0, rows, value.to(buffer))
 
     def get_extra_state(self) -> dict[str, Any]:
         """The parameter names, in the order of the rows."""
@@ -74,6 +96,7 @@ class PerParameter(State):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_extra_state` returned."""
         self.names = tuple(state["names"])
+        self._found = {}
 
     def _make_room(self, names: tuple[str, ...]) -> None:
         known = set(self.names)
@@ -84,6 +107,14 @@ class PerParameter(State):
                 buffer = self.get_buffer(column)
                 self.register_buffer(column, torch.cat([buffer, buffer.new_full((len(new),), start)]))
 
-    def _rows(self, names: tuple[str, ...], device: torch.device) -> Tensor:
-        position = {name: i for i, name in enumerate(self.names)}
-        return torch.tensor([position[name] for name in names], device=device)
+    def _rows(self, names: tuple[str, ...]) -> Tensor:
+        """The positions of the names; kept, because a list copied to an accelerator makes the host wait."""
+        device = next(self.buffers()).device
+        rows = self._found.get((names, device))
+        if rows is None:
+            position = {name: i for i, name in enumerate(self.names)}
+            rows = torch.tensor([position[name] for name in names], device=device, dtype=torch.int64)
+            if len(self._found) >= 64:  # experts come and go in too many combinations to keep them all
+                self._found.clear()
+            self._found[names, device] = rows
+        return rows

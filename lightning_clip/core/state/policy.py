@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_clip.core.state.state import State
+
 HistoryPolicy = Literal["observed", "clipped", "winsorized", "accepted"]
 
 POLICIES: tuple[HistoryPolicy, ...] = ("observed", "clipped", "winsorized", "accepted")
@@ -31,9 +33,61 @@ def to_store(policy: HistoryPolicy, norm: Tensor, threshold: Tensor, *, factor: 
         >>> float(value), bool(keep)
         (8.0, True)
     """
-    finite = norm.isfinite()
+    finite = norm < torch.inf
     if policy == "observed":
         return norm, finite
     if policy == "accepted":
         return norm, finite & (norm <= threshold)
     return torch.minimum(norm, threshold if policy == "clipped" else factor * threshold), finite
+
+
+class Intake(State):
+    """What of each total norm enters a history: `to_store`, without exact zeros and without a dead-lock.
+
+    A norm of exactly zero says that there was no signal, not that gradients are small, and is passed over.
+    Under `"accepted"` alone a history never follows an honest rise: everything after it is above the threshold. So
+    once more than `max_rejected` norms in a row were above, norms enter as they are, until one is within again.
+
+    Args:
+        policy: See `to_store`.
+        factor: How far a winsorized norm may exceed the threshold.
+        max_rejected: How many norms in a row `"accepted"` may keep out.
+
+    Attributes:
+        rejected: How many norms in a row were above the threshold, int64 `()`; counted under `"accepted"` only.
+
+    Example:
+        >>> intake = Intake("accepted", max_rejected=2)
+        >>> spike, limit = torch.tensor(50.0), torch.tensor(4.0)
+        >>> [bool(intake.take(spike, limit)[1]) for _ in range(4)]
+        [False, False, True, True]
+    """
+
+    rejected: Tensor
+
+    def __init__(self, policy: HistoryPolicy, *, factor: float = 2.0, max_rejected: int = 20) -> None:
+        super().__init__()
+        self.policy = policy
+        self.factor = factor
+        self.max_rejected = max_rejected
+        self.register_buffer("rejected", torch.zeros((), dtype=torch.int64))
+
+    def take(self, norm: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+        """Decide on the norm of one step; call it once a step.
+
+        Args:
+            norm: The norm before clipping, `()`.
+            threshold: The limit in force, `()`; `inf` where there was none.
+
+        Returns:
+            The value to store and whether to store it, each `()`.
+        """
+        value, keep = to_store(self.policy, norm, threshold, factor=self.factor)
+        keep = keep & (norm > 0)
+        return value, keep if self.policy != "accepted" else self._without_deadlock(norm, keep)
+
+    def _without_deadlock(self, norm: Tensor, within: Tensor) -> Tensor:
+        self.match(norm)
+        above = (norm < torch.inf) & (norm > 0) & ~within
+        self.rejected.add_(above).mul_(~within)
+        return within | (above & (self.rejected > self.max_rejected))

@@ -1,5 +1,8 @@
 """`Window`: the latest values, with their median, spread and quantiles."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -8,6 +11,8 @@ from lightning_clip.core.state.state import State
 
 class Window(State):
     """The latest `size` values, in a ring.
+
+    A checkpoint of a window of another size gives the latest values that fit.
 
     Args:
         size: How many values are kept.
@@ -26,12 +31,14 @@ class Window(State):
 
     values: Tensor
     count: Tensor
+    _around_middle: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
         self.register_buffer("values", torch.full((size,), torch.nan))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("_around_middle", torch.tensor([-1, 0]), persistent=False)
 
     def push(self, value: Tensor, keep: Tensor) -> None:
         """Store a value where `keep` holds, in the place of the oldest.
@@ -55,8 +62,40 @@ class Window(State):
         Returns:
             `()`; NaN before the first value.
         """
-        return torch.nanquantile(self.values, fraction)
+        rank = (self._stored() - 1).to(self.values.dtype) * fraction
+        low = rank.long()
+        ends = self.values.sort().values.index_select(0, torch.stack([low, rank.ceil().long()]))
+        return torch.lerp(ends[0], ends[1], rank - low)
+
+    def median(self) -> Tensor:
+        """The median, `()`: the mean of the two middle values of an even number; NaN before the first value."""
+        return self.median_and_mad()[0]
 
     def mad(self) -> Tensor:
         """The median absolute deviation from the median, `()`; 1.4826 times it estimates a standard deviation."""
-        return torch.nanquantile((self.values - self.quantile(0.5)).abs(), 0.5)
+        return self.median_and_mad()[1]
+
+    def median_and_mad(self) -> tuple[Tensor, Tensor]:
+        """Both `median()` and `mad()`, for the price of `mad()`."""
+        middle = (self._stored() + self._around_middle) // 2
+        median = _mean_at(middle, self.values)
+        return median, _mean_at(middle, (self.values - median).abs())
+
+    def _stored(self) -> Tensor:
+        """How many values the ring holds, at least 1: the first place of an empty one holds NaN."""
+        return self.count.clamp(1, self.size)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        saved = self.values.numel()
+        if saved != self.size:
+            count = int(self.count)
+            latest = self.values.roll(-(count % saved) if count >= saved else 0)[: min(count, saved)][-self.size :]
+            self.values = self.values.new_full((self.size,), torch.nan)
+            self.values[: len(latest)] = latest
+            self.count.fill_(len(latest))
+
+
+def _mean_at(positions: Tensor, values: Tensor) -> Tensor:
+    """The mean of the values at positions of the sorted order, in which NaN comes last."""
+    return values.sort().values.index_select(0, positions).mean()

@@ -1,0 +1,1 @@
+"""Configurations of runs and studies, installed as `lightning_clip.configs`."""

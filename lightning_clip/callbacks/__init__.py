@@ -1,0 +1,17 @@
+"""Lightning callbacks: they clip, watch, guard and report; the numbers are made elsewhere."""
+
+from lightning_clip.callbacks.divergence_rollback import DivergenceRollback
+from lightning_clip.callbacks.gradient_clipping import GradientClipping
+from lightning_clip.callbacks.gradient_monitor import GradientMonitor
+from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
+from lightning_clip.callbacks.rich_gradient_report import RichGradientReport
+from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
+
+__all__ = [
+    "DivergenceRollback",
+    "GradientClipping",
+    "GradientMonitor",
+    "NonFiniteGuard",
+    "RichGradientReport",
+    "StrategySwitcher",
+]

@@ -1,0 +1,197 @@
+"""`DivergenceRollback`: back to the last good state when a run has diverged."""
+
+import math
+from copy import deepcopy
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from lightning_clip.callbacks.gradient_observer import observers
+from lightning_clip.callbacks.step_context import step_context
+from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
+from lightning_clip.compat import grad_scaler
+from lightning_clip.core.checks import check_count, check_fraction
+from lightning_clip.core.records import RunEvent
+from lightning_clip.core.snapshot import Snapshot, Stateful, is_finite
+from lightning_clip.core.switching import SpikeDetector
+
+
+class DivergenceRollback(Callback):
+    """Keep the last good state in host memory, and put it back when the run has diverged.
+
+    A step is bad when its loss or its gradient norm is not finite, or is a severe outlier of the detector. After
+    `patience` bad steps in a row model, optimizers, schedulers, gradient scaler and clipping strategies are put back as
+    they were; the data goes on, so that a poisoned batch is not met again. A checkpoint is never saved with weights
+    that are not finite: it holds the last good state instead. Loss and norm are read on the host at every step.
+
+    Args:
+        snapshot_every_n_steps: Optimizer steps between snapshots; one is taken only after a good step.
+        patience: Bad steps in a row that make a divergence.
+        max_restores: How often the state is put back; the next divergence puts it back and ends the training.
+        lr_factor: Multiplies the learning rates at each restore, in [0, 1]; below 1 where the rate is to blame.
+        tighten: Also climb a rung at each restore; needs a `StrategySwitcher`.
+        detector: Tells outliers, of the norm and of the loss each.
+
+    Attributes:
+        restores: How often the state has been put back.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> rollback = DivergenceRollback(snapshot_every_n_steps=200, lr_factor=0.5)
+        >>> rollback.restores
+        0
+    """
+
+    def __init__(
+        self,
+        *,
+        snapshot_every_n_steps: int = 100,
+        patience: int = 3,
+        max_restores: int = 3,
+        lr_factor: float = 1.0,
+        tighten: bool = False,
+        detector: SpikeDetector | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("DivergenceRollback", snapshot_every_n_steps=snapshot_every_n_steps, patience=patience)
+        check_count("DivergenceRollback", at_least=0, max_restores=max_restores)
+        check_fraction("DivergenceRollback", lr_factor=lr_factor)
+        self.snapshot_every_n_steps = snapshot_every_n_steps
+        self.patience = patience
+        self.max_restores = max_restores
+        self.lr_factor = lr_factor
+        self.tighten = tighten
+        self.detector = detector or SpikeDetector()
+        self.restores = 0
+        self._bad_steps = 0
+        self._norms = deepcopy(self.detector)
+        self._losses = deepcopy(self.detector)
+        self._norm = 0.0
+        self._snapshot: Snapshot | None = None
+        self._snapshot_lr_scale = 1.0
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.tighten and _switcher(trainer) is None:
+            raise MisconfigurationException(
+                "DivergenceRollback(tighten=True) needs a StrategySwitcher, whose ladder it climbs. "
+                "Add one to the callbacks, or leave out tighten=True."
+            )
+        self._bad_steps = 0
+        self._take(trainer, pl_module)
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        context = step_context(self, trainer, pl_module, optimizer)
+        if context.original.is_finite() or grad_scaler(trainer) is None:  # the scaler bears an overflow by itself
+            self._norm = max(self._norm, float(context.original.total_norm()), key=_badness)
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        readings = [self._norms.read(self._norm)]
+        if isinstance(loss, Tensor):
+            readings.append(self._losses.read(float(loss)))
+        self._norm = 0.0
+        is_bad = any(reading.weight >= _SEVERE for reading in readings)
+        if trainer.world_size > 1:  # losses differ from rank to rank, decisions must not
+            is_bad = trainer.strategy.reduce_boolean_decision(is_bad, all=False)
+        self._bad_steps = self._bad_steps + 1 if is_bad else 0
+        if self._bad_steps >= self.patience:
+            self._restore(trainer, pl_module)
+        elif not is_bad and self._is_due(trainer):
+            self._take(trainer, pl_module)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        return self._snapshot is None or trainer.global_step - self._snapshot.step >= self.snapshot_every_n_steps
+
+    def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the present state, unless its weights are not finite."""
+        snapshot = Snapshot(_parts(trainer, pl_module), step=trainer.global_step)
+        if is_finite(snapshot.states[0]):
+            self._snapshot = snapshot
+            self._snapshot_lr_scale = self.lr_factor**self.restores
+
+    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bad_steps = 0
+        snapshot = self._snapshot
+        if snapshot is None:
+            raise FloatingPointError("DivergenceRollback: the weights were not finite from the first step on.")
+        self.restores += 1
+        snapshot.restore(_parts(trainer, pl_module))
+        scale = self.lr_factor**self.restores / self._snapshot_lr_scale
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group.update({key: group[key] * scale for key in ("lr", "initial_lr") if key in group})
+        for config in trainer.lr_scheduler_configs:
+            base_lrs = getattr(config.scheduler, "base_lrs", None)
+            if base_lrs is not None:
+                config.scheduler.base_lrs = [lr * scale for lr in base_lrs]
+        switcher = _switcher(trainer)
+        if self.tighten and switcher is not None:
+            switcher.climb(trainer.global_step, "the run was put back")
+        self._tell(trainer, snapshot)
+
+    def _tell(self, trainer: Trainer, snapshot: Snapshot) -> None:
+        message = f"diverged for {self.patience} steps: put back to step {snapshot.step}"
+        if self.lr_factor < 1:
+            message += f", learning rate x {self.lr_factor**self.restores:.3g}"
+        if self.restores > self.max_restores:
+            message += f"; put back {self.restores} times: training ends"
+            trainer.should_stop = True
+        rank_zero_warn(f"DivergenceRollback: step {trainer.global_step}: {message}")
+        data = {"restored_step": snapshot.step, "restores": self.restores}
+        for observer in observers(trainer):
+            observer.add_event(RunEvent(trainer.global_step, "rollback", message, data))
+
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._snapshot is None or is_finite(checkpoint["state_dict"]):
+            return
+        checkpoint["state_dict"] = self._snapshot.states[0]
+        if "optimizer_states" in checkpoint:
+            count = len(trainer.optimizers)
+            checkpoint["optimizer_states"] = self._snapshot.states[1 : 1 + count]
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "restores": self.restores,
+            "norms": self._norms.state_dict(),
+            "losses": self._losses.state_dict(),
+        }
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.restores = state_dict["restores"]
+        self._norms.load_state_dict(state_dict["norms"])
+        self._losses.load_state_dict(state_dict["losses"])
+
+
+_SEVERE = 3.0
+
+
+def _badness(norm: float) -> float:
+    return norm if math.isfinite(norm) else math.inf
+
+
+def _parts(trainer: Trainer, pl_module: LightningModule) -> list[Stateful]:
+    """What is kept: the module first, then the optimizers."""
+    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+    scaler = grad_scaler(trainer)
+    strategies = [strategy for observer in observers(trainer) for strategy in observer.strategies]
+    return [pl_module, *trainer.optimizers, *schedulers, *([scaler] if scaler is not None else []), *strategies]
+
+
+def _switcher(trainer: Trainer) -> StrategySwitcher | None:
+    return next((callback for callback in trainer.callbacks if isinstance(callback, StrategySwitcher)), None)

@@ -1,0 +1,62 @@
+"""`GradientClipping`: a clipping strategy in the training loop."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch import LightningModule, Trainer
+from typing_extensions import override
+
+from lightning_clip.callbacks.gradient_observer import GradientObserver
+from lightning_clip.callbacks.metrics import GroupBy
+from lightning_clip.callbacks.support import check_trainer_does_not_clip
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.sinks.sink import Sink
+from lightning_clip.strategies.norm_clip import NormClip
+
+
+class GradientClipping(GradientObserver):
+    """Clip gradients by a strategy before each optimizer step, and keep the record of it.
+
+    Works in automatic and manual optimisation, with gradient accumulation (once, on the accumulated gradient), mixed
+    precision (on unscaled gradients, also with fused optimizers) and several optimizers (each has its own copy of the
+    strategy, and only its own parameters are clipped). State and history are saved in the checkpoint.
+
+    Logged with Lightning's own cadence: `grad_norm/total` (before), `grad_norm/total_clipped` (after), `clip/coef`,
+    `clip/active`, `clip/threshold`, `clip/skipped_total`, `clip/nonfinite_total`; a second optimizer's end in `-1`.
+
+    Args:
+        strategy: The rule; `NormClip(1.0)` by default.
+        sinks: Where the record of each step goes besides the history, for instance `JsonlSink("run.jsonl")`.
+        flush_every_n_steps: How many optimizer steps may wait on the device before they are read together.
+        group_by: Which norms of groups of parameters to log: `"none"`, by `"module"`, by `"param"`, the `"rnn"` preset
+            (input-hidden, hidden-hidden, bias), or globs by group name.
+        name: Tells two instances in one trainer apart.
+
+    Raises:
+        ValueError: An argument is out of its range.
+        MisconfigurationException: At fit, if the trainer clips too, or its parallel strategy hides the gradients.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(callbacks=[GradientClipping(NormClip(0.5))], logger=False, accelerator="cpu")
+    """
+
+    def __init__(
+        self,
+        strategy: ClipStrategy | None = None,
+        *,
+        sinks: Sequence[Sink] | None = None,
+        flush_every_n_steps: int = 50,
+        group_by: GroupBy = "none",
+        name: str = "",
+    ) -> None:
+        strategy = NormClip() if strategy is None else strategy
+        if not isinstance(strategy, ClipStrategy):
+            raise TypeError(
+                f"GradientClipping({strategy!r}): strategy must be a ClipStrategy, for instance NormClip({strategy!r})."
+            )
+        super().__init__(strategy, sinks, flush_every_n_steps, group_by, name)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        check_trainer_does_not_clip(self, trainer, f"GradientClipping({self.strategy!r})")

@@ -1,0 +1,204 @@
+"""`GradientObserver`: what clipping and watching have in common."""
+
+import time
+from abc import ABC
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from lightning_clip.callbacks.metrics import GroupBy, metrics_of, publish
+from lightning_clip.callbacks.step_context import StepContext, step_context
+from lightning_clip.callbacks.support import check_strategy_support, describe_run
+from lightning_clip.compat import should_log
+from lightning_clip.core.aggregate import Aggregate
+from lightning_clip.core.checks import check_count
+from lightning_clip.core.engine import clip_
+from lightning_clip.core.history import History
+from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.sinks.sink import Sink
+
+Listener = Callable[[Trainer, StepContext, int], None]
+
+
+class GradientObserver(Callback, ABC):
+    """Lets a strategy act on each optimizer's gradients at each step, and keeps the record of it.
+
+    Attributes:
+        strategies: The strategy of each optimizer, by position in `trainer.optimizers`.
+        run: What is being run.
+        before_decision: Called with the trainer, the step's context and the optimizer's position before each decision.
+        active: The strategy that acts in place of `strategies`, by optimizer position.
+    """
+
+    def __init__(
+        self,
+        strategy: ClipStrategy,
+        sinks: Sequence[Sink] | None,
+        flush_every_n_steps: int,
+        group_by: GroupBy,
+        name: str,
+    ) -> None:
+        super().__init__()
+        check_count(type(self).__name__, flush_every_n_steps=flush_every_n_steps)
+        self.strategy = strategy
+        self.sinks = list(sinks or ())
+        self.flush_every_n_steps = flush_every_n_steps
+        self.group_by = group_by
+        self.name = name
+        self.strategies: list[ClipStrategy] = []
+        self.run = RunInfo()
+        self.before_decision: list[Listener] = []
+        self.active: dict[int, ClipStrategy] = {}
+        self._history = History()
+        self._buffer = EventBuffer()
+        self._of_this_batch: list[StepEvent] = []
+        self._open_sinks: list[Sink] = []
+        self._restored: dict[str, Any] = {}
+        self._started = time.monotonic()
+        self._seconds_before = 0.0
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return self._generate_state_key(name=self.name) if self.name else type(self).__qualname__
+
+    @property
+    def history(self) -> History:
+        """The records so far; asking for it reads the device."""
+        self.flush()
+        return self._history
+
+    def total(self, index: int) -> Aggregate | None:
+        """Totals of one optimizer up to the latest flush, without reading the device."""
+        return self._history.aggregates.get(index)
+
+    def flush(self) -> list[StepRecord]:
+        """Read the steps that wait on the device into the history and the sinks.
+
+        Returns:
+            Their records, in order.
+        """
+        records = self._buffer.flush()
+        if records:
+            self._history.extend(records)
+            for sink in self._open_sinks:
+                sink.write(records)
+        return records
+
+    def add_event(self, event: RunEvent) -> None:
+        """Put something that happened once into the history and the sinks.
+
+        Args:
+            event: For instance a switch of strategy.
+        """
+        self.flush()
+        self._history.events.append(event)
+        for sink in self._open_sinks:
+            sink.event(event)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_strategy_support(self, trainer)
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if len(self.strategies) != len(trainer.optimizers):
+            self.strategies = [deepcopy(self.strategy) for _ in trainer.optimizers]
+        self._restore_strategies()
+        self.run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
+        self._started = time.monotonic()
+        self._open_sinks = self.sinks if trainer.is_global_zero else []
+        for sink in self._open_sinks:
+            sink.open(self.run)
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        index = trainer.optimizers.index(optimizer)
+        context = step_context(self, trainer, pl_module, optimizer)
+        for listener in self.before_decision:
+            listener(trainer, context, index)
+        strategy = self.active.get(index, self.strategies[index])
+        event = clip_(context.current, strategy, optimizer_index=index)
+        if context.skipped is not False:
+            event.skipped = context.skipped
+        if event.changed:
+            context.current = context.current.remeasured()
+        context.events.append(event)
+        self._buffer.add(event)
+        self._of_this_batch.append(event)
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._of_this_batch:
+            return
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        for event in self._of_this_batch:
+            event.loss = loss.detach() if isinstance(loss, Tensor) else None
+        first_step = self._of_this_batch[0].step
+        self._of_this_batch.clear()
+        log_now = should_log(trainer)
+        if log_now or len(self._buffer) >= self.flush_every_n_steps:
+            records = [record for record in self.flush() if record.step >= first_step]
+            if log_now and records:
+                publish(trainer, metrics_of(records, self._history, self.group_by))
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        self.flush()
+        self._of_this_batch.clear()
+        self.run.seconds = self._seconds()
+        open_sinks, self._open_sinks = self._open_sinks, []
+        for sink in open_sinks:
+            sink.close(self.run, self._history.layers)
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "strategy": repr(self.strategy),
+            "strategies": [dict(strategy.state_dict()) for strategy in self.strategies],
+            "history": self.history.state_dict(),
+            "seconds": self._seconds(),
+        }
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._restored = state_dict
+        self._history.load_state_dict(state_dict["history"])
+        self._seconds_before = state_dict["seconds"]
+
+    def _restore_strategies(self) -> None:
+        """Give each strategy its saved state, unless the run goes on with another strategy."""
+        saved, self._restored = self._restored, {}
+        if saved and saved["strategy"] != repr(self.strategy):
+            rank_zero_warn(
+                f"The checkpoint was made with {saved['strategy']}, this run goes on with {self.strategy!r}: "
+                "the history is continued, what the earlier strategy remembered is not."
+            )
+        elif saved:
+            for strategy, state in zip(self.strategies, saved["strategies"], strict=True):
+                strategy.load_state_dict(state)
+
+
+def observers(trainer: Trainer) -> list[GradientObserver]:
+    """The observers among the callbacks of a trainer, in order."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, GradientObserver)]

@@ -1,0 +1,92 @@
+"""From records to the numbers that loggers are given."""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+
+from lightning_clip.compat import batches_that_stepped
+from lightning_clip.core.history import History
+from lightning_clip.core.records import ParamNorms, StepRecord
+
+GroupBy = Literal["none", "module", "param", "rnn"] | Mapping[str, list[str]]
+
+RNN_GROUPS: Mapping[str, list[str]] = {
+    "input-hidden": ["*weight_ih*"],
+    "hidden-hidden": ["*weight_hh*"],
+    "bias": ["*bias_ih*", "*bias_hh*"],
+}
+
+
+def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupBy) -> dict[str, float]:
+    """The metrics of one batch; several optimizer steps in it are put together.
+
+    Norms are the largest of the batch's steps, coefficients and activity the mean, counters the totals so far. Values
+    that are not finite are left out: `clip/nonfinite_total` counts them.
+
+    Args:
+        records: The steps of one batch, in order.
+        history: The history that they have entered.
+        group_by: Which norms of groups of parameters to add.
+
+    Returns:
+        Number by metric key; a second optimizer's keys end in `-1`, a third's in `-2`.
+    """
+    result: dict[str, float] = {}
+    for optimizer in dict.fromkeys(record.optimizer for record in records):
+        own = [record for record in records if record.optimizer == optimizer]
+        suffix = f"-{optimizer}" if optimizer else ""
+        result |= {key + suffix: value for key, value in _of_one(own, history, group_by).items() if np.isfinite(value)}
+    return result
+
+
+def publish(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+    """Give metrics to all loggers and to the callbacks that monitor one.
+
+    Args:
+        trainer: A trainer that is fitting.
+        metrics: Number by key.
+    """
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(metrics), step=batches_that_stepped(trainer))
+    trainer.callback_metrics.update({key: torch.tensor(value) for key, value in metrics.items()})
+
+
+def _of_one(records: Sequence[StepRecord], history: History, group_by: GroupBy) -> dict[str, float]:
+    total = history.aggregates[records[0].optimizer]
+    thresholds = [record.threshold for record in records if record.threshold is not None]
+    metrics = {
+        "grad_norm/total": max(record.norm_before for record in records),
+        "grad_norm/total_clipped": max(record.norm_after for record in records),
+        "clip/coef": float(np.mean([record.clip_coef for record in records])),
+        "clip/active": float(np.mean([record.clipped for record in records])),
+        "clip/skipped_total": float(total.skipped),
+        "clip/nonfinite_total": float(total.nonfinite),
+    }
+    if thresholds:
+        metrics["clip/threshold"] = thresholds[-1]
+    params = records[-1].params
+    if params is not None and group_by != "none":
+        metrics |= {f"grad_norm/{group}": norm for group, norm in _group_norms(params, group_by).items()}
+    return metrics
+
+
+def _group_norms(params: ParamNorms, group_by: GroupBy) -> dict[str, float]:
+    groups: dict[str, list[float]] = {}
+    for name, norm in zip(params.names, params.before.tolist(), strict=True):
+        for group in _groups_of(name, group_by):
+            groups.setdefault(group, []).append(norm)
+    return {group: float(np.linalg.norm(norms)) for group, norms in groups.items()}
+
+
+def _groups_of(name: str, group_by: GroupBy) -> list[str]:
+    if group_by == "param":
+        return [name]
+    if group_by == "module":
+        return [name.rpartition(".")[0] or name]
+    globs = RNN_GROUPS if group_by == "rnn" else group_by
+    assert not isinstance(globs, str)
+    return [group for group, patterns in globs.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]

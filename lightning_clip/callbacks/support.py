@@ -1,0 +1,75 @@
+"""What a callback asks of the trainer: whether clipping can be right there, and what is being run."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+
+from lightning_clip.core.records import RunInfo
+
+
+def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
+    """Raise where the gradients of a parallel strategy cannot be seen whole.
+
+    Args:
+        callback: Who asks.
+        trainer: The trainer that is about to fit.
+
+    Raises:
+        MisconfigurationException: The trainer uses DeepSpeed or FSDP1.
+    """
+    name = type(callback).__name__
+    if isinstance(trainer.strategy, DeepSpeedStrategy):
+        raise MisconfigurationException(
+            f"{name} cannot work with DeepSpeedStrategy: its engine owns the gradients and clips them by itself. "
+            f"Set `gradient_clipping` in the DeepSpeed configuration and remove {name}, or use ModelParallelStrategy."
+        )
+    if isinstance(trainer.strategy, FSDPStrategy):
+        raise MisconfigurationException(
+            f"{name} cannot work with FSDPStrategy (FSDP1): each rank sees slices of flattened parameters. "
+            "Use ModelParallelStrategy (FSDP2), which keeps parameters apart."
+        )
+
+
+def check_trainer_does_not_clip(callback: Callback, trainer: Trainer, call: str) -> None:
+    """Raise where the trainer clips too: the second limit would act on what the first has left.
+
+    Args:
+        callback: Who asks.
+        trainer: The trainer that is about to fit.
+        call: The callback as the user wrote it.
+
+    Raises:
+        MisconfigurationException: `Trainer(gradient_clip_val=…)` is set.
+    """
+    if trainer.gradient_clip_val:
+        algorithm = trainer.gradient_clip_algorithm or "norm"
+        ours = "ValueClip" if algorithm == "value" else "NormClip"
+        raise MisconfigurationException(
+            f"You have set `Trainer(gradient_clip_val={trainer.gradient_clip_val!r})` and are using `{call}`. "
+            f"Remove `gradient_clip_val` from the Trainer: {type(callback).__name__}({ours}"
+            f"({trainer.gradient_clip_val!r})) gives the same weights, bit for bit."
+        )
+
+
+def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: str) -> RunInfo:
+    """What is being run, for the head of a report.
+
+    Args:
+        trainer: A trainer whose optimizers have been set up.
+        pl_module: The module that is trained.
+        strategy: The clipping strategy as it prints itself.
+
+    Returns:
+        Model, strategy, optimizers and the number of elements of each parameter.
+    """
+    model = getattr(pl_module, "_orig_mod", pl_module)
+    numels = {name.replace("_orig_mod.", ""): param.numel() for name, param in pl_module.named_parameters()}
+    optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers)
+    return RunInfo(model=type(model).__name__, strategy=strategy, optimizer=optimizers, numels=numels)
+
+
+def _describe(optimizer: Optimizer) -> str:
+    group = optimizer.param_groups[0]
+    shown = [f"{key}={group[key]:g}" for key in ("lr", "momentum") if isinstance(group.get(key), float) and group[key]]
+    return f"{type(optimizer).__name__}({', '.join(shown)})"

@@ -1,0 +1,80 @@
+"""`Globs`: shell-style patterns over parameter names."""
+
+import re
+from collections.abc import Iterable
+from fnmatch import translate
+
+from lightning_clip.core.gradients import Gradients
+
+REST = "*"
+
+
+class Globs:
+    """Finds the glob that matches each parameter's name.
+
+    A glob that matches no parameter is an error. Whether it does is asked once, of all the names that the caller of
+    the strategy knows, so that a parameter without a gradient at that step raises no false alarm. The glob `"*"` alone
+    stands for the rest: it takes what no other glob matches, and may find nothing.
+
+    Args:
+        call: The call that gave the globs, to begin an error message with, for instance `"AGC(exclude=('head.*',))"`.
+        globs: Patterns as of `fnmatch`: `*` any characters, `?` one, `[ab]` one of these. Case matters.
+        exclusive: Whether a parameter that two globs match is an error; otherwise the first one is taken.
+
+    Raises:
+        TypeError: `globs` is one string.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> layer(torch.ones(1, 2)).sum().backward()
+        >>> Globs("demo()", ["*bias"]).of(Gradients.of_module(layer))
+        [None, '*bias']
+    """
+
+    def __init__(self, call: str, globs: Iterable[str], *, exclusive: bool = True) -> None:
+        if isinstance(globs, str):
+            raise TypeError(f"{call}: one string was given; put globs into a list, as in [{globs!r}].")
+        self.call = call
+        self.globs = tuple(globs)
+        self.exclusive = exclusive
+        self._patterns = {glob: re.compile(translate(glob)) for glob in self.globs if glob != REST}
+        self._found: dict[str, str | None] = {}
+        self._checked = not self.globs
+
+    def of(self, grads: Gradients) -> list[str | None]:
+        """The glob that matches each gradient's parameter; `None` where none does.
+
+        Args:
+            grads: The gradients of this step.
+
+        Returns:
+            `n` globs.
+
+        Raises:
+            ValueError: A glob matches no parameter, or two match the same one.
+        """
+        if not self._checked and grads.known_names:
+            self._check(grads.known_names)
+        return [self._of(name) for name in grads.names]
+
+    def _of(self, name: str) -> str | None:
+        if name not in self._found:
+            self._found[name] = self._match(name)
+        return self._found[name]
+
+    def _match(self, name: str) -> str | None:
+        matching = [glob for glob, pattern in self._patterns.items() if pattern.match(name)]
+        if self.exclusive and len(matching) > 1:
+            listed = " and ".join(repr(glob) for glob in matching)
+            raise ValueError(f"{self.call}: {name!r} is matched by {listed}; make them narrower, so that one is left.")
+        return matching[0] if matching else REST if REST in self.globs else None
+
+    def _check(self, names: tuple[str, ...]) -> None:
+        for glob, pattern in self._patterns.items():
+            if not any(pattern.match(name) for name in names):
+                known = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
+                raise ValueError(f"{self.call}: {glob!r} matches no parameter ({known}); correct it or take it out.")
+        for name in names:
+            self._of(name)
+        self._checked = True

@@ -1,0 +1,97 @@
+"""The second moments that an Adam-like optimizer keeps: read where they lie, whatever device its counters are on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.functional.averaging import bias_correction
+from lightning_clip.functional.norms import local_values
+
+
+@dataclass(slots=True)
+class SecondMoment:
+    """The average of squared gradients that an optimizer keeps for one parameter, not bias-corrected.
+
+    Attributes:
+        value: The average after `steps` steps, float32 or better, of the (local) shape of the parameter; 0 before the
+            first.
+        largest: The largest average so far, which AMSGrad divides by instead; `None` for the others.
+        decay: Weight of the past, β2.
+        steps: The number of steps behind it, `()`, on whichever device the optimizer counts.
+    """
+
+    value: Tensor
+    largest: Tensor | None
+    decay: float | Tensor
+    steps: Tensor
+
+    def root(self) -> Tensor:
+        """The square root of the bias-corrected average; NaN before the first step."""
+        return (self.value / bias_correction(self.decay, self.steps)).sqrt()
+
+    def next_root(self, gradient: Tensor) -> Tensor:
+        """What `root` will be after one more step with this gradient, by which Adam then divides.
+
+        Args:
+            gradient: Of the shape of `value`.
+
+        Returns:
+            A tensor of the shape of `value`; at the first step the absolute gradient.
+        """
+        value = gradient.to(self.value.dtype).square().mul_(1 - self.decay).add_(self.decay * self.value)
+        if self.largest is not None:
+            value = torch.maximum(value, self.largest)
+        return value.div_(bias_correction(self.decay, self.steps + 1)).sqrt_()
+
+
+def second_moments(grads: Gradients, *, asked_by: object) -> list[SecondMoment]:
+    """The second moment of each parameter that has a gradient now.
+
+    Args:
+        grads: The gradients of this step, with their optimizer.
+        asked_by: Who asks, for the error.
+
+    Returns:
+        `n` second moments.
+
+    Raises:
+        ValueError: There is no optimizer, it keeps no second moments, or a gradient is sparse or complex.
+    """
+    if grads.optimizer is None:
+        raise ValueError(
+            f"{asked_by!r} reads the second moments of the optimizer, and these gradients come without one: "
+            "make them with Gradients.of_optimizer(optimizer), or use AdaGC()."
+        )
+    for name, tensor in zip(grads.names, grads.tensors, strict=True):
+        if tensor.layout is not torch.strided or tensor.is_complex():
+            raise ValueError(f"{asked_by!r} needs dense, real gradients, and that of {name!r} is not: use AdaGC().")
+    group_of = {id(param): group for group in grads.optimizer.param_groups for param in group["params"]}
+    return [
+        _second_moment(grads.optimizer, group_of[id(param)], param, gradient, asked_by)
+        for param, gradient in zip(grads.params, grads.locals, strict=True)
+    ]
+
+
+def _second_moment(
+    optimizer: Optimizer, group: Mapping[str, Any], param: Tensor, gradient: Tensor, asked_by: object
+) -> SecondMoment:
+    state = optimizer.state.get(param, {})
+    steps = state.get("step", group.get("step", None if state else 0.0))
+    if "betas" not in group or (state and "exp_avg_sq" not in state) or steps is None:
+        raise ValueError(
+            f"{asked_by!r} needs an optimizer that keeps second moments (`exp_avg_sq`), such as Adam, AdamW, NAdam or "
+            f"RAdam; {type(optimizer).__name__} keeps none: change the optimizer, or use AdaGC()."
+        )
+    dtype = torch.promote_types(gradient.dtype, torch.float32)
+    largest = state.get("max_exp_avg_sq")
+    return SecondMoment(
+        value=local_values(state["exp_avg_sq"]).to(dtype) if state else torch.zeros_like(gradient, dtype=dtype),
+        largest=None if largest is None else local_values(largest).to(dtype),
+        decay=group["betas"][1],
+        steps=torch.as_tensor(steps).to(dtype),
+    )

@@ -1,0 +1,69 @@
+"""`Snapshot`: the state of a training, copied to host memory."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class Stateful(Protocol):
+    """Anything with a state that can be taken and put back: a module, an optimizer, a scheduler, a strategy."""
+
+    def state_dict(self) -> Any:
+        """Its state."""
+
+    def load_state_dict(self, state_dict: Any) -> Any:
+        """Put a state back."""
+
+
+class Snapshot:
+    """Copies of the states of several objects, on the CPU and apart from them.
+
+    Args:
+        parts: What to copy.
+        step: The number of optimizer steps completed.
+
+    Attributes:
+        step: The number of optimizer steps completed.
+        states: The copied states, in order.
+
+    Example:
+        >>> layer = torch.nn.Linear(1, 1)
+        >>> snapshot = Snapshot([layer], step=7)
+        >>> _ = layer.weight.data.fill_(torch.nan)
+        >>> snapshot.restore([layer])
+        >>> bool(layer.weight.isfinite())
+        True
+    """
+
+    def __init__(self, parts: Iterable[Stateful], *, step: int) -> None:
+        self.step = step
+        self.states = [_copied(part.state_dict()) for part in parts]
+
+    def restore(self, parts: Iterable[Stateful]) -> None:
+        """Put the states back.
+
+        Args:
+            parts: The objects that were given to the constructor, or equal ones, in the same order.
+        """
+        for part, state in zip(parts, self.states, strict=True):
+            part.load_state_dict(_copied(state))
+
+
+def is_finite(state: Any) -> bool:
+    """Whether all floating-point tensors in a nested state are finite; reads the device."""
+    if isinstance(state, Tensor):
+        return not state.is_floating_point() or bool(state.isfinite().all())
+    if isinstance(state, dict):
+        return all(is_finite(value) for value in state.values())
+    return not isinstance(state, list | tuple) or all(is_finite(value) for value in state)
+
+
+def _copied(state: Any) -> Any:
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_copied(value) for value in state)
+    return state

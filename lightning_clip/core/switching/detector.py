@@ -1,0 +1,119 @@
+"""`SpikeDetector`: how unusual a norm is, against the norms before it."""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightning_clip.core.checks import check_count, check_positive
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a detector says of one step.
+
+    Attributes:
+        weight: How bad the step is: 0 calm, 1 mild, 3 severe, 5 not finite.
+        norm: Total norm before clipping.
+        median: Median of the norms before it; NaN before the third.
+        score: How far the norm is above the median, in robust standard deviations of the logarithm.
+    """
+
+    weight: float
+    norm: float
+    median: float
+    score: float
+
+
+class SpikeDetector:
+    """Compares the logarithm of each norm with the median of those before it, in units of their spread.
+
+    The spread is 1.4826 times the median absolute deviation, and never below a floor; during warm-up it is fixed.
+    Norms are taken before clipping and all finite ones are remembered, so that a lasting change becomes the new normal
+    within half a window.
+
+    Args:
+        window: How many norms are remembered.
+        warmup_steps: Until so many norms have been seen, the spread is taken to be `warmup_scale`.
+        mild: Standard deviations above the median that count as a mild event.
+        severe: Standard deviations above the median that count as a severe event.
+        min_scale: Floor of the spread, in natural-logarithm units; 0.1 makes 4 deviations a factor of 1.5.
+        warmup_scale: The spread during warm-up; 0.29 makes 4 deviations a factor of 3.2 and 8 a factor of 10.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> detector = SpikeDetector()
+        >>> readings = [detector.read(norm) for norm in (1.0, 1.1, 0.9, 1.0, 30.0)]
+        >>> readings[-1].weight, round(readings[-1].score, 1)
+        (3.0, 11.7)
+    """
+
+    _FIRST = 3
+
+    def __init__(
+        self,
+        window: int = 200,
+        *,
+        warmup_steps: int = 50,
+        mild: float = 4.0,
+        severe: float = 8.0,
+        min_scale: float = 0.1,
+        warmup_scale: float = 0.29,
+    ) -> None:
+        check_count("SpikeDetector", window=window, warmup_steps=warmup_steps)
+        check_positive("SpikeDetector", mild=mild, severe=severe, min_scale=min_scale, warmup_scale=warmup_scale)
+        if severe <= mild:
+            raise ValueError(f"SpikeDetector(mild={mild}, severe={severe}): severe must be above mild.")
+        self.window = window
+        self.warmup_steps = warmup_steps
+        self.mild = mild
+        self.severe = severe
+        self.min_scale = min_scale
+        self.warmup_scale = warmup_scale
+        self._logs: deque[float] = deque(maxlen=window)
+        self._seen = 0
+
+    def read(self, norm: float) -> Reading:
+        """Judge a norm against those before it, then remember it.
+
+        Args:
+            norm: Total norm before clipping; may be infinite or NaN.
+
+        Returns:
+            The reading.
+        """
+        if not math.isfinite(norm):
+            return Reading(5.0, norm, self._median(), math.inf)
+        log = math.log(max(norm, 1e-30))
+        score = self._score(log)
+        weight = 3.0 if score > self.severe else 1.0 if score > self.mild else 0.0
+        reading = Reading(weight, norm, self._median(), score)
+        self._logs.append(log)
+        self._seen += 1
+        return reading
+
+    def _score(self, log: float) -> float:
+        if len(self._logs) < self._FIRST:
+            return 0.0
+        logs = np.array(self._logs)
+        median = float(np.median(logs))
+        if self._seen < self.warmup_steps:  # the spread of a few norms that grow from step to step hides the growth
+            return (log - median) / self.warmup_scale
+        spread = 1.4826 * float(np.median(np.abs(logs - median)))
+        return (log - median) / max(spread, self.min_scale)
+
+    def _median(self) -> float:
+        return math.exp(float(np.median(self._logs))) if len(self._logs) >= self._FIRST else math.nan
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists."""
+        return {"logs": list(self._logs), "seen": self._seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self._logs = deque(state["logs"], maxlen=self.window)
+        self._seen = state["seen"]

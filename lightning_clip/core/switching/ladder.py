@@ -1,0 +1,178 @@
+"""`Ladder`: climb fast when steps are bad, descend slowly when they are calm."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lightning_clip.core.checks import check_count, check_decay, check_positive
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of rung.
+
+    Attributes:
+        start: The rung that was left, 0-based.
+        end: The rung that was reached, 0-based.
+        reason: Why, for people.
+    """
+
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(slots=True)
+class LadderState:
+    """Where a ladder stands, as plain numbers.
+
+    Attributes:
+        rung: The present rung, 0-based.
+        score: Sum of the weights of past events, each fading with time.
+        calm: Steps since the latest event.
+        needed: Calm steps that the next descent needs.
+        since_move: Steps since the latest change of rung.
+        climbs: How often a rung has been climbed.
+        has_descended: Whether the latest change of rung was a descent.
+        events: Events since the latest change of rung.
+        event_steps: Steps since the first of them.
+    """
+
+    rung: int = 0
+    score: float = 0.0
+    calm: int = 0
+    needed: int = 0
+    since_move: int = 1 << 30
+    climbs: int = 0
+    has_descended: bool = False
+    events: int = 0
+    event_steps: int = 0
+
+
+class Ladder:
+    """Counts bad steps in a score that fades, climbs a rung when the score is high, and descends after a calm time.
+
+    Three things keep it from moving to and fro: what makes it climb (a score) is not what makes it descend (calm
+    steps), it stays on a rung for some steps, and each climb after the first doubles the calm that a descent needs. A
+    descent that fails at once makes the next one wait for the longest time.
+
+    Args:
+        climb_at: The score that each climb needs; the last one serves for all higher rungs.
+        leak: What is left of the score after a step without event, in [0, 1).
+        dwell: Steps to stay on a rung before the next change; a climb back after a descent does not wait.
+        calm: Steps without event that a descent needs.
+        max_calm: The most that this number is doubled to.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> ladder = Ladder()
+        >>> ladder.step(3.0, top=2)
+        Move(start=0, end=1, reason='1 spike')
+        >>> [ladder.step(0.0, top=2) for _ in range(100)][-1]
+        Move(start=1, end=0, reason='100 calm steps')
+    """
+
+    def __init__(
+        self,
+        *,
+        climb_at: Sequence[float] = (2.0, 6.0, 12.0),
+        leak: float = 0.98,
+        dwell: int = 10,
+        calm: int = 100,
+        max_calm: int = 3200,
+    ) -> None:
+        check_decay("Ladder", leak=leak)
+        check_count("Ladder", dwell=dwell, calm=calm, max_calm=max_calm)
+        check_positive("Ladder", **{f"climb_at_{i}": score for i, score in enumerate(climb_at)})
+        if not climb_at:
+            raise ValueError("Ladder(climb_at=()): climb_at must hold at least one score.")
+        self.climb_at = tuple(climb_at)
+        self.leak = leak
+        self.dwell = dwell
+        self.calm = calm
+        self.max_calm = max_calm
+        self.state = LadderState(needed=calm)
+
+    @property
+    def rung(self) -> int:
+        """The present rung, 0-based."""
+        return self.state.rung
+
+    def step(self, weight: float, *, top: int, may_descend: Callable[[], bool] = lambda: True) -> Move | None:
+        """Take in one step.
+
+        Args:
+            weight: How bad it was; 0 for a calm one.
+            top: The highest rung that may be climbed to.
+            may_descend: Asked when a descent is due; after a no, the calm is counted anew.
+
+        Returns:
+            The change of rung, if there is one.
+        """
+        state = self.state
+        state.since_move += 1
+        state.score = self.leak * state.score + weight
+        state.calm = 0 if weight > 0 else state.calm + 1
+        state.events += weight > 0
+        state.event_steps += state.events > 0
+        has_dwelt = state.since_move >= self.dwell
+        if state.rung > top:
+            return self._move(-1, "the rung is no longer allowed")
+        climb_at = self.climb_at[min(state.rung, len(self.climb_at) - 1)]
+        if state.rung < top and state.score >= climb_at and (has_dwelt or state.has_descended):
+            return self._climb()
+        if state.rung > 0 and state.calm >= state.needed and has_dwelt:
+            return self._descend() if may_descend() else self._wait()
+        return None
+
+    def climb(self, reason: str) -> Move:
+        """Climb a rung whatever the score says.
+
+        Args:
+            reason: Why, for people.
+
+        Returns:
+            The change of rung.
+        """
+        return self._move(1, reason)
+
+    def _wait(self) -> None:
+        self.state.calm = 0
+
+    def _climb(self) -> Move:
+        state = self.state
+        spikes = "spike" if state.events == 1 else "spikes"
+        reason = f"{state.events} {spikes} in {state.event_steps} steps" if state.event_steps > 1 else "1 spike"
+        state.climbs += 1
+        if state.has_descended and state.since_move < self.calm:
+            state.needed = self.max_calm  # the rung below does not hold: do not soon go back
+        elif state.climbs > 1:
+            state.needed = min(2 * state.needed, self.max_calm)
+        state.score /= 2
+        return self._move(1, reason)
+
+    def _descend(self) -> Move:
+        state = self.state
+        move = self._move(-1, f"{state.calm} calm steps")
+        state.calm = 0
+        if state.rung == 0:
+            state.needed = max(self.calm, state.needed // 2)
+        return move
+
+    def _move(self, by: int, reason: str) -> Move:
+        state = self.state
+        move = Move(state.rung, state.rung + by, reason)
+        state.rung += by
+        state.has_descended = by < 0
+        state.since_move = state.events = state.event_steps = 0
+        return move
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return asdict(self.state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.state = LadderState(**state)

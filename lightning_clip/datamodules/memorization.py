@@ -1,0 +1,115 @@
+"""`MemorizationDataModule`: a pattern to be repeated after a long pause."""
+
+import numpy as np
+
+from lightning_clip.datamodules.checks import check_rule, check_whole
+from lightning_clip.datamodules.generated_batches import Arrays, one_hot
+from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
+
+_MOST_PATTERNS = 4096
+
+
+class MemorizationDataModule(SequenceTaskDataModule):
+    """A pattern of a few symbols, then blanks; at a trigger the pattern is to be repeated.
+
+    The pattern has `n_positions` symbols of `n_values` kinds. Then come `length` blanks, the trigger, and blanks up to
+    `length + 2 n_positions` steps in all. The target is the blank at every step but the last `n_positions`, where it
+    is the pattern: the first symbol is due with the trigger. The defaults are the 5-bit problem, where every batch has
+    all 32 patterns; `n_values=5, n_positions=10, all_patterns=False` is the 20-bit problem.
+
+    Args:
+        length: Blanks between the pattern and the trigger, in time steps.
+        n_values: Kinds of symbols.
+        n_positions: Symbols in a pattern.
+        all_patterns: Whether every batch, of training and evaluation, holds each pattern once, in order; `batch_size`,
+            `n_val` and `n_test` then do not count. Otherwise patterns are drawn with equal chance.
+        max_length: With it, each batch draws its length uniformly from `length` to `max_length`.
+        batch_size: Sequences in a training batch.
+        batches_per_epoch: Training batches in an epoch: how often Lightning validates.
+        n_val: Sequences to validate on.
+        n_test: Sequences to test on.
+        seed: Seeds the sequences; `None` takes torch's global seed (`seed_everything`).
+
+    Attributes:
+        in_features: `n_values + 2`: the symbols, the blank and the trigger as unit vectors.
+        out_features: `n_values + 1` classes: the symbols and the blank.
+        n_patterns: How many patterns there are.
+
+    Raises:
+        ValueError: An argument is out of range, or all of more than 4,096 patterns are asked for.
+        TypeError: An argument is not a whole number.
+
+    Example:
+        >>> data = MemorizationDataModule(length=3, n_positions=2)
+        >>> inputs, targets = next(iter(data.train_dataloader()))
+        >>> inputs.argmax(dim=2)[1].tolist()
+        [1, 0, 2, 2, 2, 3, 2]
+        >>> targets[1].tolist()
+        [2, 2, 2, 2, 2, 1, 0]
+
+    References:
+        James Martens and Ilya Sutskever, "Learning Recurrent Neural Networks with Hessian-Free Optimization", 2011,
+        https://icml.cc/2011/papers/532_icmlpaper.pdf.
+        Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
+        2013, https://arxiv.org/abs/1211.5063.
+    """
+
+    def __init__(
+        self,
+        length: int = 100,
+        *,
+        n_values: int = 2,
+        n_positions: int = 5,
+        all_patterns: bool = True,
+        max_length: int | None = None,
+        batch_size: int = 20,
+        batches_per_epoch: int = 250,
+        n_val: int = 1_000,
+        n_test: int = 10_000,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            length,
+            max_length=max_length,
+            batch_size=batch_size,
+            batches_per_epoch=batches_per_epoch,
+            n_val=n_val,
+            n_test=n_test,
+            seed=seed,
+        )
+        check_whole("MemorizationDataModule", n_values=n_values, n_positions=n_positions)
+        self.n_values = n_values
+        self.n_positions = n_positions
+        self.all_patterns = all_patterns
+        self.n_patterns = n_values**n_positions
+        self.in_features = n_values + 2
+        self.out_features = n_values + 1
+        check_rule(
+            f"MemorizationDataModule(n_values={n_values}, n_positions={n_positions})",
+            f"{self.n_patterns:,} patterns are too many for one batch; set all_patterns=False",
+            holds=not all_patterns or self.n_patterns <= _MOST_PATTERNS,
+        )
+
+    def draw(self, generator: np.random.Generator, size: int, length: int) -> Arrays:
+        """Sequences `(size, length + 2 n_positions, n_values + 2)` and classes `(size, length + 2 n_positions)`."""
+        if self.all_patterns:
+            numbers = np.arange(self.n_patterns)[:, None]
+            pattern = numbers // self.n_values ** np.arange(self.n_positions) % self.n_values
+        else:
+            pattern = generator.integers(0, self.n_values, (size, self.n_positions))
+        blank, trigger = self.n_values, self.n_values + 1
+        symbols = np.full((len(pattern), length + 2 * self.n_positions), blank)
+        targets = symbols.copy()
+        symbols[:, : self.n_positions] = pattern
+        symbols[:, length + self.n_positions] = trigger
+        targets[:, -self.n_positions :] = pattern
+        return one_hot(symbols, self.in_features), targets
+
+    def _sizes(self) -> dict[str, list[int]]:
+        if not self.all_patterns:
+            return super()._sizes()
+        return {
+            "train": [self.n_patterns] * self.batches_per_epoch,
+            "val": [self.n_patterns],
+            "test": [self.n_patterns],
+        }

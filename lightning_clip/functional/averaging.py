@@ -1,0 +1,48 @@
+"""Exponential averages: how much of the weight has been given out after so many values."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def bias_correction(decay: float | Tensor, count: Tensor) -> Tensor:
+    """`1 - decay^count`: the total weight in a moving average that started at zero, after `count` values.
+
+    Computed as `-expm1(count · log(decay))`: the plain difference loses four digits in float32 for
+    `decay = 0.999, count = 1`.
+
+    Args:
+        decay: Weight of the past, in [0, 1); a tensor `()` where an optimizer keeps it as one.
+        count: How many values there were, any shape, floating point.
+
+    Returns:
+        A tensor of the shape of `count`, in [0, 1].
+
+    Example:
+        >>> bias_correction(0.9, torch.tensor([1.0, 2.0]))
+        tensor([0.1000, 0.1900])
+    """
+    if isinstance(decay, Tensor):
+        return -torch.expm1(count * decay.log())
+    return -torch.expm1(count * (math.log(decay) if decay else -math.inf))
+
+
+def average_gain(decay: float, count: Tensor) -> Tensor:
+    """The weight of the latest of `count` values in a bias-corrected moving average.
+
+    The update `mean ← mean + gain · (value - mean)` keeps the average itself without bias, so that nothing has to be
+    corrected when it is read: 1 for the first value, 1/2 or more for the second, `1 - decay` in the end.
+
+    Args:
+        decay: Weight of the past, in [0, 1).
+        count: How many values there are with the latest, at least 1, any shape, floating point.
+
+    Returns:
+        A tensor of the shape of `count`, each in [1 - decay, 1].
+
+    Example:
+        >>> average_gain(0.5, torch.tensor([1.0, 2.0, 40.0]))
+        tensor([1.0000, 0.6667, 0.5000])
+    """
+    return (1 - decay) / bias_correction(decay, count)

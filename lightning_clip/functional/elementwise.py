@@ -1,0 +1,24 @@
+"""Scaling coefficients of single elements, with few passes over memory."""
+
+from torch import Tensor
+
+
+def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -> Tensor:
+    """The factor on each element, `min(1, max(min_scale, limit / magnitude))`, in the memory of `limit`.
+
+    Where the quotient says nothing (`0 / 0`, `inf / inf`, NaN) the factor is 1.
+
+    Args:
+        limit: Any shape; overwritten.
+        magnitude: The absolute elements, of the same shape.
+        min_scale: Smallest factor, in [0, 1].
+
+    Returns:
+        `limit`, each value in [min_scale, 1].
+
+    Example:
+        >>> import torch
+        >>> element_coef_(torch.tensor([1.0, 1.0, torch.inf]), torch.tensor([4.0, 0.5, torch.inf]))
+        tensor([0.2500, 1.0000, 1.0000])
+    """
+    return limit.div_(magnitude).clamp_(min=min_scale, max=1.0).nan_to_num_(nan=1.0)

@@ -1,0 +1,44 @@
+"""`diagnose`: what is wrong with a run, and what to do about it."""
+
+from lightning_clip.core.history import History
+from lightning_clip.core.records import RunInfo
+from lightning_clip.reports.clipping_rules import binds_mostly, never_binds, skips
+from lightning_clip.reports.evidence import Evidence
+from lightning_clip.reports.findings import Finding, Severity
+from lightning_clip.reports.layer_rules import dead_layers, dominant_layer, vanishing_layers
+from lightning_clip.reports.norm_rules import explodes, not_finite
+from lightning_clip.reports.summary import summarize
+
+__all__ = ["Finding", "Severity", "diagnose"]
+
+_OF_AN_OPTIMIZER = (not_finite, explodes, skips, binds_mostly, never_binds)
+_OF_LAYERS = (dead_layers, vanishing_layers, dominant_layer)
+
+
+def diagnose(history: History, run: RunInfo) -> list[Finding]:
+    """Look for what is known to go wrong with gradients.
+
+    Args:
+        history: The record of a run.
+        run: What was run.
+
+    Returns:
+        What was found, the most severe first; empty where nothing was.
+
+    Example:
+        >>> from lightning_clip import StepRecord
+        >>> history = History()
+        >>> nan = float("nan")
+        >>> history.extend([StepRecord(0, 0, "NoClip()", nan, nan, None, 1.0, False, False, False)])
+        >>> [finding.title for finding in diagnose(history, RunInfo())]
+        ['The gradient is NaN at step 0']
+    """
+    summary = summarize(history, run)
+    found = [
+        finding
+        for part in summary.optimizers
+        for rule in _OF_AN_OPTIMIZER
+        if (finding := rule(Evidence(history, summary, part))) is not None
+    ]
+    found += [finding for rule in _OF_LAYERS if (finding := rule(summary)) is not None]
+    return sorted(found, key=lambda finding: -finding.severity)

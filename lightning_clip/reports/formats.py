@@ -1,0 +1,131 @@
+"""Numbers and names as people read them."""
+
+import math
+from collections.abc import Sequence
+
+DASH = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def number(value: float | None) -> str:
+    """A number with three significant digits.
+
+    Args:
+        value: The number; `None` and NaN are shown as `DASH`.
+
+    Returns:
+        For instance `0.00421`, `12.3`, `4,210`, `1.2e+06`.
+
+    Example:
+        >>> [number(x) for x in (0.0042123, 12.345, 4210.4, 1234567.0, 0.0, float("inf"))]
+        ['0.00421', '12.3', '4,210', '1.23e+06', '0', 'inf']
+    """
+    if value is None or math.isnan(value):
+        return DASH
+    if value == 0 or math.isinf(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.2e}")
+    if not 1e-3 <= abs(rounded) < 1e5:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{exponent}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    text = f"{rounded:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def literal(value: float) -> str:
+    """A number with two significant digits as code writes it: `1100`, `0.0032`."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
+def count(value: float) -> str:
+    """A whole number with separators: `1,600`."""
+    return f"{round(value):,}"
+
+
+def counted(value: int, thing: str) -> str:
+    """A number of things: `1 step`, `1,600 steps`."""
+    return f"{count(value)} {thing}{'' if value == 1 else 's'}"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in percent that never rounds to none or to all unless it is.
+
+    Example:
+        >>> [percent(x) for x in (0.0, 0.0002, 0.052, 0.5, 0.9999, 1.0)]
+        ['0 %', '< 0.1 %', '5.2 %', '50 %', '> 99.9 %', '100 %']
+    """
+    if fraction is None or math.isnan(fraction):
+        return DASH
+    if 0 < fraction < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= fraction < 1:
+        return "> 99.9 %"
+    return f"{100 * fraction:.1f}".removesuffix(".0") + " %"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration.
+
+    Example:
+        >>> [duration(x) for x in (0.25, 12.34, 75.0, 4000.0)]
+        ['0.25 s', '12.3 s', '1 min 15 s', '1 h 6 min']
+    """
+    if seconds is None:
+        return DASH
+    if seconds < 60:
+        return f"{number(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def shorten(name: str, width: int) -> str:
+    """A dotted name in at most `width` characters; its end says most, so its beginning goes.
+
+    Example:
+        >>> shorten("encoder.layers.0.weight", 12)
+        '…rs.0.weight'
+    """
+    if len(name) <= width:
+        return name
+    return "…" + name.removeprefix("…")[1 - width :] if width > 1 else "…"[:width]
+
+
+def shorten_all(names: Sequence[str], width: int) -> list[str]:
+    """Dotted names in at most `width` characters: what they all begin with goes first, then the middle.
+
+    Example:
+        >>> shorten_all(["encoder.layers.0.weight", "encoder.layers.1.weight"], 12)
+        ['…0.weight', '…1.weight']
+        >>> shorten_all(["layers.0.forward.weight_hh_l0", "layers.1.forward.weight_hh_l0"], 16)
+        ['…0.…weight_hh_l0', '…1.…weight_hh_l0']
+    """
+    if not names or max(map(len, names)) <= width:
+        return list(names)
+    parts = [name.split(".") for name in names]
+    shared = 0
+    while min(map(len, parts)) > shared + 1 and len({part[shared] for part in parts}) == 1:
+        shared += 1
+    return [_without_middle("…" * bool(shared) + ".".join(part[shared:]), width) for part in parts]
+
+
+def _without_middle(name: str, width: int) -> str:
+    head = name[: name.find(".") + 1]
+    if len(name) <= width or len(head) > width // 3:
+        return shorten(name, width)
+    return head + shorten(name, width - len(head))
+
+
+def listed(names: Sequence[str], *, at_most: int = 3, last: str = "and") -> str:
+    """Names in a sentence.
+
+    Example:
+        >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c", "d", "e"])
+        ('a', 'a and b', 'a, b, c and 2 more')
+    """
+    shown = list(names[:at_most])
+    if len(names) > at_most:
+        shown.append(f"{len(names) - at_most} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {last} {shown[-1]}"

@@ -1,0 +1,222 @@
+"""`summarize`: the numbers of a report, as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lightning_clip.core.aggregate import Aggregate
+from lightning_clip.core.history import History
+from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.records import RunEvent, RunInfo
+from lightning_clip.reports.growth import growth_of
+
+SAFETY_NET_FRACTION = 0.01
+"""Clipping that binds on a smaller share of the steps is a safety net."""
+
+LIMITER_FRACTION = 0.5
+"""Clipping that binds on a larger share of the steps is a step-size limiter."""
+
+SUGGESTED_QUANTILE = 0.9
+"""The quantile of the norms that is suggested as a threshold: it binds on one step in ten."""
+
+FEW_STEPS = 20
+"""Nothing is suggested, and little is said, on fewer steps."""
+
+NO_CLIPPING = "NoClip()"
+"""The label of the strategy that only watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the share of the steps at which clipping bound says about it.
+
+    Attributes:
+        name: In two or three words.
+        meaning: In one sentence.
+    """
+
+    name: str
+    meaning: str
+
+
+UNCLIPPED = Verdict("no clipping", "the gradients were only watched")
+NEVER = Verdict("never bound", "every gradient passed unchanged")
+SAFETY_NET = Verdict("safety net", "it caught rare spikes; all other gradients passed unchanged")
+SPIKE_LIMITER = Verdict("spike limiter", "it shortened the larger gradients; most passed unchanged")
+STEP_LIMITER = Verdict("step-size limiter", "most gradients reached the optimizer shortened")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSummary:
+    """What happened to the gradients of one optimizer; norms are total 2-norms.
+
+    Attributes:
+        optimizer: Position in `trainer.optimizers`.
+        strategies: Steps by strategy label, in order of first use.
+        steps: Optimizer steps.
+        min: Smallest norm before clipping; NaN if none was finite, as for the next five.
+        median: Median norm before clipping.
+        p90: Norm before clipping that 90 % of the steps stayed below.
+        p99: Norm before clipping that 99 % of the steps stayed below.
+        max: Largest norm before clipping.
+        mean: Mean norm before clipping.
+        clipped: Steps at which clipping bound.
+        clipped_fraction: Their share of the finite steps, in [0, 1].
+        verdict: What that means.
+        mean_coef: Mean factor at those steps; `None` if there were none.
+        skipped: Steps that were skipped.
+        nonfinite: Steps whose norm was not finite.
+        first_nonfinite: The first of them.
+        suggested_threshold: 90 % quantile of the norms; `None` where it would mislead: too few steps, or an explosion.
+        before: Largest norm before clipping in each stretch of `stride` steps; infinite where one was not finite.
+        after: The same after clipping.
+        stride: Steps in a stretch.
+    """
+
+    optimizer: int
+    strategies: Mapping[str, int]
+    steps: int
+    min: float
+    median: float
+    p90: float
+    p99: float
+    max: float
+    mean: float
+    clipped: int
+    clipped_fraction: float
+    verdict: Verdict
+    mean_coef: float | None
+    skipped: int
+    nonfinite: int
+    first_nonfinite: int | None
+    suggested_threshold: float | None
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """The gradient of one parameter over a run.
+
+    Attributes:
+        name: Of the parameter.
+        elements: How many it has; `None` if unknown.
+        steps: Finite steps at which it had a gradient.
+        median: Median 2-norm before clipping.
+        max: Largest 2-norm before clipping.
+        share: Its part of the squared total norm, mean over those steps, in [0, 1].
+        clipped_fraction: Share of those steps at which its gradient was made smaller, in [0, 1].
+    """
+
+    name: str
+    elements: int | None
+    steps: int
+    median: float
+    max: float
+    share: float
+    clipped_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The numbers of a report.
+
+    Attributes:
+        run: What was run.
+        optimizers: One for each optimizer, by position.
+        layers: One for each parameter, the largest share first.
+        events: What happened once, in order.
+    """
+
+    run: RunInfo
+    optimizers: tuple[OptimizerSummary, ...]
+    layers: tuple[LayerSummary, ...]
+    events: tuple[RunEvent, ...]
+
+    @property
+    def steps(self) -> int:
+        """Steps of all optimizers."""
+        return sum(part.steps for part in self.optimizers)
+
+
+def summarize(history: History, run: RunInfo) -> Summary:
+    """Put the record of a run into the numbers of a report.
+
+    Args:
+        history: The record.
+        run: What was run.
+
+    Returns:
+        Its summary.
+
+    Example:
+        >>> from lightning_clip import StepRecord
+        >>> history = History()
+        >>> history.extend([StepRecord(0, 0, "NormClip(1.0)", 4.0, 1.0, 1.0, 0.25, True, True, False)])
+        >>> summarize(history, RunInfo()).optimizers[0].verdict.name
+        'step-size limiter'
+    """
+    optimizers = tuple(_of_optimizer(history, optimizer) for optimizer in sorted(history.aggregates))
+    return Summary(run, optimizers, _layers(history.layers, run.numels), tuple(history.events))
+
+
+def verdict_on(total: Aggregate) -> Verdict:
+    """What the share of the steps at which clipping bound says about it.
+
+    Args:
+        total: The totals of one optimizer.
+    """
+    if set(total.strategies) <= {NO_CLIPPING}:
+        return UNCLIPPED
+    if not total.clipped:
+        return NEVER
+    if total.clipped_fraction < SAFETY_NET_FRACTION:
+        return SAFETY_NET
+    return STEP_LIMITER if total.clipped_fraction > LIMITER_FRACTION else SPIKE_LIMITER
+
+
+def _of_optimizer(history: History, optimizer: int) -> OptimizerSummary:
+    total = history.aggregates[optimizer]
+    median, suggested, p99 = total.quantiles(0.5, SUGGESTED_QUANTILE, 0.99)
+    finite = total.steps - total.nonfinite
+    misleads = finite < FEW_STEPS or not suggested > 0 or growth_of(history, optimizer) is not None
+    return OptimizerSummary(
+        optimizer=optimizer,
+        strategies=dict(total.strategies),
+        steps=total.steps,
+        min=total.min,
+        median=median,
+        p90=suggested,
+        p99=p99,
+        max=total.max,
+        mean=total.mean,
+        clipped=total.clipped,
+        clipped_fraction=total.clipped_fraction,
+        verdict=verdict_on(total),
+        mean_coef=total.coef_sum / total.clipped if total.clipped else None,
+        skipped=total.skipped,
+        nonfinite=total.nonfinite,
+        first_nonfinite=total.first_nonfinite,
+        suggested_threshold=None if misleads else suggested,
+        before=tuple(total.before.values().tolist()),
+        after=tuple(total.after.values().tolist()),
+        stride=total.before.stride,
+    )
+
+
+def _layers(layers: LayerTotals, numels: Mapping[str, int]) -> tuple[LayerSummary, ...]:
+    medians = layers.sketch.quantiles([0.5])[0]
+    rows = [
+        LayerSummary(
+            name=name,
+            elements=numels.get(name),
+            steps=int(layers.steps[i]),
+            median=min(float(medians[i]), float(layers.max[i])),
+            max=float(layers.max[i]),
+            share=float(layers.share[i] / layers.steps[i]),
+            clipped_fraction=float(layers.clipped[i] / layers.steps[i]),
+        )
+        for i, name in enumerate(layers.names)
+        if layers.steps[i]
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.share))

@@ -1,0 +1,54 @@
+"""From renderables to text, for whatever can only print strings."""
+
+from io import StringIO
+
+from rich import get_console
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+
+
+def to_text(renderable: RenderableType, *, width: int = 80, color: bool = False) -> str:
+    """Render to a string.
+
+    Args:
+        renderable: What `render_report` or `render_comparison` returned.
+        width: Characters in a line.
+        color: Whether to put in terminal colours.
+
+    Returns:
+        Lines without trailing blanks; no newline at the end.
+
+    Example:
+        >>> to_text("[bold]norm[/bold]", width=20)
+        'norm'
+    """
+    console = Console(
+        file=StringIO(),
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+        _environ={},
+    )
+    with console.capture() as capture:
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
+
+
+class Report:
+    """Renderables one below the other, that print themselves both through rich and through `print`.
+
+    Through `print` (a progress bar's, for instance) the width and the colour are those of rich's own console.
+
+    Args:
+        *parts: The renderables.
+    """
+
+    def __init__(self, *parts: RenderableType) -> None:
+        self.parts = parts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Group(*self.parts)
+
+    def __str__(self) -> str:
+        console = get_console()
+        return to_text(self, width=console.width, color=console.is_terminal and not console.no_color)

@@ -1,0 +1,113 @@
+"""What the lines of a record may say, as the nouns of the package."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
+
+Columns = Mapping[str, list[Any]]
+Row = dict[str, Any]
+
+_NON_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+_NUMBERS = {"norm_before": False, "norm_after": False, "threshold": True, "clip_coef": False, "loss": True}
+_OTHERS: Mapping[str, type] = {
+    "step": int,
+    "optimizer": int,
+    "strategy": str,
+    "clipped": bool,
+    "finite": bool,
+    "skipped": bool,
+}
+_WORDS = {int: "a whole number", str: "a string", bool: "true or false", dict: "an object", list: "a list"}
+
+
+def step_columns(rows: Sequence[Row]) -> Columns:
+    """Lines of steps, field by field.
+
+    Args:
+        rows: `n` lines.
+
+    Returns:
+        The fields of `StepRecord` and `bad_params`, each `(n,)`.
+
+    Raises:
+        ValueError: A value is not what it should be.
+        KeyError: A field is missing.
+    """
+    columns = {name: _typed(name, [row[name] for row in rows], kind) for name, kind in _OTHERS.items()}
+    for name, optional in _NUMBERS.items():
+        columns[name] = _numbers(name, [row[name] for row in rows], optional)
+    columns["watched"] = [_floats(row["watched"]) if "watched" in row else {} for row in rows]
+    columns["bad_params"] = [row.get("bad_params", ()) for row in rows]
+    return columns
+
+
+def step_records(columns: Columns) -> list[StepRecord]:
+    """The same steps one by one.
+
+    Args:
+        columns: As `step_columns` returns them.
+
+    Returns:
+        `n` records.
+    """
+    names = [name for name in columns if name != "bad_params"]
+    rows = zip(*(columns[name] for name in names), strict=True)
+    return [StepRecord(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def run_info(row: Row) -> RunInfo:
+    """The line that begins a run, or its continuation."""
+    fields = _typed("run", [row["run"]], dict)[0]
+    _typed("numels", [fields["numels"]], dict)
+    _typed("model, strategy or optimizer", [fields[name] for name in ("model", "strategy", "optimizer")], str)
+    return RunInfo(**{**fields, "seconds": _numbers("seconds", [fields["seconds"]], True)[0]})
+
+
+def run_event(row: Row) -> RunEvent:
+    """The line of something that happened once."""
+    fields = _typed("event", [row["event"]], dict)[0]
+    _typed("step", [fields["step"]], int)
+    _typed("kind or message", [fields["kind"], fields["message"]], str)
+    return RunEvent(**{**fields, "data": _floats(_typed("data", [fields["data"]], dict)[0])})
+
+
+def totals(row: Row) -> tuple[float | None, LayerTotals]:
+    """The line with the duration in seconds and the totals of each parameter."""
+    fields = _typed("totals", [row["totals"]], dict)[0]
+    layers = LayerTotals()
+    layers.load_state_dict(_typed("layers", [fields["layers"]], dict)[0])
+    return _numbers("seconds", [fields["seconds"]], True)[0], layers
+
+
+READERS: Mapping[str, Callable[[Row], Any]] = {
+    "step": lambda row: step_columns([row]),
+    "run": run_info,
+    "event": run_event,
+    "totals": totals,
+}
+
+
+def _typed(name: str, values: list[Any], kind: type) -> list[Any]:
+    if set(map(type, values)) - {kind}:
+        found = next(value for value in values if type(value) is not kind)
+        raise ValueError(f"{name} to be {_WORDS[kind]}, found {found!r}")
+    return values
+
+
+def _numbers(name: str, values: list[Any], optional: bool) -> list[Any]:
+    kinds = set(map(type, values)) - {float, int}
+    if optional:
+        kinds.discard(type(None))
+    if not kinds:
+        return values
+    found = next((v for v in values if type(v) in kinds and not (type(v) is str and v in _NON_FINITE)), None)
+    if kinds - {str} or found is not None:
+        raise ValueError(f"{name} to be a number{' or null' * optional}, found {found!r}")
+    return [_NON_FINITE[value] if type(value) is str else value for value in values]
+
+
+def _floats(mapping: dict[str, Any]) -> dict[str, Any]:
+    """The same with the strings that stand for numbers as numbers."""
+    return {key: _NON_FINITE.get(value, value) if type(value) is str else value for key, value in mapping.items()}

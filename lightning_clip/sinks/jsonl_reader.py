@@ -1,0 +1,200 @@
+"""`read_jsonl`: from the file that a `JsonlSink` has written to the history of the run."""
+
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import compress, groupby
+from pathlib import Path
+from typing import BinaryIO
+
+from lightning_clip.core.history import History
+from lightning_clip.core.records import RunInfo
+from lightning_clip.sinks.jsonl_lines import (
+    READERS,
+    Columns,
+    Row,
+    run_event,
+    run_info,
+    step_columns,
+    step_records,
+    totals,
+)
+
+_BLOCK_BYTES = 1 << 18
+_STEP = re.compile(rb'\{"step": ?(\d+), ?"optimizer": ?(\d+)')
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, StopIteration)
+
+
+def read_jsonl(path: str | os.PathLike[str]) -> tuple[RunInfo, History]:
+    """Read the record of a run; memory does not grow with its length.
+
+    Where a run was resumed from an earlier checkpoint, the steps recorded again replace what was recorded from there
+    on: the weights come from the later ones. An unfinished last line is passed over.
+
+    Args:
+        path: A file that a `JsonlSink` has written.
+
+    Returns:
+        What was run, and its history.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line is not what it should be; names the file, the line, and what was expected.
+    """
+    path = Path(path)
+    reading = _Reading(_replaced_from(path))
+    line_number = 1
+    with path.open("rb") as file:
+        for lines in _blocks(file):
+            try:
+                reading.take(_parsed(lines))
+            except _MALFORMED:
+                raise _error(path, line_number, lines) from None
+            line_number += len(lines)
+    if reading.run is None:
+        raise ValueError(f'{path}: line 1: expected {{"run": …}}, found the end of the file.')
+    return reading.run, reading.finished_history()
+
+
+class _Reading:
+    """Takes in the lines of a file, in order.
+
+    Args:
+        replaced_from: For each session, the step from which a later one replaces it, by optimizer.
+    """
+
+    def __init__(self, replaced_from: list[dict[int, int]]) -> None:
+        self.run: RunInfo | None = None
+        self._history = History()
+        self._replaced_from = iter(replaced_from)
+        self._limits: dict[int, int] = {}
+        self._tail: deque[Columns] = deque()
+        self._take = {"step": self._steps, "run": self._run, "event": self._events, "totals": self._totals}
+
+    def take(self, rows: list[Row]) -> None:
+        if self.run is not None and all("step" in row for row in rows):
+            self._steps(rows)
+            return
+        for kind, group in groupby(rows, key=_kind):
+            if self.run is None and kind != "run":
+                raise ValueError
+            self._take[kind](list(group))
+
+    def finished_history(self) -> History:
+        for columns in self._tail:
+            self._history.records.extend(step_records(columns))
+        return self._history
+
+    def _steps(self, rows: list[Row]) -> None:
+        columns = step_columns(rows)
+        if self._limits:
+            last = [self._limits.get(optimizer, step + 1) for optimizer, step in _steps_of(columns)]
+            kept = [step < limit for (_, step), limit in zip(_steps_of(columns), last, strict=True)]
+            columns = {name: list(compress(column, kept)) for name, column in columns.items()}
+        self._history.count(columns)
+        self._name_bad_params(columns)
+        self._tail.append(columns)
+        window = self._history.records.maxlen or 0
+        while sum(len(held["step"]) for held in self._tail) - len(self._tail[0]["step"]) >= window:
+            self._tail.popleft()
+
+    def _name_bad_params(self, columns: Columns) -> None:
+        if not any(columns["bad_params"]):
+            return
+        for (optimizer, step), names in zip(_steps_of(columns), columns["bad_params"], strict=True):
+            if names and self._history.aggregates[optimizer].first_nonfinite == step:
+                self._history.aggregates[optimizer].first_bad_names = list(names)
+
+    def _run(self, rows: list[Row]) -> None:
+        for row in rows:
+            self.run = run_info(row)
+            self._limits = next(self._replaced_from)
+
+    def _events(self, rows: list[Row]) -> None:
+        events = [run_event(row) for row in rows]
+        limit = max(self._limits.values(), default=None)
+        self._history.events.extend(event for event in events if limit is None or event.step < limit)
+
+    def _totals(self, rows: list[Row]) -> None:
+        seconds, self._history.layers = totals(rows[-1])
+        if self.run is not None:
+            self.run = replace(self.run, seconds=seconds)
+
+
+def _kind(row: Row) -> str:
+    return next(iter(row))
+
+
+def _steps_of(columns: Columns) -> Iterator[tuple[int, int]]:
+    return zip(columns["optimizer"], columns["step"], strict=True)
+
+
+def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines in blocks of bounded size, without an unfinished last one."""
+    while lines := file.readlines(_BLOCK_BYTES):
+        if not lines[-1].endswith(b"\n") and not _is_json(lines[-1]):
+            lines.pop()
+        yield lines
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _parsed(lines: list[bytes]) -> list[Row]:
+    rows: list[Row] = json.loads(b"[" + b",".join(lines) + b"]")  # one call for all is twice as fast
+    if len(rows) != len(lines):
+        raise ValueError
+    return rows
+
+
+def _replaced_from(path: Path) -> list[dict[int, int]]:
+    """For each session in the file, the step from which later ones replace it, by optimizer."""
+    starts: list[dict[int, int]] = []
+    with path.open("rb") as file:
+        for line in file:
+            if line.startswith(b'{"run"'):
+                starts.append({})
+            elif len(starts) > 1 and (step := _STEP.match(line)):
+                starts[-1].setdefault(int(step[2]), int(step[1]))
+    limits: list[dict[int, int]] = []
+    later: dict[int, int] = {}
+    for start in reversed(starts):
+        limits.append(later)
+        later = {k: min(later.get(k, start.get(k, 0)), start.get(k, later.get(k, 0))) for k in later | start}
+    return limits[::-1]
+
+
+def _error(path: Path, line_number: int, lines: list[bytes]) -> ValueError:
+    """What is wrong with the first bad line of a block."""
+    for number, line in enumerate(lines, line_number):
+        expected = _expected(line, is_first=number == 1)
+        if expected:
+            return ValueError(f"{path}: line {number}: expected {expected}.")
+    return ValueError(f"{path}: line {line_number}: expected lines that fit together, as JsonlSink writes them.")
+
+
+def _expected(line: bytes, *, is_first: bool) -> str:
+    """What a bad line should be; empty for a good one."""
+    shown = line[:40].decode(errors="replace").strip()
+    if not _is_json(line):
+        return f"one JSON object, found {shown!r}"
+    row = json.loads(line)
+    kind = _kind(row) if isinstance(row, dict) and row else ""
+    if kind not in READERS or (is_first and kind != "run"):
+        allowed = ["run"] if is_first else list(READERS)
+        return f"an object that begins with {' or '.join(repr(name) for name in allowed)}, found {shown!r}"
+    try:
+        READERS[kind](row)
+    except KeyError as error:
+        return f"the key {error} in {shown!r}"
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return ""

@@ -1,0 +1,41 @@
+"""`Sink`: where records go."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A place that records go to, on rank zero; it is given plain numbers only."""
+
+    def open(self, run: RunInfo) -> None:
+        """Begin, or go on after a resume.
+
+        Args:
+            run: What is being run.
+        """
+
+    def write(self, records: Sequence[StepRecord]) -> None:
+        """Take in the records of further steps.
+
+        Args:
+            records: In order.
+        """
+
+    def event(self, event: RunEvent) -> None:
+        """Take in something that happened once.
+
+        Args:
+            event: For instance a switch of strategy.
+        """
+
+    def close(self, run: RunInfo, layers: LayerTotals) -> None:
+        """End, with what is known only then.
+
+        Args:
+            run: What was run, with its duration.
+            layers: The norms of each parameter over the run.
+        """

@@ -1,0 +1,119 @@
+"""`AGC`: each unit of each weight by the ratio of its gradient's norm to its own."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_clip.core.actions import Action, Multiply
+from lightning_clip.core.checks import check_fraction, check_positive
+from lightning_clip.core.globs import Globs
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.norms import tensor_norms, unit_norms
+from lightning_clip.functional.scaling import clip_coef
+
+
+class AGC(ClipStrategy):
+    r"""Limit the norm of the gradient of each unit to a share of the norm of its weights: adaptive gradient clipping.
+
+    $$\hat g_u = \min\left(1, \lambda \frac{\max(\lVert w_u \rVert, \epsilon)}{\lVert g_u \rVert}\right) g_u$$
+
+    A unit is what feeds one output: a row of a linear layer's weight or of an embedding, a filter of a convolution; a
+    tensor of one dimension or none is one unit. The weights are those before the step. Weights that start at zero
+    still move, because of the floor `eps`. A unit whose gradient is not finite is left as it is. A sparse gradient of
+    an embedding is clipped row by row.
+
+    Args:
+        clip_factor: λ, the largest ratio of the norm of a gradient to the norm of its weights. The paper takes 0.01 for
+            batches of 4096, and more for smaller ones, up to 0.16.
+        eps: Smallest norm that a unit's weights count for; positive.
+        exclude: Globs over the names of parameters to leave alone; the paper excludes the last linear layer.
+        unit_axes: For parameters whose layout is another, the dimensions that make up one unit, by glob: `(0, 2, 3)`
+            for the weight of `ConvTranspose2d`, `()` for a tensor that is one unit. Counted from 0, or from the end
+            when negative. All dimensions but the first where no glob matches.
+        min_scale: Smallest factor, in [0, 1]: above 0 a gradient never vanishes, and a norm may stay over the limit.
+
+    Raises:
+        TypeError: `clip_factor` or `eps` is not a number, or `exclude` is one string.
+        ValueError: `clip_factor` or `eps` is not positive, or `min_scale` is not in [0, 1]. At the first step: a glob
+            matches no parameter, two of `unit_axes` match the same one, or a parameter has no such dimension.
+
+    Example:
+        >>> AGC(0.02, exclude=("head.*",), unit_axes={"up.weight": (0, 2, 3)})
+        AGC(clip_factor=0.02, eps=0.001, exclude=('head.*',), unit_axes={'up.weight': (0, 2, 3)}, min_scale=0.0)
+
+    References:
+        Andrew Brock, Soham De, Samuel L. Smith, Karen Simonyan, "High-Performance Large-Scale Image Recognition
+        Without Normalization", 2021, https://arxiv.org/abs/2102.06171. The authors' code divides by at least 1e-6; the
+        exact ratio is taken here.
+    """
+
+    def __init__(
+        self,
+        clip_factor: float = 0.01,
+        *,
+        eps: float = 1e-3,
+        exclude: Sequence[str] = (),
+        unit_axes: Mapping[str, Sequence[int]] | None = None,
+        min_scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive("AGC", clip_factor=clip_factor, eps=eps)
+        check_fraction("AGC", min_scale=min_scale)
+        self.clip_factor = clip_factor
+        self.eps = eps
+        self._excluded = Globs(f"AGC(exclude={exclude!r})", exclude, exclusive=False)
+        self.exclude = tuple(exclude)
+        self.unit_axes = None if unit_axes is None else {glob: tuple(dims) for glob, dims in unit_axes.items()}
+        self.min_scale = min_scale
+        self._with_axes = Globs(f"AGC(unit_axes={self.unit_axes!r})", self.unit_axes or ())
+
+    def decide(self, grads: Gradients) -> Action:
+        """Scale each unit by `min(1, max(min_scale, clip_factor · max(weight norm, eps) / gradient norm))`."""
+        factors: list[Tensor | None] = [None] * len(grads)
+        whole: list[int] = []
+        for i, dims in enumerate(self._dims(grads)):
+            if dims == ():
+                whole.append(i)
+            elif dims is not None:
+                unit = _unit_norms(grads.tensors[i], grads.params[i].detach(), dims, grads.norms().dtype)
+                factors[i] = self._coef(*unit)
+        if whole:  # their gradient norms are measured already; one reduction for all their weights
+            weights = tensor_norms([grads.params[i].detach() for i in whole]).unbind()
+            norms = grads.norms().unbind()
+            for i, weight in zip(whole, weights, strict=True):
+                factors[i] = self._coef(norms[i], weight.to(norms[i].device)).to(grads.tensors[i].device)
+        return Multiply(factors)
+
+    def _coef(self, norm: Tensor, weight_norm: Tensor) -> Tensor:
+        return clip_coef(norm, self.clip_factor * weight_norm.clamp(min=self.eps), min_scale=self.min_scale)
+
+    def _dims(self, grads: Gradients) -> list[tuple[int, ...] | None]:
+        """The dimensions of one unit of each gradient: `()` where the tensor is one unit, `None` where excluded."""
+        excluded, globs = self._excluded.of(grads), self._with_axes.of(grads)
+        return [
+            None if out is not None else self._dims_of(name, param.ndim, glob)
+            for name, param, out, glob in zip(grads.names, grads.params, excluded, globs, strict=True)
+        ]
+
+    def _dims_of(self, name: str, ndim: int, glob: str | None) -> tuple[int, ...]:
+        if glob is None or self.unit_axes is None:
+            return tuple(range(1, ndim))
+        dims = self.unit_axes[glob]
+        if any(not -ndim <= dim < ndim for dim in dims):
+            call = f"AGC(unit_axes={{{glob!r}: {dims}}})"
+            raise ValueError(f"{call}: {name!r} has {ndim} dimensions; give some of {tuple(range(ndim))}.")
+        chosen = tuple(sorted({dim % ndim for dim in dims}))
+        return () if len(chosen) == ndim else chosen
+
+
+def _unit_norms(grad: Tensor, weight: Tensor, dims: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The norms of the units of a gradient and of their weights; of a sparse gradient only of the rows it holds."""
+    if grad.layout is not torch.strided:
+        if min(dims) < grad.sparse_dim():
+            raise ValueError("AGC(unit_axes=…): the unit of a sparse gradient is a row; leave 0 out, or exclude it.")
+        weight = weight[tuple(grad.indices())]
+        dims = tuple(dim - grad.sparse_dim() + 1 for dim in dims)
+        grad = grad.values()
+    return unit_norms(grad, dims, dtype=dtype), unit_norms(weight, dims)

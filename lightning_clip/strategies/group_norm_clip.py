@@ -1,0 +1,113 @@
+"""`GroupNormClip`: each named group of parameters by the norm of its own gradients."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lightning_clip.core.actions import Action, Keep, ScaleEach
+from lightning_clip.core.checks import check_choice, check_fraction, check_positive
+from lightning_clip.core.globs import REST, Globs
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.norms import combine_norms
+from lightning_clip.functional.scaling import clip_coef
+
+
+class GroupNormClip(ClipStrategy):
+    r"""Scale the gradients of each group of parameters so that the norm of the group is at most its limit.
+
+    $$\hat g_A = \min\left(1, \max\left(\text{min\_scale}, \frac{c_A}{\lVert g_A \rVert}\right)\right) g_A$$
+
+    A group is what one glob matches. The direction within a group is kept, the overall direction is not. Parameters
+    that no glob matches are left alone. The glob `"*"` alone stands for the rest: all that no other glob matches. A
+    group whose norm is not finite is left as it is; the others are clipped all the same.
+
+    Args:
+        max_norms: Largest norm of each group, by glob over parameter names (`*`, `?`, `[ab]`); in the unit of the
+            gradient of the loss. By default one group of all parameters, with the limit 1.
+        kind: `"l2"` limits the 2-norm of the group, `"rms"` the root mean square of its elements, which does not grow
+            with the size of the group.
+        min_scale: Smallest factor, in [0, 1]: above 0 a gradient never vanishes, and a norm may stay over the limit.
+
+    Raises:
+        TypeError: A limit is not a number.
+        ValueError: A limit is not positive, there is none, or `kind` is unknown. At the first step: a glob matches no
+            parameter, with a gradient or without; or two match the same one.
+
+    Example:
+        >>> GroupNormClip({"encoder.*": 0.5, "*": 1.0})
+        GroupNormClip(max_norms={'encoder.*': 0.5, '*': 1.0}, kind='l2', min_scale=0.0)
+
+    References:
+        Noam Shazeer, Mitchell Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
+        https://arxiv.org/abs/1804.04235, for the root mean square, which the paper takes of each update; here it is
+        taken of gradients.
+    """
+
+    def __init__(
+        self,
+        max_norms: dict[str, float] | None = None,
+        *,
+        kind: Literal["l2", "rms"] = "l2",
+        min_scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.max_norms = {REST: 1.0} if max_norms is None else dict(max_norms)
+        if not self.max_norms:
+            raise ValueError("GroupNormClip(max_norms={}): give at least one glob, for instance {'*': 1.0}.")
+        check_positive("GroupNormClip", **{f"max_norms[{glob!r}]": limit for glob, limit in self.max_norms.items()})
+        check_choice("GroupNormClip", ("l2", "rms"), kind=kind)
+        check_fraction("GroupNormClip", min_scale=min_scale)
+        self.kind = kind
+        self.min_scale = min_scale
+        self._globs = Globs(f"GroupNormClip(max_norms={self.max_norms!r})", self.max_norms)
+
+    @classmethod
+    def rnn(
+        cls,
+        input_hidden: float | None = 1.0,
+        hidden_hidden: float | None = 1.0,
+        bias: float | None = 1.0,
+        other: float | None = None,
+    ) -> "GroupNormClip":
+        """Groups for networks with `torch.nn.RNN`, `LSTM`, `GRU` or their cells, wherever these are in the model.
+
+        In a configuration file: `class_path: lightning_clip.GroupNormClip.rnn`.
+
+        Args:
+            input_hidden: Largest norm of the input-to-hidden weights of all layers (`weight_ih_l0`, …) together;
+                `None` leaves them alone.
+            hidden_hidden: The same for the hidden-to-hidden weights, with the projections of an LSTM (`weight_hr_l0`).
+            bias: The same for the biases; `None` where the layers are made with `bias=False`.
+            other: The same for all other parameters.
+
+        Returns:
+            The strategy.
+
+        Example:
+            >>> GroupNormClip.rnn(hidden_hidden=0.5, bias=None).max_norms
+            {'*weight_ih*': 1.0, '*weight_h[hr]*': 0.5}
+        """
+        limits = {"*weight_ih*": input_hidden, "*weight_h[hr]*": hidden_hidden, "*bias_[ih]h*": bias, REST: other}
+        return cls({glob: limit for glob, limit in limits.items() if limit is not None})
+
+    def decide(self, grads: Gradients) -> Action:
+        """Scale each group by `min(1, max(min_scale, limit / norm))`."""
+        globs = self._globs.of(grads)
+        if not len(grads):
+            return Keep()
+        norms, numels = grads.norms().unbind(), grads.numels()
+        members = {glob: [i for i, other in enumerate(globs) if other == glob] for glob in set(globs)}
+        coefs = {None: torch.ones_like(norms[0])} | {
+            glob: self._coef(glob, torch.stack([norms[i] for i in own]), sum(numels[i] for i in own))
+            for glob, own in members.items()
+            if glob is not None
+        }
+        return ScaleEach(torch.stack([coefs[glob] for glob in globs]))
+
+    def _coef(self, glob: str, norms: Tensor, numel: int) -> Tensor:
+        """The factor on one group, `()`, from the norms of its gradients `(n,)` and the number of its elements."""
+        limit = self.max_norms[glob] * (math.sqrt(numel) if self.kind == "rms" else 1.0)
+        return clip_coef(combine_norms(norms), limit, min_scale=self.min_scale)

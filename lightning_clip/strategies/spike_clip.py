@@ -1,0 +1,98 @@
+"""`SpikeClip`: each element by its own second moment."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lightning_clip.core.actions import Action, Multiply
+from lightning_clip.core.checks import check_choice, check_count, check_decay, check_fraction, check_positive
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.second_moments import second_moments
+from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory, ElementMagnitudes
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.elementwise import element_coef_
+
+
+class SpikeClip(ClipStrategy):
+    r"""Limit each element of each gradient to a multiple of its own root mean square.
+
+    $$|\hat g_j| \le \sqrt{\theta\, \hat v_j}, \qquad \hat v_j = \operatorname{EMA}(g_j^2)$$
+
+    $\hat v$ is an average over the steps before, without bias from its start: with the defaults, 70 times the root
+    mean square of an element is a spike. An element whose average is still zero is not limited. An element that is
+    exactly zero keeps its own average, so that it is not held down when it moves again after a long time. A step with
+    a NaN or an infinity changes nothing. Memory: one float32 for each element, none with `source="optimizer"`.
+
+    Args:
+        theta: Largest square of an element relative to its average square; the paper's θ.
+        decay: Weight of the past in its own average, in [0, 1).
+        warmup_steps: How many steps are averaged before elements are limited.
+        source: Whose average: the strategy's `"own"`, or the `"optimizer"`'s `exp_avg_sq`, from which an element
+            without a gradient fades.
+        history: What enters its own average: the element as `"observed"`, `"clipped"` (the paper's choice: a spike of
+            any size then raises the limit to 2.5 times itself), or `"winsorized"` so that no value raises the limit by
+            more than 5 percent.
+        min_scale: Smallest factor, in [0, 1].
+
+    Raises:
+        ValueError: An argument is out of its range; when deciding, a gradient is sparse, or the optimizer that is to
+            be the source keeps no second moments.
+
+    Example:
+        >>> SpikeClip(1000.0, source="optimizer").label
+        "SpikeClip(1000.0, source='optimizer')"
+
+    References:
+        Tianjin Huang, Ziquan Zhu, Gaojie Jin, Lu Liu, Zhangyang Wang, Shiwei Liu, "SPAM: Spike-Aware Adam with
+        Momentum Reset for Stable LLM Training", 2025, https://arxiv.org/abs/2501.06842. The clip alone, without the
+        reset; the paper's averages are not bias-corrected, and its elements whose average is zero never move again.
+    """
+
+    def __init__(
+        self,
+        theta: float = 5000.0,
+        *,
+        decay: float = 0.999,
+        warmup_steps: int = 20,
+        source: Literal["own", "optimizer"] = "own",
+        history: ElementHistory = "winsorized",
+        min_scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive("SpikeClip", theta=theta)
+        check_decay("SpikeClip", decay=decay)
+        check_count("SpikeClip", at_least=0, warmup_steps=warmup_steps)
+        check_choice("SpikeClip", ("own", "optimizer"), source=source)
+        check_choice("SpikeClip", ELEMENT_HISTORIES, history=history)
+        check_fraction("SpikeClip", min_scale=min_scale)
+        self.theta = theta
+        self.decay = decay
+        self.warmup_steps = warmup_steps
+        self.source = source
+        self.history = history
+        self.min_scale = min_scale
+        self.magnitudes = ElementMagnitudes(decay, power=2.0, history=history)
+
+    def decide(self, grads: Gradients) -> Action:
+        """Multiply each element by `min(1, sqrt(theta * v) / |g|)`."""
+        multiple = self.theta**0.5
+        if self.source == "optimizer":
+            usual = self._of_optimizer(grads)
+        else:
+            usual = self.magnitudes.take(grads, warmup_steps=self.warmup_steps)
+            self.magnitudes.push(grads, usual, multiple=multiple)
+        return Multiply(
+            [
+                element_coef_(magnitude.mul_(multiple), tensor.abs(), min_scale=self.min_scale)
+                for tensor, magnitude in zip(grads.locals, usual, strict=True)
+            ]
+        )
+
+    def _of_optimizer(self, grads: Gradients) -> list[Tensor]:
+        usual = []
+        for moment, norm in zip(second_moments(grads, asked_by=self), grads.norms().unbind(), strict=True):
+            ready = (moment.steps >= max(1, self.warmup_steps)) & norm.isfinite()
+            root = moment.root() * torch.where(ready, 1.0, torch.inf).to(moment.value.dtype)
+            usual.append(torch.where(moment.value > 0, root, torch.inf))
+        return usual

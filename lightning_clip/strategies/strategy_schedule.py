@@ -1,0 +1,71 @@
+"""`StrategySchedule`: another strategy from a given step or epoch on."""
+
+from typing import Literal, get_args
+
+from torch import nn
+
+from lightning_clip.core.actions import Action
+from lightning_clip.core.checks import check_choice, check_count, check_each
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.strategies.no_clip import NoClip
+
+Unit = Literal["step", "epoch"]
+
+
+class StrategySchedule(ClipStrategy):
+    """Use one strategy after another, each from a given step or epoch on.
+
+    Only the strategy in force sees the gradients: one that learns from the norms starts learning when its turn comes.
+    Which one is in force follows from the step alone, so a resumed run goes on where it stopped.
+
+    Args:
+        schedule: The strategies by the first step or epoch at which each is in force, counted from 0; one of them
+            must be 0. `None` stands for `{0: NoClip()}`.
+        unit: What the keys count: `"step"` optimizer steps, `"epoch"` epochs.
+
+    Raises:
+        TypeError: A key is not a whole number, or a value is not a strategy.
+        ValueError: There is no key 0, a key is negative, or the unit is neither of the two.
+
+    Example:
+        >>> from lightning_clip import NormClip
+        >>> schedule = StrategySchedule({0: NormClip(1.0), 5: NormClip(2.0)}, unit="epoch")
+        >>> schedule.label
+        'NormClip(1.0)'
+
+    References:
+        Dirk Groeneveld and others, "OLMo: Accelerating the Science of Language Models", 2024,
+        https://arxiv.org/abs/2402.00838, whose code clips differently during the first steps. We depart in switching
+        whole strategies.
+    """
+
+    def __init__(self, schedule: dict[int, ClipStrategy] | None = None, *, unit: Unit = "step") -> None:
+        super().__init__()
+        schedule = {0: NoClip()} if schedule is None else schedule
+        check_choice("StrategySchedule", get_args(Unit), unit=unit)
+        check_each("StrategySchedule", ClipStrategy, schedule=schedule.values())
+        for key in schedule:
+            check_count("StrategySchedule", at_least=0, key=key)
+        if 0 not in schedule:
+            raise ValueError(f"StrategySchedule(schedule={schedule!r}): add a strategy for {unit} 0.")
+        self.turns = nn.ModuleDict({str(key): schedule[key] for key in sorted(schedule)})
+        self.unit = unit
+        self._in_force = 0
+
+    @property
+    def schedule(self) -> dict[int, ClipStrategy]:
+        """The strategies by the first step or epoch of each, in order."""
+        return {int(key): strategy for key, strategy in self.turns.items()}  # type: ignore[misc]
+
+    @property
+    def label(self) -> str:
+        """The label of the strategy that decided last."""
+        return self.schedule[self._in_force].label
+
+    def decide(self, grads: Gradients) -> Action:
+        """Ask the strategy in force."""
+        now = grads.step if self.unit == "step" else grads.epoch
+        schedule = self.schedule
+        self._in_force = max(key for key in schedule if key <= now)
+        return schedule[self._in_force].decide(grads)

@@ -1,0 +1,95 @@
+"""`Tightest`: of several strategies, the one that leaves least."""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from lightning_clip.core.actions import Action, InTurn, Keep, Replace, Scale, ScaleEach, Skip
+from lightning_clip.core.checks import check_each
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.strategy import ClipStrategy
+
+Limited = tuple[Tensor, Tensor]
+
+
+class Tightest(ClipStrategy):
+    """Let several strategies decide on the same gradients and apply the smallest factor.
+
+    Where all of them scale, the factor on each gradient is the smallest that any of them gives it. Where one changes
+    single elements, each element becomes the nearest to zero that any of them leaves; this copies the gradients once
+    for each strategy. The step is skipped if any skips it. All of them see every step, so that their histories
+    advance alike.
+
+    Args:
+        strategies: The strategies, in any order.
+
+    Raises:
+        TypeError: One of them is not a strategy.
+
+    Example:
+        >>> from lightning_clip import NormClip, PerParameterNormClip
+        >>> Tightest([NormClip(1.0), PerParameterNormClip(0.5)]).label
+        'Tightest(NormClip(1.0), PerParameterNormClip(0.5))'
+
+    References:
+        None: the elementwise minimum of the factors `min(1, c / N)` of the rules it is given.
+    """
+
+    def __init__(self, strategies: Sequence[ClipStrategy] = ()) -> None:
+        super().__init__()
+        check_each("Tightest", ClipStrategy, strategies=strategies)
+        self.members = nn.ModuleList(strategies)
+
+    @property
+    def strategies(self) -> tuple[ClipStrategy, ...]:
+        """The strategies, in the order given."""
+        return tuple(self.members)  # type: ignore[arg-type]
+
+    @property
+    def label(self) -> str:
+        """The labels of the strategies."""
+        return f"Tightest({', '.join(member.label for member in self.strategies)})"
+
+    def decide(self, grads: Gradients) -> Action:
+        """Ask all and take the least."""
+        actions = [member.decide(grads) for member in self.strategies]
+        if not actions:
+            return Keep()
+        skips = [Skip(torch.as_tensor(action.skipped)) for action in actions if action.skipped is not False]
+        tightest = InTurn([tightest_of(actions, grads), *skips])
+        tightest.watched = {label: factor for action in actions for label, factor in action.watched.items()}
+        return tightest
+
+
+def tightest_of(actions: Sequence[Action], grads: Gradients) -> Action:
+    """One action that leaves of each gradient what the least generous of several leaves.
+
+    Args:
+        actions: At least one; skips are not taken into account.
+        grads: What they were decided on.
+
+    Returns:
+        A `Scale` where all factors are `()`, a `ScaleEach` where some are `(n,)`, otherwise a `Replace`.
+    """
+    one = torch.ones((), device=grads.device)
+    coefs = [one * action.coefs for action in actions if action.coefs is not None]
+    if len(coefs) < len(actions):
+        left = (grads.after(action).locals for action in actions)
+        return Replace([reduce(_nearer_to_zero, values) for values in zip(*left, strict=True)])
+    if any(coef.dim() for coef in coefs):
+        return ScaleEach(reduce(torch.minimum, coefs))
+    limits = [one * (torch.inf if action.threshold is None else action.threshold) for action in actions]
+    coef, limit = reduce(_tighter, zip(coefs, limits, strict=True))
+    return Scale(coef, None if all(action.threshold is None for action in actions) else limit)
+
+
+def _tighter(a: Limited, b: Limited) -> Limited:
+    """The smaller factor with its limit; of equal factors the smaller limit."""
+    a_wins = (a[0] < b[0]) | ((a[0] == b[0]) & (a[1] <= b[1]))
+    return torch.where(a_wins, a[0], b[0]), torch.where(a_wins, a[1], b[1])
+
+
+def _nearer_to_zero(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where((a.abs() <= b.abs()) | b.isnan(), a, b)

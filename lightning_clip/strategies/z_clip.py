@@ -1,0 +1,234 @@
+"""`ZClip`: acts on norms that lie many standard deviations above a moving average."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from lightning_clip.core.actions import Action, Keep, Scale
+from lightning_clip.core.checks import (
+    check_choice,
+    check_count,
+    check_decay,
+    check_fraction,
+    check_non_negative,
+    check_positive,
+)
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.scaling import clip_coef
+
+Mode = Literal["adaptive", "mean", "threshold"]
+
+# What is left of an outlier: from its z-score, mean, standard deviation, the largest z-score tolerated, and a factor.
+_LEFT: Mapping[str, Callable[[Tensor, Tensor, Tensor, float, float], Tensor]] = {
+    "adaptive": lambda z, mean, std, z_thresh, factor: factor * (mean + (z_thresh * std) / (z / z_thresh)),
+    "mean": lambda z, mean, std, z_thresh, factor: mean,
+    "threshold": lambda z, mean, std, z_thresh, factor: mean + z_thresh * std,
+}
+
+
+class ZClip(ClipStrategy):
+    r"""Scale down the gradients of a step whose total norm has a z-score above `z_thresh`.
+
+    $$z_k = \frac{N_k - \mu}{\max(s, \delta\mu) + \epsilon}, \qquad
+    z_k > z_t \;\Rightarrow\; \hat g = \frac{c_k}{N_k}\, g$$
+
+    with moving averages of the norms, the mean, and of their squared deviations, whose root is the standard deviation
+    s. `mode` says what is left of an outlier, c:
+
+    - `"adaptive"`: `clip_factor * (mean + z_thresh * s * z_thresh / z)`: the further out, the less is left.
+    - `"mean"`: the mean.
+    - `"threshold"`: `mean + z_thresh * s`, the largest norm that is not an outlier.
+
+    Nothing is clipped during the first `warmup_steps`, except to `max_norm`. Then the averages start at the median of
+    these norms and 1.4826 times their median absolute deviation, which a spike among them does not move (a start from
+    their mean and variance, after a spike of 1000 times, lets norms of 10 times pass for the next 280 steps). By
+    default an outlier enters the averages as the largest norm that is none: one of any size moves that edge by 4 %,
+    and a jump of the level to 8 times is followed within 40 steps. Norms that are zero or not finite change nothing.
+
+    `ZClip.reference()` is the authors' implementation, number for number.
+
+    Args:
+        z_thresh: $z_t$, the largest z-score that is left alone.
+        alpha: Decay of the moving averages in [0, 1), per optimizer step.
+        warmup_steps: How many norms are seen before the first outlier is clipped.
+        mode: What is left of an outlier: `"adaptive"`, `"mean"` or `"threshold"`; the reference calls them
+            `zscore/adaptive_scaling`, `zscore/mean` and `percentile` (which is none).
+        clip_factor: Factor on what `"adaptive"` leaves, in (0, 1].
+        max_norm: Largest total norm whatever the averages say; `None` for no such limit.
+        eps: $\epsilon$, added to the standard deviation in the z-score.
+        min_relative_std: $\delta$, the smallest standard deviation as a fraction of the mean: without it a quiet
+            stretch makes an outlier of the slightest rise.
+        robust_warmup: Whether the averages start at median and MAD of the first norms, or at their mean and variance.
+        history: What enters the averages of an outlier: its norm (`"observed"`), what `mode` leaves of it
+            (`"clipped"`), the largest norm that is none (`"winsorized"`), or nothing (`"accepted"`, until more than
+            20 in a row came). `"clipped"` never follows a jump to 8 times in the first two modes: what they leave of
+            an outlier is close to the mean.
+        norm_eps: Added to the norm in the quotient; 0 is exact, 1e-6 the reference's and torch's form.
+        min_scale: Smallest factor on the gradients, in [0, 1].
+
+    Raises:
+        ValueError: An argument is out of its range, or `mode` or `history` is none of those named.
+
+    Example:
+        >>> ZClip(3.0, mode="mean").label
+        "ZClip(3.0, mode='mean')"
+
+    References:
+        Abhay Kumar, Louis Owen, Nilabhra Roy Chowdhury, Fabian Güra, "ZClip: Adaptive Spike Mitigation for LLM
+        Pre-Training", 2025, https://arxiv.org/abs/2504.02507, code https://github.com/bluorion-com/ZClip. We depart
+        by default in `max_norm`, which is 1 there and hides the rule from most models, in the floor under the
+        standard deviation, the warm-up, the history (`"clipped"` there) and the exact quotient.
+    """
+
+    def __init__(
+        self,
+        z_thresh: float = 2.5,
+        *,
+        alpha: float = 0.97,
+        warmup_steps: int = 25,
+        mode: Mode = "adaptive",
+        clip_factor: float = 1.0,
+        max_norm: float | None = None,
+        eps: float = 1e-6,
+        min_relative_std: float = 0.05,
+        robust_warmup: bool = True,
+        history: HistoryPolicy = "winsorized",
+        norm_eps: float = 0.0,
+        min_scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive("ZClip", z_thresh=z_thresh, clip_factor=clip_factor)
+        check_fraction("ZClip", clip_factor=clip_factor, min_scale=min_scale)
+        check_decay("ZClip", alpha=alpha)
+        check_count("ZClip", warmup_steps=warmup_steps)
+        check_choice("ZClip", tuple(_LEFT), mode=mode)
+        check_choice("ZClip", POLICIES, history=history)
+        check_non_negative("ZClip", eps=eps, min_relative_std=min_relative_std, norm_eps=norm_eps)
+        if max_norm is not None:
+            check_positive("ZClip", max_norm=max_norm)
+        self.z_thresh = z_thresh
+        self.alpha = alpha
+        self.warmup_steps = warmup_steps
+        self.mode = mode
+        self.clip_factor = clip_factor
+        self.max_norm = max_norm
+        self.eps = eps
+        self.min_relative_std = min_relative_std
+        self.robust_warmup = robust_warmup
+        self.history = history
+        self.norm_eps = norm_eps
+        self.min_scale = min_scale
+        self.moments = _Moments(alpha, warmup_steps, robust=robust_warmup)
+        self.intake = Intake(history, factor=1.0)
+
+    @classmethod
+    def reference(
+        cls,
+        z_thresh: float = 2.5,
+        *,
+        alpha: float = 0.97,
+        warmup_steps: int = 25,
+        mode: Mode = "adaptive",
+        clip_factor: float = 1.0,
+        max_norm: float | None = 1.0,
+        eps: float = 1e-6,
+        skip_update_on_spike: bool = False,
+    ) -> Self:
+        """The authors' implementation: the same factors bit for bit where norms are float64.
+
+        Float32 norms give float32 averages here and Python numbers there. Three things stay ours: norms that are not
+        finite change nothing (there one switches the rule off for good), exact zeros change nothing, and after more
+        than 20 outliers in a row `skip_update_on_spike` lets norms in again (there never).
+
+        Args:
+            z_thresh: Largest z-score that is left alone.
+            alpha: Decay of the moving averages.
+            warmup_steps: How many norms are seen before the first outlier is clipped.
+            mode: `"adaptive"`, `"mean"` or `"threshold"`.
+            clip_factor: Factor on what `"adaptive"` leaves, in (0, 1].
+            max_norm: Their `max_grad_norm`; `None` for no such limit.
+            eps: Added to the standard deviation in the z-score.
+            skip_update_on_spike: Whether an outlier enters the averages not at all, instead of as what is left of it.
+
+        Returns:
+            The strategy.
+        """
+        return cls(
+            z_thresh,
+            alpha=alpha,
+            warmup_steps=warmup_steps,
+            mode=mode,
+            clip_factor=clip_factor,
+            max_norm=max_norm,
+            eps=0.0 if mode == "threshold" else eps,  # that mode compares norms there, not z-scores
+            min_relative_std=0.0,
+            robust_warmup=False,
+            history="accepted" if skip_update_on_spike else "clipped",
+            norm_eps=1e-6,
+        )
+
+    def decide(self, grads: Gradients) -> Action:
+        """Scale by `c / total norm` where the norm is an outlier."""
+        if not len(grads):
+            return Keep()
+        norm = grads.total_norm()
+        mean, std, started = self.moments.read(norm)
+        std = torch.maximum(std, self.min_relative_std * mean)
+        unit = std + self.eps
+        edge = torch.where(started, mean + self.z_thresh * unit, torch.inf)
+        z = (norm - mean) / unit
+        left = _LEFT[self.mode](z, mean, std, self.z_thresh, self.clip_factor)
+        limit = torch.where(norm > edge, left, torch.inf)
+        self.moments.push(*self.intake.take(norm, limit if self.history == "clipped" else edge), started)
+        if self.max_norm is not None:
+            limit, edge = limit.clamp(max=self.max_norm), edge.clamp(max=self.max_norm)
+        coef = clip_coef(norm, limit, eps=self.norm_eps, min_scale=self.min_scale)
+        if self.norm_eps:  # the reference takes torch's form, which also scales a norm just within, in warm-up only
+            coef = torch.where((norm > limit) | ~started, coef, 1.0)
+        return Scale(coef, edge)
+
+
+class _Moments(State):
+    """Moving mean and variance that start from the first norms and mean nothing before these are there."""
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, alpha: float, warmup_steps: int, *, robust: bool) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.robust = robust
+        self.first = FirstValues(warmup_steps)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("var", torch.zeros(()))
+
+    def read(self, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean, the standard deviation, and whether they are started, each `()`."""
+        self.match(norm)
+        return self.mean, self.var.sqrt(), self.first.full()
+
+    def push(self, value: Tensor, keep: Tensor, started: Tensor) -> None:
+        self.first.push(value, keep)
+        start_mean, start_var = self._robust_start() if self.robust else self._start()
+        mean = self.alpha * self.mean + (1 - self.alpha) * value
+        var = self.alpha * self.var + (1 - self.alpha) * (value - mean) ** 2
+        self.mean = torch.where(started, torch.where(keep, mean, self.mean), start_mean)
+        self.var = torch.where(started, torch.where(keep, var, self.var), start_var)
+
+    def _robust_start(self) -> tuple[Tensor, Tensor]:
+        median, mad = self.first.median_and_mad()
+        return median, (1.4826 * mad) ** 2
+
+    def _start(self) -> tuple[Tensor, Tensor]:
+        values = self.first.kept()
+        mean = _sum_in_order(values) / self.first.size
+        return mean, _sum_in_order((values - mean) ** 2) / self.first.size
+
+
+def _sum_in_order(values: Tensor) -> Tensor:
+    """The sum, on the CPU with the rounding of a loop; elsewhere running sums are not deterministic."""
+    return values.cumsum(0)[-1] if values.device.type == "cpu" else values.sum()

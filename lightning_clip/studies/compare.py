@@ -1,0 +1,112 @@
+"""What `lightning-clip compare` and `lightning-clip report` do."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from joblib import cpu_count
+from rich.console import Console, Group, RenderableType
+
+from lightning_clip.core.results import RunResult
+from lightning_clip.reports.comparison import render_comparison
+from lightning_clip.reports.console import render_report
+from lightning_clip.reports.text import to_text
+from lightning_clip.sinks.jsonl import read_jsonl
+from lightning_clip.studies.progress import StudyProgress
+from lightning_clip.studies.results import ResultsFolder, next_free_folder
+from lightning_clip.studies.runner import run_study
+from lightning_clip.studies.study import load_study
+
+
+def compare(
+    config: str, *, seeds: int | None, jobs: int | None, output: Path | None, resume: bool, command: str
+) -> int:
+    """Run a study, show it, and keep what it has measured.
+
+    Args:
+        config: A study's YAML file, or the name of a built-in one.
+        seeds: How many seeds, instead of the study's own number.
+        jobs: Runs at a time; one for each core if `None`.
+        output: The folder for the results; a new one if `None`.
+        resume: Whether to go on with what `output` holds.
+        command: What the user typed, to say how to go on.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: The study cannot be read, or the folder is in use.
+    """
+    study = load_study(config)
+    if seeds is not None:
+        study = replace(study, seeds=seeds)
+    folder = ResultsFolder(output or next_free_folder(Path("runs"), study.name))
+    finished = _finished(folder, study.name, resume)
+    cells = len(study.cells())
+    jobs = min(jobs or cpu_count(), cells)
+    console = Console()
+    try:
+        with StudyProgress(console, study.name, cells, done=len(finished)) as progress:
+            results = run_study(study, folder, jobs=jobs, finished=finished, on_result=progress.advance)
+    except (KeyboardInterrupt, SystemExit):
+        done = folder.read()[1] if folder.has_results() else []
+        again = command if "--resume" in command else f"{command} --resume"
+        again += "" if output else f" --output {folder.path}"
+        console.print(
+            f"Interrupted: {len(done)} of {cells} runs are in {folder.path}. Go on with: {again}", markup=False
+        )
+        return 130
+    renderable = _story(study.name, results, folder)
+    console.print(renderable)
+    folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
+    console.print(f"Results: {folder.path}", markup=False)
+    console.print(f"Any run in detail: lightning-clip report {folder.record_of(*results[-1].key)}", markup=False)
+    return 0
+
+
+def show(path: Path) -> int:
+    """Print the report of a study's folder or of one run's record again.
+
+    Args:
+        path: The folder, or the `.jsonl` file.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: There is nothing to report, or it cannot be read.
+    """
+    console = Console()
+    if path.is_dir():
+        folder = ResultsFolder(path)
+        console.print(_story(*folder.read(), folder))
+    else:
+        run, history = read_jsonl(path)
+        console.print(render_report(history, run))
+    return 0
+
+
+def _finished(folder: ResultsFolder, study: str, resume: bool) -> list[RunResult]:
+    """The runs that need not be made again."""
+    if not resume:
+        if folder.is_used():
+            raise ValueError(
+                f"--output {folder.path}: there is something in it already; "
+                "name another folder, or go on with it by --resume"
+            )
+        return []
+    if not folder.is_used():
+        return []
+    name, finished = folder.read()
+    if name != study:
+        raise ValueError(f"--output {folder.path}: it holds the study {name!r}, not {study!r}; name another folder")
+    return finished
+
+
+def _story(study: str, results: list[RunResult], folder: ResultsFolder) -> RenderableType:
+    """The comparison, and the report of the first run that diverged: why it did."""
+    parts: list[RenderableType] = [render_comparison(results, title=study)]
+    example = next((result for result in results if result.diverged), None)
+    if example is not None:
+        run, history = read_jsonl(folder.record_of(*example.key))
+        parts.append(render_report(history, run, title=f"{example.model}, {example.strategy}, seed {example.seed}"))
+    return Group(*parts)

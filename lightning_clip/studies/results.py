@@ -1,0 +1,89 @@
+"""`ResultsFolder`: what a study has written, and goes on writing, as runs finish."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning_clip._version import __version__
+from lightning_clip.core.results import RunResult
+
+
+class ResultsFolder:
+    """A folder with `results.json`, one record a run under `records/`, and `report.txt`.
+
+    Args:
+        path: The folder; made when the first result is written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.records = self.path / "records"
+        self.report = self.path / "report.txt"
+        self._results = self.path / "results.json"
+
+    def is_used(self) -> bool:
+        """Whether the folder already holds something."""
+        return self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir()))
+
+    def has_results(self) -> bool:
+        """Whether a run has finished."""
+        return self._results.exists()
+
+    def record_of(self, model: str, strategy: str, seed: int) -> Path:
+        """The file that a run is recorded in, step by step."""
+        return self.records / f"{model}-{strategy}-{seed}.jsonl"
+
+    def write(self, study: str, runs: Sequence[RunResult]) -> None:
+        """Write all results so far, whole or not at all.
+
+        Args:
+            study: The name of the study.
+            runs: The finished runs.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        content = {"study": study, "version": __version__, "runs": [_to_json(run) for run in runs]}
+        partial = self._results.with_suffix(".json.partial")
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(partial, self._results)
+
+    def read(self) -> tuple[str, list[RunResult]]:
+        """Read the results.
+
+        Returns:
+            The name of the study and its finished runs.
+
+        Raises:
+            ValueError: There are none, or they cannot be read; one line that says why.
+        """
+        try:
+            content = json.loads(self._results.read_text(encoding="utf-8"))
+            return content["study"], [_from_json(run) for run in content["runs"]]
+        except OSError as error:
+            raise ValueError(f"{self.path}: no results here ({self._results.name}: {error.strerror})") from error
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self._results}: line {error.lineno}: expected JSON: {error.msg}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self._results}: expected the results of `lightning-clip compare`: {error}") from error
+
+
+def next_free_folder(parent: Path, name: str) -> Path:
+    """The first of `name-1`, `name-2`, … that does not exist yet."""
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"
+
+
+def _to_json(run: RunResult) -> dict[str, Any]:
+    row: dict[str, Any] = asdict(run)
+    return {**row, **row.pop("axes")}
+
+
+def _from_json(row: dict[str, Any]) -> RunResult:
+    known = RunResult.__dataclass_fields__.keys() - {"axes"}
+    own = {name: value for name, value in row.items() if name in known}
+    axes = {name: value for name, value in row.items() if name not in known}
+    return RunResult(**own, axes=axes)

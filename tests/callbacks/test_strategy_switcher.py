@@ -1,0 +1,252 @@
+"""`StrategySwitcher`: changing the strategy of a run that turns bad."""
+
+import json
+
+import pytest
+from lightning.pytorch import seed_everything
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lightning_clip import (
+    GradientClipping,
+    JsonlSink,
+    MLPRegressor,
+    NoClip,
+    NormClip,
+    RegressionDataModule,
+    RobustClip,
+    SkipSpikes,
+    StrategySwitcher,
+)
+from lightning_clip.core.switching import Ladder, SpikeDetector
+from tests.support.switching_sequences import norms
+from tests.support.training import Net, TwoOptimizers, assert_same_weights, loader, quiet_trainer
+
+
+class Scripted(Net):
+    """Its gradient norm follows a script: one step for each number."""
+
+    def __init__(self, script) -> None:
+        super().__init__("sgd", lr=1e-6, momentum=0.0)
+        self.script = [float(x) for x in script]
+
+    def training_step(self, batch, batch_idx):
+        return self.script[self.global_step] * self.net[0].weight[0, 0]
+
+
+def fit(module, *callbacks, **options):
+    trainer = quiet_trainer(callbacks=list(callbacks), **options)
+    trainer.fit(module, loader(rows=4 * options.get("max_steps", 20)))
+    return trainer
+
+
+def switches(clipping: GradientClipping) -> list[tuple[int, int]]:
+    return [(event.step, event.data["to_rung"]) for event in clipping.history.events if event.kind == "switch"]
+
+
+@pytest.mark.parametrize("switcher_first", [True, False])
+def test_it_climbs_at_the_bad_step_itself_and_returns_when_calm(switcher_first):
+    """The spike at step 100 is already clipped by the tighter strategy; 100 calm steps later the base is back."""
+    script = norms("quiet", 400)
+    script[100] *= 300
+    clipping = GradientClipping(NoClip())
+    switcher = StrategySwitcher([NormClip(1.0)], blend_steps=10)
+    fit(Scripted(script), *([switcher, clipping] if switcher_first else [clipping, switcher]), max_steps=400)
+    assert switches(clipping) == [(100, 1), (200, 0)]
+    spike = clipping.history[100]
+    assert (spike.strategy, spike.clipped) == ("NormClip(1.0)", True)
+    assert spike.norm_after == pytest.approx(1.0, rel=1e-4)
+    assert clipping.history[99].strategy == "NoClip()"
+    assert [record.strategy for record in list(clipping.history)[205:220:7]] == [
+        "Blend(NormClip(1.0) → NoClip())",
+        "NoClip()",
+        "NoClip()",
+    ]
+    assert clipping.history.events[0].message.startswith("NoClip() → NormClip(1.0): 1 spike, norm ")
+    assert "× median" in clipping.history.events[0].message
+
+
+def test_it_climbs_further_while_trouble_lasts():
+    """A cluster of spikes goes up the whole ladder, one rung at a time."""
+    clipping = GradientClipping(NoClip())
+    fit(
+        Scripted(norms("cluster")[900:1100]),
+        clipping,
+        StrategySwitcher([RobustClip(), NormClip(1.0), SkipSpikes()]),
+        max_steps=200,
+    )
+    assert [rung for _, rung in switches(clipping)][:3] == [1, 2, 3]
+
+
+def test_a_dry_run_only_tells():
+    """Events are recorded, and no weight changes."""
+    script = norms("cluster")[900:1100]
+    clipping, watched, alone = GradientClipping(NoClip()), Scripted(script), Scripted(script)
+    fit(watched, clipping, StrategySwitcher([NormClip(0.1)], dry_run=True), max_steps=200)
+    fit(alone, max_steps=200)
+    assert_same_weights(watched, alone)
+    assert clipping.history.events[0].message.startswith("would switch NoClip()")
+    assert {record.strategy for record in clipping.history} == {"NoClip()"}
+
+
+def test_a_schedule_may_pick_the_ladder():
+    """From step 120 on another list of rungs is used."""
+    script = norms("quiet", 200)
+    script[[60, 150]] *= 300
+    clipping = GradientClipping(NoClip())
+    ladder = Ladder(calm=20, max_calm=20)
+    fit(
+        Scripted(script),
+        clipping,
+        StrategySwitcher({0: [NormClip(1.0)], 120: [NormClip(2.0)]}, ladder=ladder),
+        max_steps=200,
+    )
+    assert clipping.history[60].strategy == "NormClip(1.0)"
+    assert clipping.history[150].strategy == "NormClip(2.0)"
+
+
+def test_judging_several_steps_together_comes_later():
+    """With `every_n_steps=10` the device is read once in ten steps, and the climb comes at the end of the ten."""
+    script = norms("quiet", 200)
+    script[101] *= 300
+    clipping = GradientClipping(NoClip())
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], every_n_steps=10), max_steps=200)
+    assert switches(clipping)[0] == (109, 1)
+
+
+def test_calm_that_clipping_enforces_is_no_reason_to_descend():
+    """While the tighter strategy holds every step back, the ladder stays."""
+    script = 30 * norms("quiet", 600)
+    script[100] *= 300
+    clipping = GradientClipping(NoClip())
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)]), max_steps=600)
+    assert switches(clipping) == [(100, 1)]
+    clipping = GradientClipping(NoClip())
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], max_jump=100.0), max_steps=600)
+    assert switches(clipping) == [(100, 1), (200, 0)]
+
+
+def test_a_climb_forgets_the_momentum_of_the_bad_steps():
+    """The optimizer's first moments are zero when the step that climbs is made."""
+    script = norms("quiet", 120)
+    script[100] *= 300
+
+    def last_velocity(**options) -> float:
+        module = Scripted(script)
+        module.options["momentum"] = 0.9
+        switcher = StrategySwitcher([NormClip(1.0)], **options)
+        trainer = fit(module, GradientClipping(NoClip()), switcher, max_steps=101)
+        return float(trainer.optimizers[0].state[module.net[0].weight]["momentum_buffer"][0, 0])
+
+    assert last_velocity() == pytest.approx(1.0, rel=1e-4)  # the clipped gradient alone
+    assert last_velocity(reset_momentum=False) > 5
+
+
+def test_each_optimizer_climbs_by_itself():
+    """The second optimizer's trouble does not clip the first."""
+
+    class Trouble(TwoOptimizers):
+        def training_step(self, batch, batch_idx):
+            x, y = batch
+            super().training_step((x, y), batch_idx)
+            if batch_idx == 3:
+                self.discriminator.weight.data *= 1e6  # the generator's next gradient explodes
+
+    clipping = GradientClipping(NoClip())
+    fit(Trouble(), clipping, StrategySwitcher([NormClip(1.0)]), max_epochs=1)
+    assert {event.data["optimizer"] for event in clipping.history.events} == {0}
+
+
+@pytest.mark.filterwarnings("ignore:You.re resuming from a checkpoint that ended before the epoch")
+def test_resuming_equals_not_stopping(tmp_path):
+    """Rung, detector, ladder, inactive strategies and event log go on as if nothing had happened."""
+    script = norms("heavy tail", 4000)[:600]
+
+    def callbacks():
+        return GradientClipping(NoClip()), StrategySwitcher([RobustClip(window=16), NormClip(0.5)])
+
+    whole, resumed = Scripted(script), Scripted(script)
+    clipping, switcher = callbacks()
+    fit(whole, clipping, switcher, max_steps=600)
+    trainer = quiet_trainer(callbacks=list(callbacks()), max_steps=333)
+    trainer.fit(Scripted(script), loader(rows=4 * 600))
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    restored, _ = others = callbacks()
+    trainer = quiet_trainer(callbacks=list(others), max_steps=600)
+    trainer.fit(resumed, loader(rows=4 * 600), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert len(switches(clipping)) >= 2
+    assert_same_weights(whole, resumed)
+    assert [r.strategy for r in restored.history] == [r.strategy for r in clipping.history]
+    assert list(restored.history.events) == list(clipping.history.events)
+
+
+@pytest.mark.filterwarnings("ignore:You.re resuming from a checkpoint that ended before the epoch")
+def test_another_ladder_on_resume_starts_at_the_base(tmp_path):
+    """The user is told, and nothing is mixed up."""
+    script = norms("cluster")[900:1100]
+    first = quiet_trainer(callbacks=[GradientClipping(NoClip()), StrategySwitcher([NormClip(1.0)])], max_steps=150)
+    first.fit(Scripted(script), loader(rows=800))
+    first.save_checkpoint(tmp_path / "half.ckpt")
+    other = StrategySwitcher([NormClip(2.0), NormClip(1.0)])
+    trainer = quiet_trainer(callbacks=[GradientClipping(NoClip()), other], max_steps=160)
+    with pytest.warns(UserWarning, match="made with other rungs"):
+        trainer.fit(Scripted(script), loader(rows=800), ckpt_path=tmp_path / "half.ckpt")
+    assert other.rung == 0
+
+
+def test_a_rung_that_skips_too_much_is_given_up():
+    """Skipping more than the allowed share lowers the ladder, and an event says so."""
+    script = norms("quiet", 2400)
+    script[200::8] *= 300
+    clipping = GradientClipping(NoClip())
+    ladder = Ladder(climb_at=(2.0,))
+    fit(Scripted(script), clipping, StrategySwitcher([SkipSpikes(window=32)], ladder=ladder), max_steps=2400)
+    caps = [event for event in clipping.history.events if event.kind == "cap"]
+    assert len(caps) == 1
+    assert "skipped" in caps[0].message
+    assert not any(record.skipped for record in list(clipping.history)[-300:])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_saves_a_run_that_explodes_without_clipping(seed, tmp_path):
+    """The regression network without clipping dies within ten steps; the ladder saves it, and the record shows when."""
+    seed_everything(seed, verbose=False)
+    module, data = MLPRegressor(), RegressionDataModule()
+    sink = JsonlSink(tmp_path / "run.jsonl")
+    clipping = GradientClipping(NoClip(), sinks=[sink])
+    switcher = StrategySwitcher([NormClip(1.0)])
+    trainer = quiet_trainer(callbacks=[clipping, switcher], max_epochs=100, limit_val_batches=0)
+    trainer.fit(module, data)
+    total = clipping.history.aggregates[0]
+    assert total.nonfinite == 0
+    assert switches(clipping)[0][0] < 10
+    (metrics,) = trainer.test(module, data, verbose=False)
+    assert metrics["test_mse"] < 3_000  # predicting the mean gives about 20,000
+    lines = (tmp_path / "run.jsonl").read_text().splitlines()
+    events = [json.loads(line)["event"] for line in lines if '"event"' in line[:10]]
+    assert events[0]["kind"] == "switch"
+
+
+def test_it_needs_a_clipping_callback():
+    """The message names the remedy."""
+    with pytest.raises(MisconfigurationException, match=r"needs a GradientClipping.*Add GradientClipping"):
+        fit(Net(), StrategySwitcher([NormClip(1.0)]))
+
+
+@pytest.mark.parametrize("rungs", [[], {}, {5: [NormClip(1.0)]}, {0: []}])
+def test_rungs_are_needed_from_the_start(rungs):
+    """An empty ladder is refused where it is written."""
+    with pytest.raises(ValueError, match=r"StrategySwitcher\(rungs=.*from step 0 on"):
+        StrategySwitcher(rungs)
+
+
+def test_the_detector_can_be_set():
+    """A deaf detector never switches."""
+    clipping = GradientClipping(NoClip())
+    detector = SpikeDetector(mild=1e6, severe=1e7)
+    fit(
+        Scripted(norms("cluster")[900:1100]),
+        clipping,
+        StrategySwitcher([NormClip(1.0)], detector=detector),
+        max_steps=200,
+    )
+    assert not clipping.history.events

@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from lightning_clip import AdaGC
+from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights
+
+pytorch_optimizer = pytest.importorskip("pytorch_optimizer")
+pytestmark = pytest.mark.parity
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("warmup_steps", [100, 20])
+def test_the_papers_ada_gc_is_pytorch_optimizers(warmup_steps, dtype):
+    """With a first moment that forgets everything, that moment is the gradient which their optimizer clipped."""
+    ours, theirs = parameters(scripted_weights(), dtype), parameters(scripted_weights(), dtype)
+    optimizer = pytorch_optimizer.AdaGC(theirs.values(), betas=(0.0, 0.999), warmup_steps=warmup_steps, weight_decay=0)
+    strategy = AdaGC(warmup_steps=warmup_steps, paper=True)
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-6}[dtype]  # they sum the total norm in float32
+    for step, grads in enumerate(scripted_steps()):
+        feed(strategy, ours, grads, step=step)
+        for name, param in theirs.items():
+            param.grad = torch.tensor(grads[name], dtype=dtype) if name in grads else None
+        optimizer.step()
+        for name in grads:
+            left = optimizer.state[theirs[name]]["exp_avg"]
+            torch.testing.assert_close(ours[name].grad, left, rtol=tolerance, atol=1e-12, msg=f"step {step}, {name}")

@@ -1,0 +1,201 @@
+"""References of the rules that remember something of each tensor or each element, one obvious loop each."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+Reference = Callable[[Arrays, Arrays], Arrays]
+
+
+def norm(grad: np.ndarray) -> float:
+    return math.sqrt(float(np.sum(grad**2)))
+
+
+def corrected(values: list[float], decay: float) -> float:
+    """Bias-corrected exponential average, from all values: the plain sum of weights times values."""
+    weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
+    return sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
+
+
+def elements(grads: Arrays) -> Iterator[tuple[tuple[str, tuple[int, ...]], float]]:
+    """Every element with a key of its own."""
+    for name, grad in grads.items():
+        for index in np.ndindex(grad.shape):
+            yield (name, index), float(grad[index])
+
+
+def paper_ada_gc(
+    clip_factor: float = 1.05,
+    *,
+    decay: float = 0.98,
+    max_norm: float = 1.0,
+    warmup_steps: int = 100,
+    eps: float = 1e-8,
+) -> Reference:
+    """Algorithm 1 of the paper, line by line."""
+    level: dict[str, float] = {}
+    step = 0
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        nonlocal step
+        step += 1
+        shared = min(1.0, max_norm / (math.sqrt(sum(norm(grad) ** 2 for grad in grads.values())) + eps))
+        result = {}
+        for name, grad in grads.items():
+            if step < warmup_steps or name not in level:
+                result[name] = shared * grad
+                level[name] = min(level.get(name, math.inf), norm(result[name]))
+            else:
+                result[name] = min(1.0, clip_factor * max(level[name], eps) / max(norm(grad), eps)) * grad
+                level[name] = decay * level[name] + (1 - decay) * norm(result[name])
+        return result
+
+    return clip
+
+
+def ada_gc(
+    clip_factor: float = 1.05,
+    *,
+    decay: float = 0.98,
+    max_norm: float = 1.0,
+    warmup_steps: int = 100,
+    history: str = "winsorized",
+    floor: float = 0.01,
+    eps: float = 1e-8,
+) -> Reference:
+    """The same with a running median, a history policy, a floor, and zeros passed over."""
+    level: dict[str, float] = {}
+    step: dict[str, int] = defaultdict(int)
+    above: dict[str, int] = defaultdict(int)
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        shared = min(1.0, max_norm / (math.sqrt(sum(norm(grad) ** 2 for grad in grads.values())) + eps))
+        known = sorted(level.values())
+        least = max(eps, floor * known[(len(known) - 1) // 2] if known else 0.0)
+        result, learned = {}, dict(level)
+        for name, grad in grads.items():
+            size = norm(grad)
+            warming = step[name] + 1 < warmup_steps or name not in level
+            if warming:
+                limit, coef = (shared * size if shared < 1 else math.inf), shared
+            else:
+                limit = clip_factor * max(level[name], least)
+                coef = min(1.0, limit / max(size, eps))
+            result[name] = coef * grad
+            if size == 0:
+                continue
+            step[name] += 1
+            if history == "accepted" and size > limit:
+                above[name] += 1
+                if above[name] <= 20:
+                    continue
+            else:
+                above[name] = 0
+            stored = {"clipped": min(size, limit), "winsorized": min(size, 2 * limit)}.get(history, size)
+            if name not in level:
+                learned[name] = stored
+            elif warming:
+                learned[name] = level[name] * math.exp(np.sign(stored - level[name]) / (2 * math.sqrt(step[name])))
+            else:
+                learned[name] = decay * level[name] + (1 - decay) * stored
+        level.update(learned)
+        return result
+
+    return clip
+
+
+def growth_limit(ratio: float, *, floor: float, decay: float = 0.99, of_all: bool = False) -> Reference:
+    """Each tensor by its own last norm, or all by the last total norm."""
+    last: dict[str, float] = {}
+    logs: dict[str, list[float]] = defaultdict(list)
+
+    def coef(name: str, size: float) -> float:
+        if size == 0:
+            return 1.0
+        limit = math.inf
+        if name in last:
+            limit = ratio * max(last[name], floor * math.exp(corrected(logs[name], decay)))
+        logs[name].append(math.log(min(size, 2 * limit)))
+        last[name] = min(size, limit)
+        return last[name] / size
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        if of_all:
+            shared = coef("all", math.sqrt(sum(norm(grad) ** 2 for grad in grads.values())))
+            return {name: shared * grad for name, grad in grads.items()}
+        return {name: coef(name, norm(grad)) * grad for name, grad in grads.items()}
+
+    return clip
+
+
+def adaptive_max(decay: float, *, history: str) -> Reference:
+    """Elements above the average of the largest element are scaled by average / largest."""
+    peaks: dict[str, list[float]] = defaultdict(list)
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        result = {}
+        for name, grad in grads.items():
+            peak = float(np.abs(grad).max())
+            if peak > 0:
+                before = corrected(peaks[name], decay) if peaks[name] else math.inf
+                peaks[name].append(min(peak, {"observed": math.inf, "clipped": 1, "winsorized": 2}[history] * before))
+            average = corrected(peaks[name], decay) if peaks[name] else math.inf
+            result[name] = np.array([x * average / peak if abs(x) > average else x for x in grad.reshape(-1)])
+            result[name] = result[name].reshape(grad.shape)
+        return result
+
+    return clip
+
+
+def elementwise(
+    power: float, *, decay: float, warmup_steps: int, history: str, multiple: float = 1.0, eps: float = 0.0
+) -> Reference:
+    """Every element against `multiple` times the power mean of its own past."""
+    mean: dict[tuple[str, tuple[int, ...]], float] = {}
+    steps: dict[str, int] = defaultdict(int)
+
+    def one(key: tuple[str, tuple[int, ...]], x: float) -> float:
+        k = steps[key[0]]
+        limit = multiple * mean[key] ** (1 / power) if key in mean and k >= warmup_steps else math.inf
+        if x == 0:
+            return x
+        gain = (1 - decay) / (1 - decay ** (k + 1))
+        stored = abs(x) ** power
+        if history == "clipped":
+            stored = min(stored, limit**power)
+        if history == "winsorized" and limit < math.inf:
+            stored = min(stored, mean[key] * (1 + (1.05**power - 1) / gain))
+        mean[key] = mean[key] + gain * (stored - mean[key]) if key in mean else stored
+        return x * min(1.0, limit / (abs(x) + eps))
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        result = {name: np.empty_like(grad) for name, grad in grads.items()}
+        for key, x in elements(grads):
+            result[key[0]][key[1]] = one(key, x)
+        for name, grad in grads.items():
+            steps[name] += bool(grad.any())
+        return result
+
+    return clip
+
+
+def update_rms(max_rms: float, *, beta2: float, eps: float = 1e-6) -> Reference:
+    """StableAdamW's factor, with a second moment of its own that learns what is left of each gradient."""
+    moment: dict[str, np.ndarray] = {}
+    steps: dict[str, int] = defaultdict(int)
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        result = {}
+        for name, grad in grads.items():
+            past = moment.get(name, np.zeros_like(grad))
+            steps[name] += 1
+            coming = (beta2 * past + (1 - beta2) * grad**2) / (1 - beta2 ** steps[name])
+            rms = math.sqrt(float(np.mean(grad**2 / np.maximum(coming, eps**2))))
+            result[name] = grad / max(1.0, rms / max_rms)
+            moment[name] = beta2 * past + (1 - beta2) * result[name] ** 2
+        return result
+
+    return clip

@@ -1,0 +1,133 @@
+"""The runs that reports are tested on, and what they look like at width 100 (`expected/`).
+
+`python -m tests.reports.runs` writes the expected texts again; read the difference before keeping it.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lightning_clip import History, RunEvent, RunInfo
+from lightning_clip.core.results import RunResult
+from lightning_clip.reports import render_comparison, render_report, to_text
+from tests.support.recorded import history_of, record
+
+EXPECTED = Path(__file__).parent / "expected"
+MLP = {"net.0.weight": 0.5, "net.2.weight": 0.45, "net.0.bias": 0.04, "net.2.bias": 0.01}
+NUMELS = {"net.0.weight": 500, "net.0.bias": 25, "net.2.weight": 25, "net.2.bias": 1}
+EXPLOSION = [310.0, 905.0, 4.2e3, 1.1e5, 3e8, 5e14, 2e26]
+
+Run = tuple[History, RunInfo]
+
+
+def healthy() -> Run:
+    """Norms that fall from 3 to 0.6, with spikes of 15 times that; clipped at 4."""
+    rng = np.random.default_rng(0)
+    level = np.exp(1.0 - 1.6 * np.arange(1600) / 1600 + 0.45 * rng.standard_normal(1600))
+    norms = np.where(rng.random(1600) < 0.02, 15 * level, level)
+    run = RunInfo("MLPRegressor", "NormClip(max_norm=4.0)", "SGD(lr=0.01, momentum=0.9)", NUMELS, 3.21)
+    return history_of(norms.tolist(), max_norm=4.0, shares=MLP), run
+
+
+def exploding() -> Run:
+    """No clipping; NaN at step 7, where the run was stopped."""
+    history = history_of([*EXPLOSION, math.nan], shares=MLP)
+    history.events.append(RunEvent(7, "stop", "the gradient is not finite: training stopped"))
+    return history, RunInfo("MLPRegressor", "NoClip()", "SGD(lr=0.01, momentum=0.9)", NUMELS, 0.042)
+
+
+def recurrent() -> Run:
+    """60 parameters of five layers, two switches, three skipped steps, one dead and one vanishing parameter."""
+    kinds = {"weight_ih_l0": 2.0, "weight_hh_l0": 9.0, "bias_ih_l0": 0.2, "bias_hh_l0": 0.2, "proj": 0.1, "norm": 0.05}
+    shares = {
+        f"encoder.layers.{layer}.{direction}.{kind}": share * 0.15 ** (4 - layer)
+        for layer in range(5)
+        for direction in ("lstm_forward", "lstm_backward")
+        for kind, share in kinds.items()
+    }
+    shares = {name: share / sum(shares.values()) for name, share in shares.items()}
+    shares["encoder.layers.0.lstm_forward.bias_ih_l0"] = 1e-12
+    shares["encoder.layers.0.lstm_forward.bias_hh_l0"] = 0.0
+    numels = {name: 262_144 if "weight" in name else 2_048 for name in shares}
+    rng = np.random.default_rng(1)
+    history, bad = History(), (2100, 2101, 3333)
+    for step in range(5000):
+        norm = float(np.exp(2 + 0.5 * math.sin(step / 400) + 0.4 * rng.standard_normal()))
+        norm *= 20 if rng.random() < 0.01 else 1
+        limit = None if step < 1200 else 5.0 if step < 3000 else 1.0
+        skipped = step in bad
+        history.extend([record(step, math.nan if skipped else norm, max_norm=limit, shares=shares, skipped=skipped)])
+    history.events.append(RunEvent(1200, "switch", "NoClip() → NormClip(5.0): 3 spikes in 10 steps, norm 41"))
+    history.events.append(RunEvent(3000, "switch", "NormClip(5.0) → NormClip(1.0): 3 spikes in 10 steps, norm 87"))
+    return history, RunInfo("SpeechEncoder", "NoClip()", "AdamW(lr=0.0003)", numels, 4213.0)
+
+
+def adversarial() -> Run:
+    """Two optimizers that take turns; the second one's gradients are always clipped."""
+    rng, history = np.random.default_rng(2), History()
+    for step in range(0, 600, 2):
+        norms = float(np.exp(rng.standard_normal())), float(8 * np.exp(0.2 * rng.standard_normal()))
+        history.extend(
+            [
+                record(step, norms[0], max_norm=3.0, optimizer=0, shares={"g.weight": 0.8, "g.bias": 0.2}),
+                record(step + 1, norms[1], max_norm=3.0, optimizer=1, shares={"d.weight": 0.6, "d.bias": 0.4}),
+            ]
+        )
+    return history, RunInfo("GAN", "NormClip(max_norm=3.0)", "Adam(lr=0.001), SGD(lr=0.01)", {}, 12.0)
+
+
+def result(strategy: str, seed: int, test_mse: float | None, *, model: str = "mlp", **axes: float | str) -> RunResult:
+    """A run of a study; it diverged where there is no test MSE."""
+    diverged = test_mse is None
+    return RunResult(
+        model=model,
+        strategy=strategy,
+        seed=seed,
+        diverged=diverged,
+        diverged_at_step=3 + 2 * seed if diverged else None,
+        steps=4 + 2 * seed if diverged else 1600,
+        seconds=0.1 if diverged else 1.5 + 0.1 * seed,
+        clipped_fraction=0.0 if strategy == "none" else 0.9 + 0.01 * seed,
+        metrics={"train_mse": None if test_mse is None else test_mse / 8, "test_mse": test_mse},
+        axes=axes,
+    )
+
+
+def study() -> list[RunResult]:
+    """Four strategies over five seeds: one diverges always, one twice."""
+    scores: dict[str, list[float | None]] = {
+        "none": [None] * 5,
+        "per-parameter-norm-1.0": [12.1, 18.0, 14.2, 15.5, 12.8],
+        "value-5.0": [31.0, None, 161.0, None, 88.0],
+        "norm-1.0": [15.1, 34.0, 22.0, 27.4, 19.9],
+    }
+    return [result(name, seed, score) for name, row in scores.items() for seed, score in enumerate(row)]
+
+
+def grid() -> list[RunResult]:
+    """Two strategies on two models at two lengths; every model has another winner."""
+    return [
+        result(
+            strategy, seed, (2.0 if (strategy == "a") == (model == "rnn") else 3.0) + seed, model=model, length=length
+        )
+        for model in ("rnn", "lstm")
+        for length in (50, 200)
+        for strategy in ("a", "b")
+        for seed in range(2)
+    ]
+
+
+TEXTS = {
+    "healthy": lambda width: to_text(render_report(*healthy()), width=width),
+    "exploding": lambda width: to_text(render_report(*exploding()), width=width),
+    "recurrent": lambda width: to_text(render_report(*recurrent()), width=width),
+    "adversarial": lambda width: to_text(render_report(*adversarial()), width=width),
+    "study": lambda width: to_text(render_comparison(study(), title="mlp-regression"), width=width),
+    "grid": lambda width: to_text(render_comparison(grid(), title="lengths"), width=width),
+}
+
+if __name__ == "__main__":
+    EXPECTED.mkdir(exist_ok=True)
+    for name, text in TEXTS.items():
+        (EXPECTED / f"{name}.txt").write_text(text(100) + "\n", encoding="utf-8")

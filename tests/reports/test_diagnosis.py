@@ -1,0 +1,222 @@
+"""What a diagnosis says, and when it says nothing."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_clip import History, RunInfo
+from lightning_clip.reports import Finding, Severity, diagnose
+from lightning_clip.reports.growth import growth_of
+from tests.reports.runs import EXPLOSION, healthy
+from tests.support.recorded import history_of, record
+
+SGD = RunInfo("M", "NormClip(1.0)", "SGD(lr=0.01)")
+ADAM = RunInfo("M", "NormClip(1.0)", "AdamW(lr=0.01)")
+QUIET = np.exp(0.3 * np.random.default_rng(0).standard_normal(300)).tolist()
+THREE = {"a.weight": 0.5, "b.weight": 0.3, "c.weight": 0.2}
+
+
+def titles(history: History, run: RunInfo = SGD) -> list[str]:
+    return [finding.title for finding in diagnose(history, run)]
+
+
+def only(history: History, run: RunInfo = SGD) -> Finding:
+    (finding,) = diagnose(history, run)
+    return finding
+
+
+def test_a_healthy_run_has_no_findings():
+    """Neither a quiet run without clipping nor one whose spikes are clipped."""
+    assert titles(history_of(QUIET, shares=THREE)) == []
+    assert diagnose(*healthy()) == []
+
+
+def test_the_most_severe_comes_first():
+    """Critical findings before warnings before notes."""
+    shares = {"a.weight": 0.96, "b.weight": 0.04, "dead.weight": 0.0}
+    found = diagnose(history_of([*QUIET, math.nan], max_norm=0.5, shares=shares), SGD)
+    severities = [finding.severity for finding in found]
+    assert severities == sorted(severities, reverse=True)
+    assert set(severities) == {Severity.CRITICAL, Severity.WARNING, Severity.NOTE}
+
+
+# A norm that is not finite
+
+
+@pytest.mark.parametrize(("bad", "word"), [(math.nan, "NaN"), (math.inf, "infinite")])
+def test_a_bad_gradient_is_named_with_step_parameters_and_last_good_norm(bad: float, word: str):
+    """Everything needed to look for it."""
+    finding = only(history_of([*QUIET[:7], bad], shares=THREE))
+    assert finding.title == f"The gradient is {word} at step 7"
+    assert finding.severity is Severity.CRITICAL
+    assert finding.detail == f"First in a.weight, b.weight and c.weight. The last good norm was {QUIET[6]:.3g}."
+
+
+def test_bad_gradients_everywhere_are_said_to_be():
+    """When every parameter is bad at once their names say little."""
+    run = RunInfo(numels=dict.fromkeys(THREE, 1))
+    finding = only(history_of([1.0, math.nan], shares=THREE), run)
+    assert finding.detail.startswith("It was so in all 3 parameters at once (a.weight, b.weight and 1 more).")
+
+
+def test_the_cause_is_looked_for_where_it_can_be():
+    """After a sound norm in the data; after a large one by name; at once in the start."""
+    assert "look at the data and the loss first" in only(history_of([*QUIET, math.nan])).remedy
+    assert only(history_of([*QUIET, 30.0, math.nan])).remedy.startswith("Trainer(detect_anomaly=True) names")
+    assert only(history_of([math.nan] * 2)).remedy.startswith("There was no good step: check the data")
+
+
+def test_bad_steps_that_were_skipped_are_a_warning():
+    """The weights were kept; the run went on."""
+    norms = QUIET[:]
+    norms[100] = norms[101] = math.nan
+    finding = only(history_of(norms, skipped=[100, 101]))
+    assert finding.title == "The gradient is NaN at step 100, and not finite at 2 of 300 steps"
+    assert finding.severity is Severity.WARNING
+    assert finding.remedy.endswith("The skipped steps left the weights as they were.")
+
+
+def test_a_run_that_ends_on_a_bad_step_did_not_get_over_it():
+    """Skipping the last step does not make it harmless."""
+    assert only(history_of([*QUIET, math.nan], skipped=[300])).severity is Severity.CRITICAL
+
+
+# Explosion
+
+
+def test_an_explosion_is_measured_to_the_last_finite_norm():
+    """Factor, steps, and both ends."""
+    found = diagnose(history_of([*EXPLOSION, math.nan]), SGD)
+    explosion = found[1]
+    assert explosion.title == "The norm exploded: \N{MULTIPLICATION SIGN} 6.45e+23 in the last 6 steps"
+    assert explosion.detail == "It grew from 310 to 2e+26 before it was not finite."
+    assert "GradientClipping(NormClip(1.0))" in explosion.remedy
+    assert found[0].remedy.startswith("It is the end of an explosion")
+
+
+def test_an_explosion_that_clipping_did_not_hold_asks_for_other_remedies():
+    """Advising to clip would be advising what was done."""
+    found = diagnose(history_of([*EXPLOSION, math.nan], max_norm=1.0), SGD)
+    assert found[1].remedy == "Clipping did not hold it: lower the learning rate, or clip at a lower threshold."
+    assert found[1].detail.endswith("(measured before clipping).")
+
+
+def test_an_explosion_may_still_be_finite():
+    """Growth at the end of the run counts where it is sustained; with clipping it is a warning."""
+    assert "exploded" in titles(history_of([*QUIET, 30.0, 300.0, 3000.0]))[0]
+    clipped = diagnose(history_of([*QUIET, 30.0, 300.0, 3000.0], max_norm=20.0), SGD)
+    assert clipped[0].severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    "norms",
+    [
+        [*QUIET, 1000.0],  # one spike at the end
+        [*QUIET, 1000.0, 1.0, 1.0],  # a spike that passed
+        [1000.0 / (1 + i) for i in range(300)],  # falling
+        [*QUIET, 20.0, 30.0, 40.0],  # a step up that is no explosion
+        [1.0],  # too short to grow
+        [0.0] * 100,  # nothing at all
+    ],
+)
+def test_spikes_noise_and_falling_norms_are_no_explosion(norms: list[float]):
+    """Only growth by a factor of 100 that lasts is one."""
+    assert growth_of(history_of(norms), 0) is None
+
+
+def test_growth_is_not_claimed_from_records_that_are_gone():
+    """Where the window has moved past the bad step nothing is measured."""
+    history = History(window=10)
+    history.extend([record(step, norm) for step, norm in enumerate([*EXPLOSION, math.nan, *QUIET])])
+    assert growth_of(history, 0) is None
+    assert titles(history)[0] == "The gradient is not finite at step 7"
+
+
+# Clipping that always or never binds
+
+
+def test_clipping_that_binds_mostly_is_explained_for_sgd_and_for_adam():
+    """A second learning rate for one, hardly anything for the other."""
+    history = history_of([10 * norm for norm in QUIET], max_norm=1.0)
+    sgd, adam, unknown = (only(history, run) for run in (SGD, ADAM, RunInfo()))
+    assert sgd.title == "Clipping bound on 100 % of the steps: it is a step-size limiter"
+    assert sgd.severity is Severity.NOTE
+    assert "works like a second learning rate" in sgd.detail
+    assert "lower the learning rate first, then raise the threshold towards 15, the P90" in sgd.remedy
+    assert "divides by a running norm of its own" in adam.detail
+    assert "raise the threshold towards 15" in adam.remedy
+    assert "second learning rate" in unknown.detail
+    assert "Adam" in unknown.detail
+
+
+def test_clipping_that_binds_on_half_the_steps_or_on_few_steps_is_not_mentioned():
+    """The limit is more than half of at least 20 steps."""
+    assert titles(history_of([2.0, 0.5] * 50, max_norm=1.0)) == []
+    assert titles(history_of([2.0] * 19, max_norm=1.0)) == []
+    assert len(titles(history_of([2.0] * 20, max_norm=1.0))) == 1
+
+
+def test_clipping_that_never_binds_is_a_note():
+    """With the largest norm, the threshold, and one that would bind."""
+    finding = only(history_of(QUIET, max_norm=50.0))
+    assert finding.title == "Clipping never bound in 300 steps"
+    assert f"The largest norm was {max(QUIET):.3g}, the threshold 50" in finding.detail
+    assert "NormClip(1.5)" in finding.remedy
+    assert titles(history_of(QUIET[:99], max_norm=50.0)) == []
+
+
+# Skipped steps
+
+
+def test_many_skipped_steps_are_a_warning_and_few_bad_ones_are_not_said_twice():
+    """More than 5 % is too many; a few finite ones are a note."""
+    many = [norm if step % 10 else math.nan for step, norm in enumerate(QUIET, 1)]
+    skipped = [step for step, norm in enumerate(many) if math.isnan(norm)]
+    history = history_of([*many, 1.0], skipped=skipped)
+    assert "30 of 301 steps skipped (10 %)" in titles(history)
+    assert only(history_of(QUIET, skipped=[3, 4])).severity is Severity.NOTE
+    assert only(history_of(QUIET, skipped=[3, 4])).title == "2 of 300 steps skipped (0.7 %)"
+
+
+# Layers
+
+
+def test_a_dead_parameter_is_found():
+    """Exactly zero at every step, on at least 20 of them."""
+    shares = {**THREE, "dead.weight": 0.0}
+    finding = only(history_of(QUIET, shares=shares))
+    assert finding.title == "1 parameter has no gradient: exactly 0 at every step"
+    assert finding.detail.startswith("dead.weight: ")
+    assert titles(history_of(QUIET[:19], shares=shares)) == []
+
+
+def test_vanishing_parameters_are_found():
+    """A median norm below 1e-4 of the total's, and not one just above."""
+    below, above = 0.9e-4**2, 1.1e-4**2
+    finding = only(history_of([1.0] * 300, shares={**THREE, "x": below, "y": below, "z": above}))
+    assert finding.title == "2 parameters have a vanishing gradient: below 1e-04 of the total norm"
+    assert finding.detail.startswith("x and y: ")
+
+
+def test_a_dominant_parameter_is_found():
+    """More than 90 % of the squared norm, among at least three, and more than its size explains."""
+    shares = {"embed": 0.92, "a": 0.05, "b": 0.03}
+    finding = only(history_of(QUIET, shares=shares))
+    assert finding.title == "embed holds 92 % of the squared norm"
+    assert "PerParameterNormClip" in finding.remedy
+    assert titles(history_of(QUIET, shares=shares), RunInfo(numels={"embed": 97, "a": 1, "b": 2})) == []
+    assert titles(history_of(QUIET, shares={"weight": 0.95, "bias": 0.05})) == []
+    assert titles(history_of(QUIET, shares={"embed": 0.89, "a": 0.08, "b": 0.03})) == []
+
+
+def test_with_several_optimizers_the_finding_says_which():
+    """And the meaning is that of its own optimizer."""
+    run = RunInfo(optimizer="Adam(lr=0.001), SGD(lr=0.01)")
+    history = history_of(QUIET, max_norm=1e3, optimizer=0)
+    history = history_of([10 * norm for norm in QUIET], max_norm=1.0, optimizer=1, into=history)
+    limiter, never = diagnose(history, run)
+    assert limiter.title.startswith("Optimizer 1: Clipping bound") or never.title.startswith("Optimizer 1: Clipping")
+    found = {finding.title[:12]: finding for finding in (limiter, never)}
+    assert "second learning rate" in found["Optimizer 1:"].detail
+    assert "never bound" in found["Optimizer 0:"].title

@@ -1,0 +1,242 @@
+"""The record of a run on disk, and back."""
+
+import json
+import math
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_clip import History, RunEvent, RunInfo, StepRecord
+from lightning_clip.core.layers import LayerTotals
+from lightning_clip.sinks import JsonlSink, Sink, read_jsonl
+from tests.support.recorded import record
+
+RUN = RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, None)
+SHARES = {"w": 0.8, "b": 0.2}
+
+
+def write(path: Path, *sessions: list[StepRecord], events: tuple[RunEvent, ...] = ()) -> History:
+    """Write sessions as a callback does; the history that the callback would hold."""
+    history = History()
+    for records in sessions:
+        sink = JsonlSink(path)
+        sink.open(RUN)
+        for start in range(0, len(records), 50):
+            batch = records[start : start + 50]
+            history.extend(batch)
+            sink.write(batch)
+        for event in events:
+            history.events.append(event)
+            sink.event(event)
+        sink.close(RunInfo(seconds=2.5), history.layers)
+    return history
+
+
+def records(start: int, stop: int, *, level: float = 1.0) -> list[StepRecord]:
+    rng = np.random.default_rng(start)
+    return [record(step, level * float(rng.lognormal()), max_norm=1.0, shares=SHARES) for step in range(start, stop)]
+
+
+def assert_same(actual: History, expected: History) -> None:
+    """Every total, record and event is the same; only the window's NaN needs care."""
+    ours, theirs = actual.state_dict(), expected.state_dict()
+    assert str(ours["aggregates"]) == str(theirs["aggregates"])
+    assert str(ours["layers"]) == str(theirs["layers"])
+    assert str(ours["records"]) == str(theirs["records"])
+    assert ours["events"] == theirs["events"]
+
+
+def test_the_history_read_back_is_the_one_that_was_written(tmp_path: Path):
+    """Totals, quantiles, course, window, layers and events survive the file, bit for bit."""
+    path = tmp_path / "deep" / "run.jsonl"
+    event = RunEvent(7, "switch", "NoClip() → NormClip(1.0)", {"norm": 41.0, "to": "NormClip"})
+    expected = write(path, records(0, 320), events=(event,))
+    run, actual = read_jsonl(path)
+    assert run == RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, 2.5)
+    assert_same(actual, expected)
+
+
+def test_numbers_that_are_not_finite_are_strings_of_standard_json(tmp_path: Path):
+    """Every line parses without Python's NaN extension, and the numbers come back."""
+    path = tmp_path / "run.jsonl"
+    bad = [record(0, 2.0, shares=SHARES), record(1, math.nan), record(2, math.inf), record(3, -math.inf)]
+    event = RunEvent(1, "stop", "stopped", {"norm": math.inf})
+    expected = write(path, bad, events=(event,))
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()]
+    assert [line["norm_before"] for line in lines if "step" in line] == [2.0, "nan", "inf", "-inf"]
+    assert_same(read_jsonl(path)[1], expected)
+
+
+def test_the_first_bad_parameters_are_named_once(tmp_path: Path):
+    """The first step that is not finite carries the names of its bad parameters, later ones do not."""
+    path = tmp_path / "run.jsonl"
+    steps = [record(0, 1.0, shares=SHARES), *(record(i, math.nan, shares=SHARES) for i in (1, 2))]
+    steps[1].params.before[1] = 0.5
+    expected = write(path, steps)
+    assert [line.count("bad_params") for line in path.read_text().splitlines()[1:4]] == [0, 1, 0]
+    assert read_jsonl(path)[1].aggregates[0].first_bad_names == ["w"] == expected.aggregates[0].first_bad_names
+
+
+def test_a_step_line_has_plain_keys(tmp_path: Path):
+    """The keys of a step are the fields of `StepRecord`; `watched` only where there is something."""
+    path = tmp_path / "run.jsonl"
+    watching = record(1, 1.0)
+    watching.watched = {"AutoClip()": 0.5}
+    write(path, [record(0, 1.0), watching])
+    first, second = (json.loads(line) for line in path.read_text().splitlines()[1:3])
+    assert " ".join(first) == (
+        "step optimizer strategy norm_before norm_after threshold clip_coef clipped finite skipped loss"
+    )
+    assert second["watched"] == {"AutoClip()": 0.5}
+    assert read_jsonl(path)[1][1].watched == {"AutoClip()": 0.5}
+
+
+def test_each_batch_of_lines_is_on_disk_at_once(tmp_path: Path):
+    """What was written can be read while the run goes on."""
+    sink = JsonlSink(tmp_path / "run.jsonl")
+    sink.open(RUN)
+    sink.write(records(0, 3))
+    assert read_jsonl(sink.path)[1].aggregates[0].steps == 3
+    sink.close(RUN, LayerTotals())
+
+
+def test_steps_made_again_after_a_resume_replace_the_first_ones(tmp_path: Path):
+    """A run of 100 steps that goes on from step 80 counts each step once, and the later record of it."""
+    path = tmp_path / "run.jsonl"
+    first, second = records(0, 100), records(80, 150, level=1000.0)
+    write(path, first, second)
+    expected = History()
+    expected.extend(first[:80] + second)
+    actual = read_jsonl(path)[1]
+    assert actual.aggregates[0].steps == 150
+    assert str(actual.state_dict()["aggregates"]) == str(expected.state_dict()["aggregates"])
+    assert str(actual.state_dict()["records"]) == str(expected.state_dict()["records"])
+
+
+def test_each_optimizer_goes_on_where_it_was_resumed(tmp_path: Path):
+    """What is replaced is told by optimizer: their steps need not be the same."""
+    path = tmp_path / "run.jsonl"
+    once = [record(step, 1.0, optimizer=0) for step in range(10)] + [record(step, 1.0, optimizer=1) for step in (0, 5)]
+    again = [record(5, 2.0, optimizer=1), *(record(step, 2.0, optimizer=0) for step in range(8, 12))]
+    write(path, once, again)
+    aggregates = read_jsonl(path)[1].aggregates
+    assert (aggregates[0].steps, aggregates[1].steps) == (12, 2)
+
+
+def test_events_after_the_resumed_step_belong_to_a_past_that_did_not_happen(tmp_path: Path):
+    """A stop at step 90 is forgotten when the run goes on from step 80; a switch at step 10 is not."""
+    path = tmp_path / "run.jsonl"
+    write(path, records(0, 95), events=(RunEvent(10, "switch", "a"), RunEvent(90, "stop", "b")))
+    write(path, records(80, 90))
+    assert [event.step for event in read_jsonl(path)[1].events] == [10]
+
+
+def test_the_latest_totals_win(tmp_path: Path):
+    """Closing twice is safe: the layers are those of the last line."""
+    path = tmp_path / "run.jsonl"
+    expected = write(path, records(0, 30), records(30, 60))
+    assert path.read_text().count('"totals"') == 2
+    assert str(read_jsonl(path)[1].layers.state_dict()) == str(expected.layers.state_dict())
+
+
+def test_a_torn_last_line_is_passed_over_and_cut_off_on_resume(tmp_path: Path):
+    """A crash in the middle of a line costs that line only, and the run can go on in the same file."""
+    path = tmp_path / "run.jsonl"
+    write(path, records(0, 20))
+    whole = path.read_bytes()
+    torn = whole[: whole.rindex(b'{"totals"')][:-30]
+    path.write_bytes(torn)
+    assert read_jsonl(path)[1].aggregates[0].steps == 19
+    write(path, records(19, 25))
+    assert read_jsonl(path)[1].aggregates[0].steps == 25
+
+
+def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path: Path):
+    """A file whose last newline was lost loses no step."""
+    path = tmp_path / "run.jsonl"
+    write(path, records(0, 20))
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert read_jsonl(path)[1].layers.names == ["w", "b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", r"line 3: expected one JSON object, found ''"),
+        ('{"step": 1, "optim', r"line 3: expected one JSON object, found '{\"step\": 1, \"optim'"),
+        ("[1, 2]", r"line 3: expected an object that begins with 'step' or 'run' or 'event' or 'totals'"),
+        ('{"epoch": 3}', r"line 3: expected an object that begins with 'step'"),
+        ('{"step": 1, "optimizer": 0}', r"line 3: expected the key 'strategy'"),
+        ('{"event": {"step": 1, "kind": "stop", "message": 5, "data": {}}}', r"line 3: expected kind or message to be"),
+        ('{"run": {"model": "M"}}', r"line 3: expected the key 'numels'"),
+        ('{"totals": {"seconds": "long", "layers": {}}}', r"line 3: expected the key 'names'"),
+    ],
+)
+def test_a_bad_line_is_one_clear_error(tmp_path: Path, line: str, message: str):
+    """The error names the file, the line and what was expected."""
+    path = tmp_path / "run.jsonl"
+    write(path, records(0, 5))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], line, *lines[2:]]) + "\n")
+    with pytest.raises(ValueError, match=r"run\.jsonl: " + message):
+        read_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("step", 1.5, "step to be a whole number, found 1.5"),
+        ("step", True, "step to be a whole number, found True"),
+        ("norm_before", "large", "norm_before to be a number, found 'large'"),
+        ("norm_after", None, "norm_after to be a number, found None"),
+        ("loss", [], r"loss to be a number or null, found \[\]"),
+        ("clipped", 1, "clipped to be true or false, found 1"),
+        ("strategy", None, "strategy to be a string, found None"),
+    ],
+)
+def test_a_bad_value_of_a_step_is_one_clear_error(tmp_path: Path, key: str, value: object, message: str):
+    """The error names the field and what was found, wherever in the file it is."""
+    path = tmp_path / "run.jsonl"
+    write(path, records(0, 3000))
+    lines = path.read_text().splitlines()
+    lines[2500] = json.dumps(json.loads(lines[2500]) | {key: value})
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=f"run.jsonl: line 2501: expected {message}"):
+        read_jsonl(path)
+
+
+def test_a_file_without_a_run_is_refused(tmp_path: Path):
+    """Neither an empty file nor one that begins with a step is a record."""
+    path = tmp_path / "run.jsonl"
+    path.write_text("")
+    with pytest.raises(ValueError, match=r'line 1: expected {"run": …}, found the end of the file'):
+        read_jsonl(path)
+    path.write_text('{"step": 0}\n')
+    with pytest.raises(ValueError, match="line 1: expected an object that begins with 'run'"):
+        read_jsonl(path)
+
+
+def test_writing_before_opening_is_refused(tmp_path: Path):
+    """The error says what to call first."""
+    with pytest.raises(ValueError, match=r"JsonlSink\(.*run.jsonl'\) is not open: call open\(run\) first"):
+        JsonlSink(tmp_path / "run.jsonl").write(records(0, 1))
+
+
+def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path):
+    """Reading 60,000 steps takes as much memory as reading 20,000, up to a tenth."""
+    peaks = []
+    for steps in (20_000, 60_000):
+        path = tmp_path / f"{steps}.jsonl"
+        write(path, [record(step, 1.5, max_norm=1.0) for step in range(steps)])
+        tracemalloc.start()
+        read_jsonl(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_it_is_a_sink(tmp_path: Path):
+    """Callbacks take anything with these four methods."""
+    assert isinstance(JsonlSink(tmp_path / "run.jsonl"), Sink)

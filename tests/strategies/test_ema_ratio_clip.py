@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from lightning_clip import EmaRatioClip
+from tests.references import adaptive
+from tests.support.norm_sequences import shift_by_a_spike, steps_to_follow_a_jump, thresholds_and_coefs, usual
+from tests.support.scripted import assert_parity
+
+HISTORIES = ["observed", "clipped", "winsorized", "accepted"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("history", HISTORIES)
+def test_it_follows_the_formula(history, dtype):
+    """Above `trigger` times the slow average down to `target` times the fast one, for each history."""
+    assert_parity(EmaRatioClip(history=history), adaptive.ema_ratio_clip(history=history), dtype=dtype)
+    arguments = {"target": 0.7, "fast": 0.5, "slow": 0.9, "warmup_steps": 4, "history": history}
+    assert_parity(EmaRatioClip(1.2, **arguments), adaptive.ema_ratio_clip(1.2, **arguments), dtype=dtype)
+
+
+def test_a_clipped_norm_ends_at_the_target_and_not_at_the_trigger():
+    """What is within the trigger is left alone; what is above ends near the usual size."""
+    norms = np.array([1.0] * 50 + [1.9, 4.0])
+    thresholds, coefs = thresholds_and_coefs(EmaRatioClip(slow=0.9), norms)
+    assert thresholds[50] == pytest.approx(2.0)
+    assert coefs[50] == 1.0
+    level = 0.9 * 1.0 + 0.1 * 1.9
+    assert thresholds[51] == pytest.approx(2.0 * level)
+    assert coefs[51] * 4.0 == pytest.approx(1.1 * level)
+
+
+def test_it_never_raises_a_norm_after_a_fast_rise():
+    """Where the target is above the trigger, the target is the limit."""
+    strategy = EmaRatioClip(1.2, fast=0.0, slow=0.999, history="observed")
+    thresholds, coefs = thresholds_and_coefs(strategy, np.array([1.0] * 20 + [3.0, 3.2, 4.0]))
+    assert thresholds[-1] == pytest.approx(1.1 * 3.2)
+    assert coefs[-2:].tolist() == pytest.approx([1.0, 1.1 * 3.2 / 4.0])
+
+
+def test_a_spike_among_the_first_norms_does_not_set_the_level():
+    """Both averages start at the lower median; nothing is clipped before."""
+    norms = usual(11)
+    norms[0] = 1e6
+    thresholds, coefs = thresholds_and_coefs(EmaRatioClip(), norms)
+    assert (thresholds[:10] == np.inf).all()
+    assert (coefs[:10] == 1).all()
+    assert thresholds[10] == pytest.approx(2 * sorted(norms[:10])[4])
+
+
+@pytest.mark.parametrize("history", ["clipped", "winsorized", "accepted"])
+def test_one_spike_moves_the_trigger_by_less_than_five_percent(history):
+    """One bad step costs the rule nothing, unless it is told to store what it observed."""
+    assert shift_by_a_spike(EmaRatioClip(history=history), before=200) == pytest.approx(1.0, abs=0.05)
+    assert shift_by_a_spike(EmaRatioClip(history="observed"), before=200) > 10
+
+
+@pytest.mark.parametrize(
+    ("history", "steps"), [("winsorized", 80), ("observed", 80), ("clipped", 250), ("accepted", 500)]
+)
+def test_an_honest_jump_to_eight_times_is_followed(history, steps):
+    """Winsorized norms follow it as fast as observed ones; clipped and accepted ones later, but certainly."""
+    for seed in range(2):
+        assert steps_to_follow_a_jump(EmaRatioClip(history=history), before=100, seed=seed) <= steps
+
+
+def test_min_scale_bounds_the_factor():
+    """No gradient is multiplied by less."""
+    _, coefs = thresholds_and_coefs(EmaRatioClip(min_scale=0.25), np.array([*usual(50), 1e6]))
+    assert coefs[-1] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trigger": 1.1}, r"EmaRatioClip\(trigger=1.1, target=1.1\): trigger must be greater than target."),
+        ({"target": 0.0}, r"EmaRatioClip\(target=0.0\): target must be a positive"),
+        ({"fast": 1.0}, r"EmaRatioClip\(fast=1.0\): fast must be at least 0 and below 1."),
+        ({"slow": -0.1}, r"EmaRatioClip\(slow=-0.1\): slow must be at least 0 and below 1."),
+        ({"warmup_steps": 0}, r"EmaRatioClip\(warmup_steps=0\): warmup_steps must be at least 1."),
+        ({"history": "raw"}, r"EmaRatioClip\(history='raw'\): history must be one of 'observed', 'clipped'"),
+        ({"min_scale": 2.0}, r"EmaRatioClip\(min_scale=2.0\): min_scale must be a number between 0 and 1."),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    """The error quotes the call and names the rule."""
+    with pytest.raises(ValueError, match=message):
+        EmaRatioClip(**arguments)
