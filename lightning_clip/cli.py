@@ -3,17 +3,15 @@
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_clip._version import __version__
+from lightning_clip.errors import in_one_line
 
 _USAGE = """\
 usage: lightning-clip COMMAND [options]
@@ -52,10 +50,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return _refuse(f"{given[0]!r} is not a command; use one of {', '.join(commands)}")
     try:
         return commands[given[0]](given)
-    except (ValueError, TypeError, MisconfigurationException, FloatingPointError) as error:
-        if os.environ.get("LIGHTNING_CLIP_DEBUG"):
+    except Exception as error:
+        if os.environ.get("LIGHTNING_CLIP_DEBUG") or not _is_the_users(error):
             raise
-        return _refuse(str(error))
+        return _refuse(in_one_line(str(error)))
 
 
 _LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
@@ -66,33 +64,24 @@ def _refuse(message: str) -> int:
     return 2
 
 
+def _is_the_users(error: Exception) -> bool:
+    """Whether input caused an error, and not a defect; Lightning's own kind is told by name to leave it unimported."""
+    kinds = (ValueError, TypeError, OSError, FloatingPointError)
+    return isinstance(error, kinds) or type(error).__name__ == "MisconfigurationException"
+
+
 class _OneLineErrors(ArgumentParser):
     """A parser that says what is wrong in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and end with exit code 2."""
-        raise SystemExit(_refuse(f"{message.rstrip('. ')}. See `{self.prog.removesuffix(' [options]')} --help`."))
-
-
-class _LightningParser(_OneLineErrors, LightningArgumentParser):
-    """LightningCLI's parser with one-line errors."""
+        raise SystemExit(_refuse(f"{in_one_line(message)}. See `{self.prog.replace(' [options]', '')} --help`."))
 
 
 def _lightning(args: list[str]) -> int:
-    import lightning_clip  # noqa: F401  (short class names work once the classes exist)
+    from lightning_clip.lightning_cli import run
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        LightningCLI(
-            args=args, parser_class=_LightningParser, parser_kwargs={"prog": "lightning-clip"}, **_CLI_DEFAULTS
-        )
-    return 0
-
-
-_CLI_DEFAULTS: dict[str, Any] = {
-    "save_config_kwargs": {"overwrite": True},
-    "seed_everything_default": 0,
-}
+    return run(args, _OneLineErrors)
 
 
 def _compare(args: list[str]) -> int:
@@ -100,9 +89,9 @@ def _compare(args: list[str]) -> int:
 
     parser = _OneLineErrors(prog="lightning-clip compare", description="Run a study and print the comparison.")
     parser.add_argument("--config", default="mlp-regression", help="a study's YAML file, or the name of a built-in one")
-    parser.add_argument("--seeds", type=PositiveInt | None, help="how many seeds, instead of the study's own number")
-    parser.add_argument("--jobs", type=PositiveInt | None, help="runs at a time (default: one for each core)")
-    parser.add_argument("--output", type=str | None, help="folder for the results (default: a new one under runs/)")
+    parser.add_argument("--seeds", type=PositiveInt, help="how many seeds, instead of the study's own number")
+    parser.add_argument("--jobs", type=PositiveInt, help="runs at a time (default: one for each core)")
+    parser.add_argument("--output", help="folder for the results (default: a new one under runs/)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted study in --output")
     options = parser.parse_args(args[1:])
     output = Path(options.output) if options.output else None
@@ -113,7 +102,7 @@ def _compare(args: list[str]) -> int:
 
 
 def _report(args: list[str]) -> int:
-    from lightning_clip.studies.compare import show
+    from lightning_clip.studies.show import show
 
     parser = _OneLineErrors(prog="lightning-clip report", description="Print a report again, from files alone.")
     parser.add_argument("path", type=str, help="a folder that compare has written, or the .jsonl record of one run")

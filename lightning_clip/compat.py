@@ -1,10 +1,28 @@
 """The few private names of Lightning and torch that we touch, each with its fallback."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import torch
 from lightning.pytorch import Trainer
-from torch.amp.grad_scaler import OptState
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler, OptState
 from torch.optim import Optimizer
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def uncompiled(function: Function) -> Function:
+    """Keep a function out of the graph of a compiled optimizer: it runs as it is written, and costs no compilation.
+
+    Args:
+        function: A hook that an optimizer calls.
+
+    Returns:
+        The same function.
+    """
+    result: Function = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return result
 
 
 def batches_that_stepped(trainer: Trainer) -> int:
@@ -37,21 +55,53 @@ def should_log(trainer: Trainer) -> bool:
     return every > 0 and (batches_that_stepped(trainer) + 1) % every == 0
 
 
-def grad_scaler(trainer: Trainer) -> Any:
+def grad_scaler(trainer: Trainer) -> GradScaler | None:
     """The gradient scaler of fp16 mixed precision, `None` in every other precision."""
-    return getattr(trainer.precision_plugin, "scaler", None)
+    scaler: GradScaler | None = getattr(trainer.precision_plugin, "scaler", None)
+    return scaler if scaler is not None and scaler.is_enabled() else None
 
 
-def unscale_fused_(trainer: Trainer, optimizer: Optimizer) -> None:
-    """Unscale the gradients of a fused optimizer, which Lightning leaves scaled, unless that has been done already.
+def is_fused(optimizer: Optimizer) -> bool:
+    """Whether the optimizer unscales gradients in its own step, so that Lightning leaves them scaled."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def is_unscaled(scaler: GradScaler, optimizer: Optimizer) -> bool:
+    """Whether the optimizer's gradients have been unscaled since its latest step.
 
     Args:
-        trainer: A trainer that is fitting.
+        scaler: The gradient scaler.
         optimizer: The optimizer that is about to step.
+
+    Returns:
+        The scaler's own answer; where it cannot be asked, whether Lightning unscales for this optimizer.
     """
-    scaler = grad_scaler(trainer)
-    if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False):
-        return
+    states = getattr(scaler, "_per_optimizer_states", None)
+    if states is None:
+        return not is_fused(optimizer)
+    return id(optimizer) in states and states[id(optimizer)]["stage"] is not OptState.READY
+
+
+def forget_unscaling(scaler: GradScaler, optimizer: Optimizer) -> None:
+    """Tell the scaler that a step for which gradients were unscaled has not been made and will not be.
+
+    Args:
+        scaler: The gradient scaler.
+        optimizer: The optimizer that has not made its step.
+    """
+    getattr(scaler, "_per_optimizer_states", {}).pop(id(optimizer), None)
+
+
+def found_non_finite(scaler: GradScaler, optimizer: Optimizer) -> Tensor | None:
+    """Whether unscaling has met a NaN or an infinity, so that the scaler will skip the step.
+
+    Args:
+        scaler: The gradient scaler.
+        optimizer: An optimizer whose gradients have been unscaled.
+
+    Returns:
+        Boolean `()`, not read; `None` where nothing was unscaled, or the scaler cannot be asked.
+    """
     states: Any = getattr(scaler, "_per_optimizer_states", {})
-    if id(optimizer) not in states or states[id(optimizer)]["stage"] is OptState.READY:
-        scaler.unscale_(optimizer)
+    found = list(states[id(optimizer)]["found_inf_per_device"].values()) if id(optimizer) in states else []
+    return torch.stack([flag.to(found[0].device).squeeze() for flag in found]).sum() > 0 if found else None

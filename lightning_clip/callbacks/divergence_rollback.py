@@ -4,9 +4,9 @@ import math
 from copy import deepcopy
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
@@ -194,4 +194,5 @@ def _parts(trainer: Trainer, pl_module: LightningModule) -> list[Stateful]:
 
 
 def _switcher(trainer: Trainer) -> StrategySwitcher | None:
-    return next((callback for callback in trainer.callbacks if isinstance(callback, StrategySwitcher)), None)
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+    return next((callback for callback in callbacks if isinstance(callback, StrategySwitcher)), None)

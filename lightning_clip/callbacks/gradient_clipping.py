@@ -59,4 +59,4 @@ class GradientClipping(GradientObserver):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        check_trainer_does_not_clip(self, trainer, f"GradientClipping({self.strategy!r})")
+        check_trainer_does_not_clip(trainer, f"GradientClipping({self.strategy!r})")

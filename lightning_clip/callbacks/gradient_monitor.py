@@ -46,4 +46,4 @@ class GradientMonitor(GradientObserver):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        check_trainer_does_not_clip(self, trainer, "GradientMonitor()")
+        check_trainer_does_not_clip(trainer, "GradientMonitor()")

@@ -13,15 +13,16 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip.callbacks.metrics import GroupBy, metrics_of, publish
-from lightning_clip.callbacks.step_context import StepContext, step_context
+from lightning_clip.callbacks.step_context import StepContext, release, step_context
 from lightning_clip.callbacks.support import check_strategy_support, describe_run
-from lightning_clip.compat import should_log
+from lightning_clip.compat import should_log, uncompiled
 from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.checks import check_count
 from lightning_clip.core.engine import clip_
 from lightning_clip.core.history import History
 from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.norms import local_values
 from lightning_clip.sinks.sink import Sink
 
 Listener = Callable[[Trainer, StepContext, int], None]
@@ -32,7 +33,6 @@ class GradientObserver(Callback, ABC):
 
     Attributes:
         strategies: The strategy of each optimizer, by position in `trainer.optimizers`.
-        run: What is being run.
         before_decision: Called with the trainer, the step's context and the optimizer's position before each decision.
         active: The strategy that acts in place of `strategies`, by optimizer position.
     """
@@ -53,7 +53,7 @@ class GradientObserver(Callback, ABC):
         self.group_by = group_by
         self.name = name
         self.strategies: list[ClipStrategy] = []
-        self.run = RunInfo()
+        self._run = RunInfo()
         self.before_decision: list[Listener] = []
         self.active: dict[int, ClipStrategy] = {}
         self._history = History()
@@ -61,7 +61,7 @@ class GradientObserver(Callback, ABC):
         self._of_this_batch: list[StepEvent] = []
         self._open_sinks: list[Sink] = []
         self._restored: dict[str, Any] = {}
-        self._started = time.monotonic()
+        self._started: float | None = None
         self._seconds_before = 0.0
 
     @property
@@ -74,6 +74,12 @@ class GradientObserver(Callback, ABC):
         """The records so far; asking for it reads the device."""
         self.flush()
         return self._history
+
+    @property
+    def run(self) -> RunInfo:
+        """What is being run, and for how long."""
+        self._run.seconds = self._seconds()
+        return self._run
 
     def total(self, index: int) -> Aggregate | None:
         """Totals of one optimizer up to the latest flush, without reading the device."""
@@ -105,19 +111,21 @@ class GradientObserver(Callback, ABC):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        check_strategy_support(self, trainer)
+        if stage == "fit":
+            check_strategy_support(self, trainer)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if len(self.strategies) != len(trainer.optimizers):
             self.strategies = [deepcopy(self.strategy) for _ in trainer.optimizers]
         self._restore_strategies()
-        self.run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
+        self._run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
         self._started = time.monotonic()
         self._open_sinks = self.sinks if trainer.is_global_zero else []
         for sink in self._open_sinks:
             sink.open(self.run)
 
+    @uncompiled
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         index = trainer.optimizers.index(optimizer)
@@ -126,11 +134,7 @@ class GradientObserver(Callback, ABC):
             listener(trainer, context, index)
         strategy = self.active.get(index, self.strategies[index])
         event = clip_(context.current, strategy, optimizer_index=index)
-        if context.skipped is not False:
-            event.skipped = context.skipped
-        if event.changed:
-            context.current = context.current.remeasured()
-        context.events.append(event)
+        context.add(event)
         self._buffer.add(event)
         self._of_this_batch.append(event)
 
@@ -138,11 +142,12 @@ class GradientObserver(Callback, ABC):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        release(trainer)
         if not self._of_this_batch:
             return
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         for event in self._of_this_batch:
-            event.loss = loss.detach() if isinstance(loss, Tensor) else None
+            event.loss = local_values(loss.detach()) if isinstance(loss, Tensor) else None
         first_step = self._of_this_batch[0].step
         self._of_this_batch.clear()
         log_now = should_log(trainer)
@@ -162,13 +167,14 @@ class GradientObserver(Callback, ABC):
     def _finish(self) -> None:
         self.flush()
         self._of_this_batch.clear()
-        self.run.seconds = self._seconds()
+        self._seconds_before = self._seconds()
+        self._started = None
         open_sinks, self._open_sinks = self._open_sinks, []
         for sink in open_sinks:
             sink.close(self.run, self._history.layers)
 
     def _seconds(self) -> float:
-        return self._seconds_before + time.monotonic() - self._started
+        return self._seconds_before + (time.monotonic() - self._started if self._started is not None else 0.0)
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -201,4 +207,5 @@ class GradientObserver(Callback, ABC):
 
 def observers(trainer: Trainer) -> list[GradientObserver]:
     """The observers among the callbacks of a trainer, in order."""
-    return [callback for callback in trainer.callbacks if isinstance(callback, GradientObserver)]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+    return [callback for callback in callbacks if isinstance(callback, GradientObserver)]

@@ -8,8 +8,9 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip.callbacks.gradient_observer import observers
-from lightning_clip.callbacks.step_context import StepContext, step_context
-from lightning_clip.compat import grad_scaler
+from lightning_clip.callbacks.step_context import StepContext, release, step_context
+from lightning_clip.callbacks.support import check_strategy_support
+from lightning_clip.compat import grad_scaler, uncompiled
 from lightning_clip.core.checks import check_choice, check_count
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.records import RunEvent
@@ -21,8 +22,9 @@ class NonFiniteGuard(Callback):
     """Act on optimizer steps whose gradients hold a NaN or an infinity.
 
     A norm that overflows while every element is finite is not such a step. The decision needs the norm on the host:
-    on an accelerator this callback reads one number each step. In fp16 mixed precision the gradient scaler skips such
-    steps by itself and lowers its scale; the guard then only counts, and raises once the scale has fallen below 1.
+    on an accelerator this callback reads one number each step. Several processes agree on it, so that what one of them
+    finds all of them act on. In fp16 mixed precision the gradient scaler skips such steps by itself and lowers its
+    scale, as it has to; the guard only counts them until the scale has fallen below 1.
 
     Args:
         action: `"skip"` leaves parameters and optimizer state exactly as they were (learning-rate schedulers and
@@ -38,6 +40,7 @@ class NonFiniteGuard(Callback):
 
     Raises:
         ValueError: An argument is out of its range.
+        MisconfigurationException: At fit, if the parallel strategy hides the gradients.
         FloatingPointError: While fitting; names the step, the batch, the first bad parameters and the last good norm.
 
     Example:
@@ -56,18 +59,29 @@ class NonFiniteGuard(Callback):
         self.last_good_norm: float | None = None
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            check_strategy_support(self, trainer)
+
+    @uncompiled
+    @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         context = step_context(self, trainer, pl_module, optimizer)
-        if context.original.is_finite():
+        grads = context.original
+        if trainer.strategy.reduce_boolean_decision(grads.is_finite()):
             self.consecutive = 0
-            self.last_good_norm = float(context.original.total_norm())
+            if len(grads):
+                self.last_good_norm = float(grads.total_norm())
             return
         self.total += 1
         self.consecutive += 1
-        message = self._describe(context.original, trainer)
-        if self._is_too_much(trainer):
-            raise FloatingPointError(message)
-        self._act(trainer, context)
+        scaler = grad_scaler(trainer)
+        calibrating = scaler is not None and scaler.get_scale() >= 1.0
+        message = self._describe(grads, trainer, calibrating=calibrating)
+        if not calibrating:
+            if self._is_too_much():
+                raise FloatingPointError(message)
+            self._act(trainer, context)
         if self.consecutive == 1:
             for observer in observers(trainer):
                 observer.add_event(RunEvent(trainer.global_step, "non-finite", message))
@@ -76,26 +90,31 @@ class NonFiniteGuard(Callback):
         if self.action == "zero":
             torch._foreach_zero_(context.original.locals)
         elif self.action != "ignore":
-            if grad_scaler(trainer) is None:
-                context.skip()
+            context.skip()
             trainer.should_stop = trainer.should_stop or self.action == "stop"
 
-    def _is_too_much(self, trainer: Trainer) -> bool:
-        if self.action == "raise":
-            return True
-        scaler = grad_scaler(trainer)
-        calibrating = scaler is not None and scaler.get_scale() >= 1.0
-        return self.action != "ignore" and self.consecutive > self.max_consecutive and not calibrating
+    def _is_too_much(self) -> bool:
+        return self.action == "raise" or (self.action != "ignore" and self.consecutive > self.max_consecutive)
 
-    def _describe(self, grads: Gradients, trainer: Trainer) -> str:
+    def _describe(self, grads: Gradients, trainer: Trainer, *, calibrating: bool) -> str:
         bad = grads.non_finite_names()
         shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+        where = f"first in {shown}" if bad else "on another process"
         last = "no finite step before" if self.last_good_norm is None else f"last good norm {self.last_good_norm:.4g}"
+        remedy = "Lower the learning rate, or clip earlier with GradientClipping."
+        if calibrating:
+            remedy = "The gradient scaler skips the step and lowers its scale."
         return (
             f"NonFiniteGuard({self.action!r}): the gradient is not finite at step {grads.step} "
             f"(epoch {grads.epoch}, batch {trainer.fit_loop.batch_idx}, {self.consecutive} in a row): "
-            f"first in {shown}; {last}. Lower the learning rate, or clip earlier with GradientClipping."
+            f"{where}; {last}. {remedy}"
         )
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        release(trainer)
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class RichGradientReport(Callback):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and not observers(trainer):
-            trainer.callbacks.append(GradientMonitor())
+            trainer.callbacks.append(GradientMonitor())  # type: ignore[attr-defined]  # set while the Trainer is built
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -7,10 +7,12 @@ from weakref import WeakKeyDictionary
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from lightning_clip.compat import grad_scaler, unscale_fused_
+from lightning_clip.compat import forget_unscaling, found_non_finite, grad_scaler, is_fused, is_unscaled, uncompiled
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.names import parameter_names
 from lightning_clip.core.records import StepEvent
 
 
@@ -32,17 +34,33 @@ class StepContext:
     events: list[StepEvent] = field(default_factory=list)
     seen_by: set[int] = field(default_factory=set)
 
+    def add(self, event: StepEvent) -> None:
+        """Take in what a callback has done; a step that one of them skips is skipped for all.
+
+        Args:
+            event: What happened.
+        """
+        if event.changed:
+            self.current = self.current.remeasured()
+        self.events.append(event)
+        self._mark(event.skipped)
+
     def skip(self) -> None:
         """Take the gradients away, so that the step changes neither parameters nor optimizer state."""
         for param in self.original.params:
             param.grad = None
-        self.skipped = True
+        self._mark(True)
+
+    def _mark(self, skipped: Tensor | bool) -> None:
+        if skipped is not False:
+            self.skipped = skipped if self.skipped is False else self.skipped | skipped
         for event in self.events:
-            event.skipped = True
+            event.skipped = self.skipped
 
 
 _contexts: WeakKeyDictionary[Optimizer, StepContext] = WeakKeyDictionary()
-_names: WeakKeyDictionary[Optimizer, dict[int, str]] = WeakKeyDictionary()
+_names: WeakKeyDictionary[Optimizer, tuple[int, dict[int, str]]] = WeakKeyDictionary()
+_unscaled_at: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
 
 
 def step_context(callback: Callback, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> StepContext:
@@ -58,31 +76,66 @@ def step_context(callback: Callback, trainer: Trainer, pl_module: LightningModul
         The context; its gradients are unscaled, also for fused optimizers.
     """
     context = _contexts.get(optimizer)
-    step = trainer.global_step
-    if context is None or context.original.step != step or id(callback) in context.seen_by:
-        unscale_fused_(trainer, optimizer)
-        names = _parameter_names(pl_module, optimizer)
-        grads = Gradients.of_optimizer(optimizer, names, step=step, epoch=trainer.current_epoch)
-        context = StepContext(grads, grads)
-        if grad_scaler(trainer) is not None:  # the scaler skips a step with a non-finite gradient by itself
-            context.skipped = ~torch.isfinite(grads.total_norm())
-        _contexts[optimizer] = context
+    if context is None or context.original.step != trainer.global_step or id(callback) in context.seen_by:
+        context = _contexts[optimizer] = _begin(trainer, pl_module, optimizer)
     context.seen_by.add(id(callback))
     return context
 
 
+def release(trainer: Trainer) -> None:
+    """Let go of gradients whose step has not been made, as where a scaler skips it.
+
+    Args:
+        trainer: A trainer that has finished a batch.
+    """
+    for optimizer in trainer.optimizers:
+        _contexts.pop(optimizer, None)
+
+
+def _begin(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> StepContext:
+    names, scaler = _parameter_names(pl_module, optimizer), grad_scaler(trainer)
+    if scaler is not None and not _unscale(scaler, optimizer, trainer.global_step):
+        nothing = Gradients([], [], step=trainer.global_step, epoch=trainer.current_epoch, optimizer=optimizer)
+        return StepContext(nothing, nothing, skipped=True)
+    grads = Gradients.of_optimizer(optimizer, names, step=trainer.global_step, epoch=trainer.current_epoch)
+    context = StepContext(grads, grads)
+    if scaler is not None:
+        found = found_non_finite(scaler, optimizer)
+        context.skipped = ~torch.isfinite(grads.total_norm()) if found is None else found.to(grads.device)
+    return context
+
+
+def _unscale(scaler: GradScaler, optimizer: Optimizer, step: int) -> bool:
+    """See to it that gradients are unscaled; false where no step will be made with them.
+
+    Where `training_step` returned `None`, Lightning neither unscales nor steps. The gradients, if there are any, are of
+    the earlier batches of an accumulation, and still scaled. Of a fused optimizer this shows only at the next step.
+    """
+    if not is_fused(optimizer):
+        return is_unscaled(scaler, optimizer)
+    if all(param.grad is None for group in optimizer.param_groups for param in group["params"]):
+        return False
+    if _unscaled_at.get(optimizer, step) != step:
+        forget_unscaling(scaler, optimizer)
+    if not is_unscaled(scaler, optimizer):
+        scaler.unscale_(optimizer)
+        _unscaled_at[optimizer] = step
+    return True
+
+
 def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[int, str]:
-    """Names by `id`, made again when the optimizer has been given further parameters."""
+    """The names of all parameters of the module, made again when the optimizer has been given further ones."""
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
     known = _names.get(optimizer)
     if known is None:
         optimizer.register_step_post_hook(_forget)
-    if known is None or len(known) != sum(len(group["params"]) for group in optimizer.param_groups):
-        own = {id(param) for group in optimizer.param_groups for param in group["params"]}
-        named = ((id(param), name.replace("_orig_mod.", "")) for name, param in pl_module.named_parameters())
-        _names[optimizer] = known = {key: name for key, name in named if key in own}
-    return known
+    if known is None or known[0] != count:
+        _names[optimizer] = known = count, parameter_names(pl_module)
+    return known[1]
 
 
+@uncompiled
 def _forget(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """Let go of the gradients once the step has been made, so that they do not live longer than without us."""
     _contexts.pop(optimizer, None)
+    _unscaled_at.pop(optimizer, None)

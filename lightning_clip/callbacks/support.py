@@ -1,10 +1,11 @@
 """What a callback asks of the trainer: whether clipping can be right there, and what is being run."""
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
+from lightning_clip.core.names import plain_name
 from lightning_clip.core.records import RunInfo
 
 
@@ -31,11 +32,10 @@ def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
         )
 
 
-def check_trainer_does_not_clip(callback: Callback, trainer: Trainer, call: str) -> None:
+def check_trainer_does_not_clip(trainer: Trainer, call: str) -> None:
     """Raise where the trainer clips too: the second limit would act on what the first has left.
 
     Args:
-        callback: Who asks.
         trainer: The trainer that is about to fit.
         call: The callback as the user wrote it.
 
@@ -47,8 +47,8 @@ def check_trainer_does_not_clip(callback: Callback, trainer: Trainer, call: str)
         ours = "ValueClip" if algorithm == "value" else "NormClip"
         raise MisconfigurationException(
             f"You have set `Trainer(gradient_clip_val={trainer.gradient_clip_val!r})` and are using `{call}`. "
-            f"Remove `gradient_clip_val` from the Trainer: {type(callback).__name__}({ours}"
-            f"({trainer.gradient_clip_val!r})) gives the same weights, bit for bit."
+            "Remove `gradient_clip_val` from the Trainer: "
+            f"GradientClipping({ours}({trainer.gradient_clip_val!r})) gives the same weights, bit for bit."
         )
 
 
@@ -64,7 +64,7 @@ def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: str)
         Model, strategy, optimizers and the number of elements of each parameter.
     """
     model = getattr(pl_module, "_orig_mod", pl_module)
-    numels = {name.replace("_orig_mod.", ""): param.numel() for name, param in pl_module.named_parameters()}
+    numels = {plain_name(name): param.numel() for name, param in pl_module.named_parameters()}
     optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers)
     return RunInfo(model=type(model).__name__, strategy=strategy, optimizer=optimizers, numels=numels)
 

@@ -154,7 +154,7 @@ class Clamp(Action):
     def __init__(self, limit: float, peak: Tensor) -> None:
         self.limit = limit
         self.threshold = limit
-        if peak.device.type == "cpu" and bool(peak <= limit):
+        if peak.device.type == "cpu" and not torch.compiler.is_compiling() and bool(peak <= limit):
             self.coefs = torch.ones(())
 
     def apply_(self, grads: Gradients) -> None:

@@ -1,6 +1,7 @@
 """`clip_`: measure, decide, apply, and say what happened."""
 
 import torch
+from torch import Tensor
 
 from lightning_clip.core.actions import Keep
 from lightning_clip.core.gradients import Gradients
@@ -9,7 +10,9 @@ from lightning_clip.core.strategy import ClipStrategy
 
 
 @torch.no_grad()
-def clip_(grads: Gradients, strategy: ClipStrategy, *, optimizer_index: int = 0) -> StepEvent:
+def clip_(
+    grads: Gradients, strategy: ClipStrategy, *, optimizer_index: int = 0, loss: Tensor | None = None
+) -> StepEvent:
     """Let a strategy decide on gradients and apply its decision in place.
 
     Everything in the returned event stays on the device; pass it to an `EventBuffer` to read many at once.
@@ -18,6 +21,7 @@ def clip_(grads: Gradients, strategy: ClipStrategy, *, optimizer_index: int = 0)
         grads: What an optimizer is about to apply.
         strategy: The rule.
         optimizer_index: Which optimizer this is, when there are several.
+        loss: The loss that the gradients are of, `()`, for the record.
 
     Returns:
         What the gradients were and what was done.
@@ -48,5 +52,6 @@ def clip_(grads: Gradients, strategy: ClipStrategy, *, optimizer_index: int = 0)
         threshold=action.threshold,
         skipped=action.skipped,
         watched=action.watched,
+        loss=None if loss is None else loss.detach(),
         changed=not isinstance(action, Keep),
     )

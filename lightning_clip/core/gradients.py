@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_clip.core.names import plain_name
 from lightning_clip.functional.norms import combine_norms, local_values, tensor_norms
+from lightning_clip.functional.sharded import laid_out_like
 
 if TYPE_CHECKING:
     from lightning_clip.core.actions import Action
@@ -31,7 +32,6 @@ class Gradients:
     Attributes:
         names: `n` parameter names, in the optimizer's order.
         params: `n` parameters.
-        known_names: The names of all parameters that the caller knows of, with a gradient now or not.
 
     Example:
         >>> layer = torch.nn.Linear(2, 1)
@@ -55,11 +55,11 @@ class Gradients:
         held: dict[int, tuple[str, Tensor, Tensor]] = {}
         for name, param in zip(names, params, strict=True):
             if param.grad is not None:
-                held.setdefault(id(param), (name, param, _coalesced(param)))
+                held.setdefault(id(param), (name, param, _made_ready(param, param.grad)))
         self.names: tuple[str, ...] = tuple(name for name, _, _ in held.values())
-        self.known_names: tuple[str, ...] = tuple(names)
+        self._all_names: list[Iterable[str]] = [names]
         self.params: list[Tensor] = [param for _, param, _ in held.values()]
-        self.tensors = [grad for _, _, grad in held.values()]
+        self._tensors: list[Tensor] | None = [grad for _, _, grad in held.values()]
         self.step = step
         self.epoch = epoch
         self.optimizer = optimizer
@@ -75,7 +75,7 @@ class Gradients:
 
         Args:
             optimizer: The optimizer that is about to step.
-            names: Parameter name by `id` of the parameter; others are named `group.position`, for instance `"0.3"`.
+            names: `parameter_names(module)`; parameters without a name are called `group.position`, as in `"0.3"`.
                 Those of other optimizers' parameters are welcome: they enter `known_names`.
             step: The number of optimizer steps completed before this one.
             epoch: The number of epochs completed before this one.
@@ -89,10 +89,9 @@ class Gradients:
             for g, group in enumerate(optimizer.param_groups)
             for i, param in enumerate(group["params"])
         ]
-        grads = cls(
-            [name for name, _ in pairs], [param for _, param in pairs], step=step, epoch=epoch, optimizer=optimizer
-        )
-        grads.known_names = tuple(dict.fromkeys((*grads.known_names, *known.values())))
+        own, params = [name for name, _ in pairs], [param for _, param in pairs]
+        grads = cls(own, params, step=step, epoch=epoch, optimizer=optimizer)
+        grads._all_names.append(known.values())
         return grads
 
     @classmethod
@@ -106,19 +105,26 @@ class Gradients:
         Returns:
             The gradients.
         """
-        names, params = zip(*module.named_parameters(), strict=True)
-        return cls(names, params, step=step)
+        named = dict(module.named_parameters())
+        return cls([plain_name(name) for name in named], list(named.values()), step=step)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @cached_property
+    @property
     def tensors(self) -> list[Tensor]:
         """`n` gradients, each of its parameter's shape; those of a preview are made when first asked for."""
-        return self._make_tensors()
+        if self._tensors is None:
+            self._tensors = self._make_tensors()
+        return self._tensors
 
     def __repr__(self) -> str:
         return f"Gradients({len(self)} tensors, step={self.step})"
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """The names of all parameters that the caller knows of, with a gradient now or not."""
+        return tuple(dict.fromkeys(name for names in self._all_names for name in names))
 
     @property
     def locals(self) -> list[Tensor]:
@@ -159,7 +165,7 @@ class Gradients:
     def is_finite(self) -> bool:
         """Whether every element is finite; reads the device. An overflowing norm is told apart, and measured again."""
         if not bool(self.total_norm().isfinite()):
-            self._norms[2.0] = self._measure_tensors(2.0, torch.float64)
+            self._norms[2.0] = self._measured_again(2.0, self.norms())
         return bool(self.total_norm().isfinite())
 
     def non_finite_names(self) -> list[str]:
@@ -199,21 +205,9 @@ class Gradients:
         preview._scaled = None if action.coefs is None else (self, action.coefs)
         return preview
 
-    def of(self, positions: Iterable[int]) -> Self:
-        """The part of the gradients at the given positions of `names`: the same tensors, norms already known."""
-        chosen = list(positions)
-        self.norms()
-        part = self._with(lambda: [self.tensors[i] for i in chosen])
-        part.names = tuple(self.names[i] for i in chosen)
-        part.params = [self.params[i] for i in chosen]
-        for norm_type, (norms, _) in self._norms.items():
-            part._norms[norm_type] = norms[chosen], combine_norms(norms[chosen], norm_type)
-        return part
-
     def _with(self, make_tensors: Callable[[], list[Tensor]]) -> Self:
         other = copy(self)
-        other.__dict__.pop("tensors", None)
-        other._norms, other._make_tensors, other._scaled = {}, make_tensors, None
+        other._norms, other._tensors, other._make_tensors, other._scaled = {}, None, make_tensors, None
         return other
 
     def _measure(self, norm_type: float) -> tuple[Tensor, Tensor]:
@@ -229,20 +223,28 @@ class Gradients:
         norms = source.norms(norm_type) * coefs
         return norms, combine_norms(norms, norm_type) if coefs.dim() else source.total_norm(norm_type) * coefs
 
-    def _measure_tensors(self, norm_type: float, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-        norms = tensor_norms(self.tensors, norm_type, dtype=dtype)
+    def _measure_tensors(self, norm_type: float) -> tuple[Tensor, Tensor]:
+        norms = tensor_norms(self.tensors, norm_type)
         total = combine_norms(norms, norm_type)
+        # Squares of a finite gradient can overflow float32. On the CPU reading the total is free, so look again.
         if total.device.type == "cpu" and not torch.compiler.is_compiling() and not total.isfinite():
-            # Squares of a finite gradient can overflow float32. On the CPU reading the total is free, so look again.
-            norms = tensor_norms(self.tensors, norm_type, dtype=torch.float64)
-            total = combine_norms(norms, norm_type)
+            return self._measured_again(norm_type, norms)
         return norms, total
 
+    def _measured_again(self, norm_type: float, norms: Tensor) -> tuple[Tensor, Tensor]:
+        """In float64, where a norm is not finite. That of a sharded tensor is so on all ranks, or one would wait."""
+        bad = [i for i, finite in enumerate(norms.isfinite().tolist()) if not finite]
+        norms = norms.double()
+        if bad:
+            norms[bad] = tensor_norms([self.tensors[i] for i in bad], norm_type, dtype=torch.float64).to(norms.device)
+        return norms, combine_norms(norms, norm_type)
 
-def _coalesced(param: Tensor) -> Tensor:
-    """The gradient, with the repeated indices of a sparse one summed, so that its values can be changed in place."""
-    grad = param.grad
-    assert grad is not None
-    if grad.layout is torch.sparse_coo and not grad.is_coalesced():
-        param.grad = grad = grad.coalesce()
-    return grad
+
+def _made_ready(param: Tensor, grad: Tensor) -> Tensor:
+    """The gradient as it will be applied: sums carried out, so that its elements can be changed in place."""
+    ready = laid_out_like(grad, param)
+    if ready.layout is torch.sparse_coo and not ready.is_coalesced():
+        ready = ready.coalesce()
+    if ready is not grad:
+        param.grad = ready
+    return ready

@@ -28,6 +28,7 @@ class Snapshot:
         states: The copied states, in order.
 
     Example:
+        >>> import torch
         >>> layer = torch.nn.Linear(1, 1)
         >>> snapshot = Snapshot([layer], step=7)
         >>> _ = layer.weight.data.fill_(torch.nan)

@@ -51,7 +51,7 @@ def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: to
     if len({(type(t), t.device, t.dtype, t.layout) for t in tensors}) == 1 and _is_plain(first):
         norms = _foreach_norms(tensors, norm_type, dtype)
     else:
-        norms = [_foreach_norms([local_values(t)], norm_type, dtype)[0] for t in tensors]
+        norms = _norms_of_mixed([local_values(t) for t in tensors], norm_type, dtype)
         norms = reduce_powers(norms, [sharding_of(t) for t in tensors], norm_type)
     return torch.stack([norm.to(first.device) for norm in norms] if len({n.device for n in norms}) > 1 else norms)
 
@@ -119,6 +119,19 @@ def unit_norms(tensor: Tensor, dims: tuple[int, ...], *, dtype: torch.dtype | No
 
 def _is_plain(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and not is_sharded(tensor)
+
+
+def _norms_of_mixed(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
+    """Plain tensors of several types, on several devices: one pass for each."""
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        groups.setdefault((tensor.device, tensor.dtype), []).append(i)
+    norms = {
+        i: norm
+        for members in groups.values()
+        for i, norm in zip(members, _foreach_norms([tensors[i] for i in members], norm_type, dtype), strict=True)
+    }
+    return [norms[i] for i in range(len(tensors))]
 
 
 def _foreach_norms(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:

@@ -27,6 +27,26 @@ def sharding_of(tensor: Tensor) -> Sharding | None:
     return (tensor.device_mesh, tuple(tensor.placements)) if is_sharded(tensor) else None  # type: ignore[attr-defined]
 
 
+def laid_out_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A sharded tensor with the placements of another one, for instance a gradient like its parameter.
+
+    Sequence parallelism leaves the gradient of a replicated parameter as a sum that has not been carried out yet, and
+    that of a sharded embedding whole on every rank.
+
+    Args:
+        tensor: Any tensor.
+        other: One of the same shape on the same mesh.
+
+    Returns:
+        The tensor itself where nothing is to be done.
+    """
+    here, there = sharding_of(tensor), sharding_of(other)
+    if here is None or there is None or here == there:
+        return tensor
+    result: Tensor = tensor.redistribute(placements=there[1])  # type: ignore[attr-defined]
+    return result
+
+
 def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], norm_type: float) -> list[Tensor]:
     """Turn the norms of local shards into the norms of whole tensors: one all-reduce a mesh dimension and layout.
 
@@ -46,7 +66,7 @@ def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], nor
         mesh, placements = sharding
         _check_reduced(placements)
         members = [i for i, s in enumerate(shardings) if s == sharding]
-        local = torch.stack([norms[i] for i in members])
+        local = torch.stack([norms[i].double() for i in members])  # the squares of float32 norms can overflow
         powers = local if math.isinf(norm_type) else local.pow(norm_type)
         op = dist.ReduceOp.MAX if math.isinf(norm_type) else dist.ReduceOp.SUM
         for dim, place in enumerate(placements):
@@ -54,7 +74,7 @@ def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], nor
                 dist.all_reduce(powers, op=op, group=mesh.get_group(dim))
         whole = powers if math.isinf(norm_type) else powers.pow(1.0 / norm_type)
         for i, norm in zip(members, whole.unbind(), strict=True):
-            result[i] = norm
+            result[i] = norm.to(norms[i].dtype)
     return result
 
 
@@ -79,10 +99,10 @@ def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...]
     splitting = [i for i, place in enumerate(placements) if place.is_shard() and place.dim in dims]
     if not splitting:
         return norms
-    powers = norms.square()
+    powers = norms.double().square()
     for mesh_dim in splitting:
         dist.all_reduce(powers, group=mesh.get_group(mesh_dim))
-    return powers.sqrt()
+    return powers.sqrt().to(norms.dtype)
 
 
 def _check_reduced(placements: tuple[Any, ...]) -> None:

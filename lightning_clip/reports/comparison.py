@@ -17,6 +17,9 @@ from lightning_clip.reports.formats import DASH, count, counted, duration, numbe
 from lightning_clip.reports.standings import Standing, metric_names, metric_title, standings
 from lightning_clip.reports.text import Report
 
+__all__ = ["render_comparison"]
+
+
 _BEST = "*"
 
 

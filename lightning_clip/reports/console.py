@@ -20,6 +20,9 @@ from lightning_clip.reports.pairs import pairs
 from lightning_clip.reports.summary import FEW_STEPS, Summary, summarize
 from lightning_clip.reports.text import Report
 
+__all__ = ["render_report"]
+
+
 SHOWN_EVENTS = 8
 """How many of the latest events are listed."""
 

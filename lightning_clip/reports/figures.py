@@ -14,6 +14,9 @@ from lightning_clip.reports.summary import LayerSummary, OptimizerSummary, summa
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["plot_report"]
+
+
 _SHOWN_LAYERS = 20
 _NAME_WIDTH = 32
 _BINS = 60

@@ -137,7 +137,7 @@ def _standing(runs: Sequence[RunResult]) -> Standing:
 
 def _with_best(row: Standing, group: Sequence[Standing]) -> Standing:
     least = min(other.diverged for other in group)
-    rivals = list(group)
+    rivals = [other for other in group if other.diverged == least]
     best = frozenset(name for name in row.spreads if row in rivals and len(group) > 1 and _is_best(row, rivals, name))
     return Standing(**{name: getattr(row, name) for name in Standing.__slots__ if name != "best"}, best=best)
 

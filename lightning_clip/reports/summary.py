@@ -9,6 +9,9 @@ from lightning_clip.core.layers import LayerTotals
 from lightning_clip.core.records import RunEvent, RunInfo
 from lightning_clip.reports.growth import growth_of
 
+__all__ = ["Summary", "summarize"]
+
+
 SAFETY_NET_FRACTION = 0.01
 """Clipping that binds on a smaller share of the steps is a safety net."""
 

@@ -5,6 +5,8 @@ from io import StringIO
 from rich import get_console
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 
+__all__ = ["to_text"]
+
 
 def to_text(renderable: RenderableType, *, width: int = 80, color: bool = False) -> str:
     """Render to a string.

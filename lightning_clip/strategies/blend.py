@@ -45,7 +45,7 @@ class Blend(ClipStrategy):
         self.register_buffer("done", torch.zeros((), dtype=torch.int64))
 
     @property
-    def label(self) -> str:  # type: ignore[override]
+    def label(self) -> str:
         """Both labels."""
         return f"Blend({self.start.label} → {self.end.label})"
 

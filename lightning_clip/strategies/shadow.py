@@ -46,6 +46,7 @@ class Shadow(ClipStrategy):
         check_each("Shadow", ClipStrategy, active=[active], watched=watched)
         self.active = active
         self.asked = nn.ModuleList(watched)
+        _ = [other.label for other in watched]  # kept from now on: a compiled `decide` could not work them out
 
     @property
     def watched(self) -> tuple[ClipStrategy, ...]:

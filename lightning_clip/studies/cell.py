@@ -17,6 +17,8 @@ from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.factory import Config, build
 from lightning_clip.studies.quiet import quiet_lightning
 
+__all__ = ["Cell", "run_cell"]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -65,7 +67,8 @@ def run_cell(cell: Cell, record: Path) -> RunResult:
         data = build(LightningDataModule, cell.data)
         model = build(LightningModule, cell.model)
         record.unlink(missing_ok=True)  # of a run that was interrupted
-        clipping = GradientClipping(build(ClipStrategy, cell.strategy), sinks=[JsonlSink(record)])
+        strategy = build(ClipStrategy, cell.strategy)  # type: ignore[type-abstract]
+        clipping = GradientClipping(strategy, sinks=[JsonlSink(record)])
         guard = NonFiniteGuard("stop")
         trainer = Trainer(callbacks=[clipping, guard], **{**_TRAINER_DEFAULTS, **cell.trainer})
         start = time.perf_counter()

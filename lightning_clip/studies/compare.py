@@ -1,19 +1,17 @@
-"""What `lightning-clip compare` and `lightning-clip report` do."""
+"""What `lightning-clip compare` does."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from joblib import cpu_count
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 
 from lightning_clip.core.results import RunResult
-from lightning_clip.reports.comparison import render_comparison
-from lightning_clip.reports.console import render_report
 from lightning_clip.reports.text import to_text
-from lightning_clip.sinks.jsonl import read_jsonl
 from lightning_clip.studies.progress import StudyProgress
 from lightning_clip.studies.results import ResultsFolder, next_free_folder
 from lightning_clip.studies.runner import run_study
+from lightning_clip.studies.show import story
 from lightning_clip.studies.study import load_study
 
 
@@ -55,33 +53,11 @@ def compare(
             f"Interrupted: {len(done)} of {cells} runs are in {folder.path}. Go on with: {again}", markup=False
         )
         return 130
-    renderable = _story(study.name, results, folder)
+    renderable = story(study.name, results, folder)
     console.print(renderable)
     folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
     console.print(f"Results: {folder.path}", markup=False)
     console.print(f"Any run in detail: lightning-clip report {folder.record_of(*results[-1].key)}", markup=False)
-    return 0
-
-
-def show(path: Path) -> int:
-    """Print the report of a study's folder or of one run's record again.
-
-    Args:
-        path: The folder, or the `.jsonl` file.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        ValueError: There is nothing to report, or it cannot be read.
-    """
-    console = Console()
-    if path.is_dir():
-        folder = ResultsFolder(path)
-        console.print(_story(*folder.read(), folder))
-    else:
-        run, history = read_jsonl(path)
-        console.print(render_report(history, run))
     return 0
 
 
@@ -100,13 +76,3 @@ def _finished(folder: ResultsFolder, study: str, resume: bool) -> list[RunResult
     if name != study:
         raise ValueError(f"--output {folder.path}: it holds the study {name!r}, not {study!r}; name another folder")
     return finished
-
-
-def _story(study: str, results: list[RunResult], folder: ResultsFolder) -> RenderableType:
-    """The comparison, and the report of the first run that diverged: why it did."""
-    parts: list[RenderableType] = [render_comparison(results, title=study)]
-    example = next((result for result in results if result.diverged), None)
-    if example is not None:
-        run, history = read_jsonl(folder.record_of(*example.key))
-        parts.append(render_report(history, run, title=f"{example.model}, {example.strategy}, seed {example.seed}"))
-    return Group(*parts)

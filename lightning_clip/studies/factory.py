@@ -4,6 +4,8 @@ from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from lightning_clip.errors import in_one_line
+
 T = TypeVar("T")
 
 Config = dict[str, Any]
@@ -28,22 +30,7 @@ def build(base: type[T], config: Config) -> T:
         parsed = parser.parse_object({"object": config})
         made: T = parser.instantiate_classes(parsed).object
     except (ArgumentError, TypeError, ValueError) as error:
-        raise ValueError(one_line(str(error), config)) from error
+        reason = in_one_line(str(error)).removeprefix("object: ")
+        name = config.get("class_path", "") if isinstance(config, dict) else str(config)
+        raise ValueError(reason if name.rpartition(".")[2] in reason else f"{name}: {reason}") from error
     return made
-
-
-def one_line(message: str, config: Config) -> str:
-    """The last and most precise line of a message of jsonargparse, with the class that it is about.
-
-    Args:
-        message: Several lines, from the general to the precise.
-        config: The configuration that was refused.
-
-    Returns:
-        One line.
-    """
-    reason = message.strip().splitlines()[-1].strip().removesuffix(".")
-    name = config.get("class_path", config) if isinstance(config, dict) else config
-    if "dot import path" in reason:
-        return f"there is no class {name!r}"
-    return reason if str(name).rpartition(".")[2] in reason else f"{name}: {reason}"

@@ -10,6 +10,8 @@ from typing import Any
 from lightning_clip._version import __version__
 from lightning_clip.core.results import RunResult
 
+__all__ = ["ResultsFolder", "next_free_folder"]
+
 
 class ResultsFolder:
     """A folder with `results.json`, one record a run under `records/`, and `report.txt`.
@@ -79,7 +81,8 @@ def next_free_folder(parent: Path, name: str) -> Path:
 
 def _to_json(run: RunResult) -> dict[str, Any]:
     row: dict[str, Any] = asdict(run)
-    return {**row, **row.pop("axes")}
+    axes = row.pop("axes")
+    return {**row, **axes}
 
 
 def _from_json(row: dict[str, Any]) -> RunResult:

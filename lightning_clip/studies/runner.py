@@ -12,6 +12,8 @@ from lightning_clip.studies.cell import Cell, run_cell
 from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.study import Study
 
+__all__ = ["run_study"]
+
 
 def run_study(
     study: Study,

@@ -12,6 +12,8 @@ from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.factory import Config, build
 
+__all__ = ["Study", "built_in_studies", "load_study"]
+
 
 @dataclass(frozen=True)
 class Study:
@@ -24,6 +26,7 @@ class Study:
         strategies: The clipping strategies by name, each as `class_path` and `init_args`.
         seeds: How many seeds, from 0.
         max_epochs: Length of a run, in epochs.
+        grid: The strategies of each model, by model name; all strategies for each model where it is empty.
         trainer: Further arguments of the `Trainer`.
     """
 
@@ -33,6 +36,7 @@ class Study:
     strategies: dict[str, Config]
     seeds: int = 5
     max_epochs: int = 100
+    grid: dict[str, list[str]] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -52,6 +56,10 @@ class Study:
                     build(base, config)
                 except ValueError as error:
                     raise ValueError(f"{group}{'.' if name else ''}{name}: {error}") from error
+        for model, strategies in self.grid.items():
+            unknown = {model} - self.models.keys() | set(strategies) - self.strategies.keys()
+            if unknown:
+                raise ValueError(f"grid.{model}: {', '.join(sorted(unknown))}: not among the models and strategies")
         if self.seeds < 1:
             raise ValueError(f"seeds: {self.seeds}: a study needs at least one seed")
 
@@ -62,7 +70,7 @@ class Study:
                 model, self.models[model], strategy, self.strategies[strategy], self.data, seed, self._trainer_options()
             )
             for model in self.models
-            for strategy in self.strategies
+            for strategy in (self.grid.get(model, []) if self.grid else self.strategies)
             for seed in range(self.seeds)
         ]
 

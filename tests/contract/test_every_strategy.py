@@ -52,7 +52,8 @@ def assert_same(a: dict, b: dict) -> None:
 def test_it_is_constructible_without_arguments_and_prints_itself(cls):
     """`eval(repr(s))` prints the same."""
     printed = repr(cls())
-    assert repr(eval(printed, vars(lightning_clip) | {"inf": float("inf")})) == printed
+    names = {name: getattr(lightning_clip, name) for name in lightning_clip.__all__}
+    assert repr(eval(printed, names | {"inf": float("inf")})) == printed
 
 
 def test_it_has_no_parameters_and_is_final(cls):

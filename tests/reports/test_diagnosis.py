@@ -109,6 +109,12 @@ def test_an_explosion_may_still_be_finite():
     assert clipped[0].severity is Severity.WARNING
 
 
+def test_one_huge_norm_is_an_explosion_where_the_next_is_not_finite():
+    """What comes after tells it from a spike."""
+    assert "exploded" in titles(history_of([*QUIET, 1e20, math.nan]))[1]
+    assert titles(history_of([*QUIET, 1e20])) == []
+
+
 @pytest.mark.parametrize(
     "norms",
     [

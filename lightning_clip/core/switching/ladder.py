@@ -124,7 +124,9 @@ class Ladder:
         if state.rung < top and state.score >= climb_at and (has_dwelt or state.has_descended):
             return self._climb()
         if state.rung > 0 and state.calm >= state.needed and has_dwelt:
-            return self._descend() if may_descend() else self._wait()
+            if may_descend():
+                return self._descend()
+            state.calm = 0
         return None
 
     def climb(self, reason: str) -> Move:
@@ -137,9 +139,6 @@ class Ladder:
             The change of rung.
         """
         return self._move(1, reason)
-
-    def _wait(self) -> None:
-        self.state.calm = 0
 
     def _climb(self) -> Move:
         state = self.state

@@ -1,0 +1,46 @@
+"""`fit`, `validate`, `test` and `predict`: LightningCLI over our classes."""
+
+import sys
+import warnings
+
+from jsonargparse import ArgumentParser
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+import lightning_clip.callbacks
+import lightning_clip.datamodules
+import lightning_clip.modules
+import lightning_clip.sinks
+import lightning_clip.strategies  # noqa: F401  (class names without a path are found once the classes exist)
+
+
+class _SizedCLI(LightningCLI):
+    """LightningCLI that takes the sizes of the model from the data."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link the sizes."""
+        for size in ("in_features", "out_features"):
+            parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
+
+
+def run(args: list[str], errors: type[ArgumentParser]) -> int:
+    """Run LightningCLI.
+
+    Args:
+        args: The command and its options.
+        errors: A parser class that says how mistakes are reported.
+
+    Returns:
+        The exit code.
+    """
+    parser_class = type("LightningParser", (errors, LightningArgumentParser), {})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        _SizedCLI(
+            args=None if args == sys.argv[1:] else args,
+            parser_class=parser_class,
+            parser_kwargs={"prog": "lightning-clip"},
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+        )
+    return 0

@@ -1,0 +1,126 @@
+"""How the weights of recurrent layers start: one gate block at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Init = Literal["default", "orthogonal", "identity", "xavier"]
+
+INITS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "default": None,
+    "orthogonal": nn.init.orthogonal_,
+    "identity": nn.init.eye_,
+    "xavier": nn.init.xavier_uniform_,
+}
+"""What each block of `weight_hh` is filled by; `None` keeps what torch draws."""
+
+
+@torch.no_grad()
+def initialize_(layer: nn.RNNBase, init: Init = "default", *, gain: float = 1.0) -> None:
+    """Start the recurrent weights of a layer in a chosen way, in place.
+
+    `weight_hh_l0` of an LSTM stacks four matrices, that of a GRU three, and each is filled on its own: the stacked
+    matrix of an orthogonal start is not orthogonal, its blocks are. Biases become zero, except with `"default"`.
+
+    Args:
+        layer: The layer; all its depths and directions are set.
+        init: `"default"` keeps torch's uniform in ±1/sqrt(hidden size); `"orthogonal"` draws orthogonal matrices, whose
+            singular values are all 1; `"identity"` is the start of the IRNN, for ReLU units; `"xavier"` draws uniformly
+            in ±sqrt(6 / (rows + columns)) and does so for the input weights too.
+        gain: Factor on the recurrent weights: below 1 gradients shrink faster on their way back, above 1 slower.
+
+    References:
+        Andrew Saxe, James McClelland and Surya Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep
+        linear neural networks", 2013, https://arxiv.org/abs/1312.6120.
+        Quoc Le, Navdeep Jaitly and Geoffrey Hinton, "A Simple Way to Initialize Recurrent Networks of Rectified Linear
+        Units", 2015, https://arxiv.org/abs/1504.00941.
+    """
+    fill = INITS[init]
+    for name, weight in layer.named_parameters():
+        kind = name.partition("_l")[0]
+        if fill is not None and kind in ("bias_ih", "bias_hh"):
+            weight.zero_()
+        if fill is not None and (kind == "weight_hh" or (kind, init) == ("weight_ih", "xavier")):
+            for block in weight.split(layer.hidden_size):
+                fill(block)
+        if kind == "weight_hh":
+            weight.mul_(gain)
+
+
+def chrono_bias(hidden_size: int, max_lag: int) -> Tensor:
+    """Gate biases that spread the memory of the units over all lags up to a longest one.
+
+    Each is `log u` with u uniform in [1, max_lag - 1): a gate `sigmoid(log u)` keeps a value for about u steps.
+
+    Args:
+        hidden_size: Number of units.
+        max_lag: The longest lag to remember, in time steps.
+
+    Returns:
+        `(hidden_size,)`, in [0, log(max_lag - 1)].
+
+    References:
+        Corentin Tallec and Yann Ollivier, "Can recurrent neural networks warp time?", 2018,
+        https://arxiv.org/abs/1804.11188.
+    """
+    return torch.empty(hidden_size).uniform_(1.0, max_lag - 1.0).log_()
+
+
+@torch.no_grad()
+def set_forget_bias_(layer: nn.LSTM, bias: float | Literal["chrono"], *, max_lag: int | None = None) -> None:
+    """Set what the forget gates of an LSTM add to their input, in place: how long it remembers before it has learnt.
+
+    Torch adds two biases, `bias_ih` and `bias_hh`: the first is set, the second becomes zero.
+
+    Args:
+        layer: The LSTM; all its depths and directions are set.
+        bias: A number for all units, or `"chrono"`: drawn by `chrono_bias`, and the input gates start at its negative.
+        max_lag: The longest lag to remember, in time steps; for `"chrono"`.
+
+    References:
+        Felix Gers, Jürgen Schmidhuber and Fred Cummins, "Learning to Forget: Continual Prediction with LSTM", 2000,
+        https://doi.org/10.1162/089976600300015015.
+        Rafal Jozefowicz, Wojciech Zaremba and Ilya Sutskever, "An Empirical Exploration of Recurrent Network
+        Architectures", 2015, https://proceedings.mlr.press/v37/jozefowicz15.html.
+    """
+    input_gate, forget_gate = 0, 1
+    for suffix in _suffixes(layer):
+        values = _gate_bias(layer.hidden_size, bias, max_lag)
+        _set_gate_bias_(layer, suffix, forget_gate, values)
+        if bias == "chrono":
+            _set_gate_bias_(layer, suffix, input_gate, -values)
+
+
+@torch.no_grad()
+def set_update_bias_(layer: nn.GRU, bias: float | Literal["chrono"], *, max_lag: int | None = None) -> None:
+    """Set what the update gates of a GRU add to their input, in place; at a large one a unit keeps its value.
+
+    Args:
+        layer: The GRU; all its depths and directions are set.
+        bias: A number for all units, or `"chrono"`: drawn by `chrono_bias`.
+        max_lag: The longest lag to remember, in time steps; for `"chrono"`.
+    """
+    update_gate = 1
+    for suffix in _suffixes(layer):
+        _set_gate_bias_(layer, suffix, update_gate, _gate_bias(layer.hidden_size, bias, max_lag))
+
+
+def _gate_bias(hidden_size: int, bias: float | Literal["chrono"], max_lag: int | None) -> Tensor:
+    if bias != "chrono":
+        return torch.full((hidden_size,), float(bias))
+    if max_lag is None or max_lag < 3:
+        raise ValueError(f"max_lag={max_lag!r}: a bias of 'chrono' needs max_lag, the longest lag in steps, at least 3.")
+    return chrono_bias(hidden_size, max_lag)
+
+
+def _set_gate_bias_(layer: nn.RNNBase, suffix: str, gate: int, values: Tensor) -> None:
+    rows = slice(gate * layer.hidden_size, (gate + 1) * layer.hidden_size)
+    layer.get_parameter(f"bias_ih{suffix}")[rows] = values
+    layer.get_parameter(f"bias_hh{suffix}")[rows] = 0.0
+
+
+def _suffixes(layer: nn.RNNBase) -> Iterator[str]:
+    """`_l0`, `_l0_reverse`, …: how the parameters of each depth and direction end."""
+    return (name.removeprefix("weight_hh") for name, _ in layer.named_parameters() if name.startswith("weight_hh"))

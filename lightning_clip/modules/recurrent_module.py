@@ -1,0 +1,217 @@
+"""`RecurrentModule`: the ground of `RNNModule`, `LSTMModule` and `GRUModule`."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torchmetrics import MeanMetric
+
+from lightning_clip.modules.checks import check_choice, check_rule, check_whole
+from lightning_clip.modules.gradient_clamp import GradientClamp
+from lightning_clip.modules.initialization import INITS, Init, initialize_
+from lightning_clip.modules.optimized_module import LRSchedulerCallable, OptimizedModule, OptimizerCallable
+from lightning_clip.modules.sequence_tasks import TASKS, TaskName
+
+Hiddens = Tensor | tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor]
+
+
+class RecurrentModule(OptimizedModule):
+    """Recurrent layers and a linear one on top, trained on sequences for a task.
+
+    Logs `train_loss` (one batch, when a logger writes and at the end of an epoch) and, over whole epochs of evaluation,
+    with `val_` or `test_` before it, by task:
+
+    - classification: `loss` (nats) and `error`, the share of sequences that are wrong;
+    - regression: `mse`;
+    - next_token: `bits_per_char`.
+
+    Where the data module has a method `wrong(outputs, targets)`, as the tasks of this package have, `error` is by it.
+
+    Args:
+        layer: Makes the recurrent layer from its input size, hidden size, number of layers and dropout.
+        in_features: Numbers at each step, or number of symbols where inputs are whole numbers `(batch, steps)`.
+        out_features: Classes, or numbers to predict.
+        task: What is to be learnt: `"classification"`, `"regression"`, or `"next_token"`.
+        many_to_many: Whether there is a target at every step, or one after the last; `None`: as the task has it, every
+            step for `"next_token"`, else the last.
+        hidden_size: Units of each layer.
+        num_layers: Recurrent layers on top of each other.
+        embedding_dim: With it, symbols get learnt vectors of this size; without, they are unit vectors.
+        dropout: Share of the outputs of each layer that are dropped while training.
+        init: How recurrent weights start, each gate's block on its own: `"default"` is torch's, `"orthogonal"`,
+            `"identity"` (for ReLU units) and `"xavier"` go with biases of zero.
+        init_gain: Factor on the recurrent weights at the start.
+        weight_std: With it, input and output weights start normally distributed with this standard deviation, and the
+            output bias at zero.
+        recurrent_l1: Weight of the sum of absolute values of all recurrent weights (`weight_hh`) in what is minimised.
+        recurrent_l2: Weight of the sum of their squares in what is minimised.
+        grad_clip_output: Bound of each element of the derivative at the outputs of the network, in the backward pass.
+        optimizer: Makes the optimizer from the parameters.
+        scheduler: Makes the learning rate scheduler from the optimizer; `None` keeps the rate constant.
+        scheduler_interval: Whether the scheduler moves after each epoch or after each optimizer step.
+
+    Attributes:
+        recurrent: The recurrent layers, batch first.
+        head: From the top layer to the outputs.
+        clamps: What bounds derivatives in the backward pass, by name.
+    """
+
+    def __init__(
+        self,
+        layer: Callable[..., nn.RNNBase],
+        in_features: int,
+        out_features: int,
+        *,
+        task: TaskName = "classification",
+        many_to_many: bool | None = None,
+        hidden_size: int = 50,
+        num_layers: int = 1,
+        embedding_dim: int | None = None,
+        dropout: float = 0.0,
+        init: Init = "default",
+        init_gain: float = 1.0,
+        weight_std: float | None = None,
+        recurrent_l1: float = 0.0,
+        recurrent_l2: float = 0.0,
+        grad_clip_output: float | None = None,
+        optimizer: OptimizerCallable,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        name = type(self).__name__
+        check_choice(name, TASKS, task=task)
+        monitor = f"val_{TASKS[task].measured[0]}"
+        super().__init__(
+            optimizer=optimizer, scheduler=scheduler, scheduler_interval=scheduler_interval, monitor=monitor
+        )
+        check_whole(
+            name, in_features=in_features, out_features=out_features, hidden_size=hidden_size, num_layers=num_layers
+        )
+        if embedding_dim is not None:
+            check_whole(name, embedding_dim=embedding_dim)
+        check_choice(name, INITS, init=init)
+        check_rule(f"{name}(dropout={dropout!r})", "dropout must be at least 0 and below 1", holds=0 <= dropout < 1)
+        for argument, value in (("recurrent_l1", recurrent_l1), ("recurrent_l2", recurrent_l2)):
+            check_rule(f"{name}({argument}={value!r})", f"{argument} must be at least 0", holds=value >= 0)
+        for argument, value in (
+            ("init_gain", init_gain),
+            ("weight_std", weight_std),
+            ("grad_clip_output", grad_clip_output),
+        ):
+            call = f"{name}({argument}={value!r})"
+            check_rule(call, f"{argument} must be a positive number", holds=value is None or value > 0)
+        self.save_hyperparameters(ignore=["layer", "optimizer", "scheduler", "regularizer"])
+        self.in_features = in_features
+        self.out_features = out_features
+        self.task = task
+        self.many_to_many = many_to_many
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.embedding_dim = embedding_dim
+        self.dropout = dropout
+        self.init = init
+        self.init_gain = init_gain
+        self.weight_std = weight_std
+        self.recurrent_l1 = recurrent_l1
+        self.recurrent_l2 = recurrent_l2
+        self.grad_clip_output = grad_clip_output
+        self.embedding = None if embedding_dim is None else nn.Embedding(in_features, embedding_dim)
+        self.recurrent = layer(
+            embedding_dim or in_features,
+            hidden_size,
+            num_layers=num_layers,
+            dropout=dropout if num_layers > 1 else 0.0,
+            batch_first=True,
+        )
+        self.head = nn.Linear(hidden_size, out_features)
+        initialize_(self.recurrent, init, gain=init_gain)
+        if weight_std is not None:
+            self._draw_weights(weight_std)
+        self.clamps = {"output": GradientClamp(grad_clip_output)}
+        # A NaN that is replaced by a NaN stays one; by default it would be left out of the mean.
+        names = dict.fromkeys((*self._task.measured, "error"))
+        self.means = nn.ModuleDict(
+            {f"{split}_{name}": MeanMetric(nan_strategy=math.nan) for split in ("val", "test") for name in names}
+        )
+
+    @property
+    def every_step(self) -> bool:
+        """Whether there is an output at every step, or one after the last."""
+        return self._task.every_step if self.many_to_many is None else self.many_to_many
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The outputs for whole sequences.
+
+        Args:
+            inputs: `(batch, steps, in_features)`, or symbols `(batch, steps)`.
+
+        Returns:
+            `(batch, out_features)`, or `(batch, steps, out_features)` with `every_step`.
+        """
+        return self.advance(inputs)[0]
+
+    def advance(self, inputs: Tensor, hiddens: Hiddens | None = None) -> tuple[Tensor, Hiddens]:
+        """The outputs for sequences that go on from a state.
+
+        Args:
+            inputs: `(batch, steps, in_features)`, or symbols `(batch, steps)`.
+            hiddens: State before the first step, as the recurrent layer has it; zeros by default.
+
+        Returns:
+            `(batch, out_features)`, or `(batch, steps, out_features)` with `every_step`; and the state after the last.
+
+        Raises:
+            ValueError: The inputs have another number of features.
+        """
+        states, hiddens = self.recur(self._encode(inputs), hiddens)
+        states = states if self.every_step else states[:, -1]
+        return self.clamps["output"](self.head(F.dropout(states, self.dropout, self.training))), hiddens
+
+    def recur(self, inputs: Tensor, hiddens: Hiddens | None) -> tuple[Tensor, Hiddens]:
+        """The recurrent layers alone: the states of the top one, `(batch, steps, hidden_size)`, and the last state."""
+        states, hiddens = self.recurrent(inputs, hiddens)
+        return states, hiddens
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """What is minimised on a batch: the task's loss and penalties; `train_loss` is without them.
+
+        Args:
+            batch: Inputs and targets.
+            batch_idx: Not used.
+
+        Returns:
+            `()`.
+        """
+        inputs, targets = batch
+        loss = self._task.loss(self(inputs), targets)
+        self.log_step("train_loss", loss.detach())
+        return loss + self._penalty() if self.recurrent_l1 or self.recurrent_l2 else loss
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Tell bounds on derivatives how large the loss has been made."""
+        for clamp in self.clamps.values():
+            clamp.loss_scale = self.loss_scale()
+
+    def on_after_backward(self) -> None:
+        """Log the share of derivatives that were clamped since the last time, as `clamped_fraction/<where>`."""
+        for name, clamp in self.clamps.items():
+            if clamp.bound is not None and self.logs_now():
+                self.log(f"clamped_fraction/{name}", clamp.clamped_fraction)
+                clamp.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the `val_…` metrics; shapes as in `forward`."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the `test_…` metrics; shapes as in `forward`."""
+        self._measure("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The outputs for a batch, whose targets are not looked at; shapes as in `forward`."""
+        outputs: Tensor = self(batch[0])
+        return outputs

@@ -1,0 +1,121 @@
+"""`UnrolledRecurrence`: the layers of `torch.nn` one time step after the other, where the fused ones have no opening."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils.rnn import PackedSequence
+
+State = tuple[Tensor, ...]
+Hidden = Tensor | State
+
+
+class UnrolledRecurrence(nn.RNNBase):
+    """Mixed into `nn.RNN` or `nn.LSTM`, gives it `unroll`: the same result as `forward`, made of single steps.
+
+    Everything that `nn.RNN` and `nn.LSTM` take works: several layers, two directions, projections, dropout between
+    layers, either order of dimensions, unbatched and packed sequences. The input weights are applied to all steps at
+    once, as in the fused layers. Expect several times their run time.
+    """
+
+    @abstractmethod
+    def step(self, projected: Tensor, state: State, suffix: str) -> State:
+        """One time step of one layer in one direction.
+
+        Args:
+            projected: The input times the input weights, plus both biases, `(rows, gates * hidden_size)`.
+            state: What the previous step returned, each `(rows, size)`.
+            suffix: How the names of the parameters end, for instance `"_l0_reverse"`.
+
+        Returns:
+            The new state, the output first.
+        """
+
+    def unroll(
+        self, inputs: Tensor | PackedSequence, hx: Hidden | None = None
+    ) -> tuple[Tensor | PackedSequence, Hidden]:
+        """What `forward` of the fused layer computes.
+
+        Args:
+            inputs: As `forward` takes them.
+            hx: As `forward` takes it.
+
+        Returns:
+            As `forward` does: the outputs of all steps and the last state.
+
+        Raises:
+            ValueError: The input has neither two nor three dimensions, or another dtype than the weights.
+            RuntimeError: A size is not the layer's.
+        """
+        if isinstance(inputs, PackedSequence):
+            data, sizes, order, order_back = inputs
+            output, hidden = self._run(data, sizes, _each(lambda s: _select(s, order), hx))
+            restored = _each(lambda s: _select(s, order_back), hidden)
+            return PackedSequence(output, sizes, order, order_back), restored
+        if inputs.dim() == 2:
+            batch_dim = 0 if self.batch_first else 1
+            output, hidden = self.unroll(inputs.unsqueeze(batch_dim), _each(lambda s: s.unsqueeze(1), hx))
+            return output.squeeze(batch_dim), _each(lambda s: s.squeeze(1), hidden)
+        if inputs.dim() != 3:
+            raise ValueError(f"{type(self).__name__}: the input must have 2 or 3 dimensions, not {inputs.dim()}.")
+        time_major = inputs.transpose(0, 1) if self.batch_first else inputs
+        steps, rows = time_major.shape[:2]
+        output, hidden = self._run(time_major.flatten(0, 1), torch.full((steps,), rows), hx)
+        output = output.unflatten(0, (steps, rows))
+        return output.transpose(0, 1) if self.batch_first else output, hidden
+
+    def _run(self, data: Tensor, sizes: Tensor, hx: Hidden | None) -> tuple[Tensor, Hidden]:
+        """All layers on packed rows `(sum of sizes, input_size)`; step t has `sizes[t]` of them."""
+        hidden = self._zeros(data, int(sizes[0])) if hx is None else hx
+        self.check_forward_args(data, hidden, sizes)
+        states = hidden if isinstance(hidden, tuple) else (hidden,)
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        last: list[State] = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in directions:
+                start = tuple(state[len(last)] for state in states)
+                output, end = self._run_one(data, sizes.tolist(), start, f"_l{layer}{direction}")
+                outputs.append(output)
+                last.append(end)
+            data = torch.cat(outputs, dim=1)
+            if layer < self.num_layers - 1:
+                data = F.dropout(data, self.dropout, self.training)
+        ends = tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+        return data, ends if isinstance(hidden, tuple) else ends[0]
+
+    def _run_one(self, data: Tensor, sizes: Sequence[int], start: State, suffix: str) -> tuple[Tensor, State]:
+        """One layer in one direction; sequences of a packed batch end, or backwards begin, at different steps."""
+        bias = getattr(self, f"bias_ih{suffix}") + getattr(self, f"bias_hh{suffix}") if self.bias else None
+        projected = F.linear(data, getattr(self, f"weight_ih{suffix}"), bias).split(list(sizes))
+        pace = -1 if suffix.endswith("_reverse") else 1
+        state = tuple(part[: sizes[::pace][0]] for part in start)
+        outputs, ended = [], []
+        for step in projected[::pace]:
+            rows, before = len(step), len(state[0])
+            if rows < before:
+                ended.append(tuple(part[rows:] for part in state))
+                state = tuple(part[:rows] for part in state)
+            elif rows > before:
+                state = tuple(torch.cat((part, new[before:rows])) for part, new in zip(state, start, strict=True))
+            state = self.step(step, state, suffix)
+            outputs.append(state[0])
+        end = tuple(torch.cat(parts) for parts in zip(state, *reversed(ended), strict=True)) if ended else state
+        return torch.cat(outputs[::pace]), end
+
+    def _zeros(self, data: Tensor, rows: int) -> Hidden:
+        depth = self.num_layers * (2 if self.bidirectional else 1)
+        output = data.new_zeros(depth, rows, self.proj_size or self.hidden_size)
+        return (output, data.new_zeros(depth, rows, self.hidden_size)) if self.mode == "LSTM" else output
+
+
+def _each(change: Callable[[Tensor], Tensor], hidden: Hidden | None) -> Hidden | None:
+    if hidden is None:
+        return None
+    return tuple(change(state) for state in hidden) if isinstance(hidden, tuple) else change(hidden)
+
+
+def _select(state: Tensor, order: Tensor | None) -> Tensor:
+    return state if order is None else state.index_select(1, order)

@@ -1,0 +1,58 @@
+"""What `lightning-clip report` does: show results again, from files alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+
+from lightning_clip.core.results import RunResult
+from lightning_clip.reports.comparison import render_comparison
+from lightning_clip.reports.console import render_report
+from lightning_clip.sinks.jsonl import read_jsonl
+from lightning_clip.studies.results import ResultsFolder
+
+
+def show(path: Path) -> int:
+    """Print the report of a study's folder or of one run's record again.
+
+    Args:
+        path: The folder, or the `.jsonl` file.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: There is nothing to report, or it cannot be read.
+    """
+    console = Console()
+    if path.is_dir():
+        folder = ResultsFolder(path)
+        console.print(story(*folder.read(), folder))
+    else:
+        run, history = read_jsonl(path)
+        console.print(render_report(history, run))
+    return 0
+
+
+def story(study: str, results: Sequence[RunResult], folder: ResultsFolder) -> RenderableType:
+    """The comparison, the first run that diverged, and the same model and seed with clipping that saved it.
+
+    Args:
+        study: The name of the study.
+        results: Its finished runs.
+        folder: Where their records are.
+
+    Returns:
+        What to print.
+    """
+    parts: list[RenderableType] = [render_comparison(results, title=study)]
+    lost = next((result for result in results if result.diverged), None)
+    saved = [result for result in results if lost and not result.diverged and _is_like(result, lost)]
+    for result in [lost, *saved[-1:]] if lost else []:
+        run, history = read_jsonl(folder.record_of(*result.key))
+        parts.append(render_report(history, run, title=f"{result.model}, {result.strategy}, seed {result.seed}"))
+    return Group(*parts)
+
+
+def _is_like(result: RunResult, other: RunResult) -> bool:
+    return (result.model, result.seed, result.axes) == (other.model, other.seed, other.axes)

@@ -1,0 +1,64 @@
+"""`RichGradientReport`: the report at the end of a fit."""
+
+import pytest
+from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+
+from lightning_clip import GradientClipping, GradientMonitor, NormClip, RichGradientReport
+from tests.support.training import Net, loader, quiet_trainer
+
+
+def fit(*callbacks, **options):
+    trainer = quiet_trainer(callbacks=list(callbacks), **options)
+    trainer.fit(Net(), loader())
+    return trainer
+
+
+@pytest.mark.parametrize("bar", [None, RichProgressBar, TQDMProgressBar])
+@pytest.mark.parametrize("report_first", [True, False])
+def test_it_prints_once_under_every_progress_bar(bar, report_first, capsys):
+    """Head, course, layers and duration, wherever it stands in the list of callbacks."""
+    ours = [RichGradientReport(), GradientClipping(NormClip(0.5))]
+    bars = [bar()] if bar else []
+    fit(*(ours if report_first else ours[::-1]), *bars, enable_progress_bar=bool(bar))
+    printed = capsys.readouterr().out
+    assert printed.count("Gradient report: Net") == 1
+    for part in (
+        "NormClip(max_norm=0.5",
+        "SGD(lr=0.05, momentum=0.9)",
+        "12 optimizer steps in ",
+        "net.0.weight",
+        "bound on",
+    ):
+        assert part in printed
+
+
+def test_alone_it_watches_by_itself(capsys):
+    """Without another of our callbacks it adds a monitor."""
+    trainer = fit(RichGradientReport())
+    assert sum(isinstance(callback, GradientMonitor) for callback in trainer.callbacks) == 1
+    assert "NoClip()" in capsys.readouterr().out
+
+
+def test_it_prints_after_an_exception(capsys):
+    """What is known when training fails is shown."""
+
+    class Failing(Net):
+        def training_step(self, batch, batch_idx):
+            if batch_idx == 3:
+                raise RuntimeError("out of luck")
+            return super().training_step(batch, batch_idx)
+
+    trainer = quiet_trainer(callbacks=[RichGradientReport()])
+    with pytest.raises(RuntimeError, match="out of luck"):
+        trainer.fit(Failing(), loader())
+    assert "3 optimizer steps" in capsys.readouterr().out
+
+
+def test_other_ranks_are_silent(capsys, monkeypatch):
+    """Only rank zero prints."""
+    report = RichGradientReport()
+    trainer = fit(GradientMonitor())
+    trainer.callbacks.append(report)
+    monkeypatch.setattr(type(trainer), "is_global_zero", property(lambda self: False))
+    report.on_train_end(trainer, Net())
+    assert capsys.readouterr().out == ""
