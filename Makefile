@@ -3,12 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint clean
 
 help:
 	@echo "make demo   train the same network with and without clipping, and compare"
 	@echo "make test   ruff, mypy and pytest"
-	@echo "make bench  measure what the callbacks cost"
 
 install: $(INSTALLED)
 

@@ -5,13 +5,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, ClassVar, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from lightning_clip._version import __version__
-from lightning_clip.errors import in_one_line
+from lightning_clip.errors import in_one_line, is_about_input, line_about
 
 _USAGE = """\
 usage: lightning-clip COMMAND [options]
@@ -36,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: What was typed after the program's name; `sys.argv` by default.
 
     Returns:
-        The exit code: 0, 2 for input that cannot be used, 130 after Ctrl-C.
+        The exit code: 0, 1 where a guard ended the training, 2 for input that cannot be used, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if args is None else args)
     if not given or given[0] in ("-h", "--help"):
@@ -48,12 +48,16 @@ def main(args: Sequence[str] | None = None) -> int:
     commands = {"compare": _compare, "report": _report, **dict.fromkeys(_LIGHTNING_COMMANDS, _lightning)}
     if given[0] not in commands:
         return _refuse(f"{given[0]!r} is not a command; use one of {', '.join(commands)}")
+    _OneLineErrors.command = given[0]
     try:
         return commands[given[0]](given)
+    except KeyboardInterrupt:
+        return 130
     except Exception as error:
-        if os.environ.get("LIGHTNING_CLIP_DEBUG") or not _is_the_users(error):
+        if not is_about_input(error):
             raise
-        return _refuse(in_one_line(str(error)))
+        _refuse(line_about(error))
+        return 1 if isinstance(error, FloatingPointError) else 2
 
 
 _LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
@@ -64,18 +68,32 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def _is_the_users(error: Exception) -> bool:
-    """Whether input caused an error, and not a defect; Lightning's own kind is told by name to leave it unimported."""
-    kinds = (ValueError, TypeError, OSError, FloatingPointError)
-    return isinstance(error, kinds) or type(error).__name__ == "MisconfigurationException"
-
-
 class _OneLineErrors(ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser that says what is wrong, and in which file, in one line.
+
+    jsonargparse makes further parsers of this class for the parts of a file: what they need is kept by the class.
+
+    Attributes:
+        command: What the user asked for.
+        reading: The file that is being read, and a colon.
+    """
+
+    command: ClassVar[str] = ""
+    reading: ClassVar[str] = ""
+
+    def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
+        """Read a file, and name it in what is said about it."""
+        outer, _OneLineErrors.reading = _OneLineErrors.reading, f"{os.fspath(path)}: "
+        try:
+            parsed: Namespace = super().parse_path(path, *args, **kwargs)
+            return parsed
+        finally:
+            _OneLineErrors.reading = outer
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and end with exit code 2."""
-        raise SystemExit(_refuse(f"{in_one_line(message)}. See `{self.prog.replace(' [options]', '')} --help`."))
+        line = f"{self.reading}{in_one_line(message)}. See `lightning-clip {self.command} --help`."
+        raise SystemExit(_refuse(line))
 
 
 def _lightning(args: list[str]) -> int:
@@ -89,9 +107,9 @@ def _compare(args: list[str]) -> int:
 
     parser = _OneLineErrors(prog="lightning-clip compare", description="Run a study and print the comparison.")
     parser.add_argument("--config", default="mlp-regression", help="a study's YAML file, or the name of a built-in one")
-    parser.add_argument("--seeds", type=PositiveInt, help="how many seeds, instead of the study's own number")
-    parser.add_argument("--jobs", type=PositiveInt, help="runs at a time (default: one for each core)")
-    parser.add_argument("--output", help="folder for the results (default: a new one under runs/)")
+    parser.add_argument("--seeds", type=PositiveInt, help="how many seeds, instead of as many as the study says")
+    parser.add_argument("--jobs", type=PositiveInt, help="runs at a time; by default one for each core")
+    parser.add_argument("--output", help="folder for the results; by default a new one under runs/")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted study in --output")
     options = parser.parse_args(args[1:])
     output = Path(options.output) if options.output else None

@@ -1,7 +1,10 @@
 """`fit`, `validate`, `test` and `predict`: LightningCLI over our classes."""
 
+import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -21,6 +24,13 @@ class _SizedCLI(LightningCLI):
         for size in ("in_features", "out_features"):
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
 
+    def instantiate_classes(self) -> None:
+        """Make what the configuration describes; what it cannot be made of is a mistake in the configuration."""
+        try:
+            super().instantiate_classes()
+        except (TypeError, ValueError) as error:
+            self.parser.error(str(error), error)
+
 
 def run(args: list[str], errors: type[ArgumentParser]) -> int:
     """Run LightningCLI.
@@ -33,9 +43,7 @@ def run(args: list[str], errors: type[ArgumentParser]) -> int:
         The exit code.
     """
     parser_class = type("LightningParser", (errors, LightningArgumentParser), {})
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    with _without_advice():
         _SizedCLI(
             args=None if args == sys.argv[1:] else args,
             parser_class=parser_class,
@@ -44,3 +52,22 @@ def run(args: list[str], errors: type[ArgumentParser]) -> int:
             seed_everything_default=0,
         )
     return 0
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Leave out what is not about the run: advice on workers, old names that Lightning uses, its other products."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r"\s.*(instantiate_classes|Jsonarg)", category=DeprecationWarning)
+        logger.addFilter(_is_about_the_run)
+        try:
+            yield
+        finally:
+            logger.removeFilter(_is_about_the_run)
+
+
+def _is_about_the_run(record: logging.LogRecord) -> bool:
+    return "Tip: For seamless" not in record.getMessage()

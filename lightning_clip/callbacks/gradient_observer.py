@@ -21,6 +21,7 @@ from lightning_clip.core.checks import check_count
 from lightning_clip.core.engine import clip_
 from lightning_clip.core.history import History
 from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
+from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.norms import local_values
 from lightning_clip.sinks.sink import Sink
@@ -162,6 +163,7 @@ class GradientObserver(Callback, ABC):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        release(trainer)
         self._finish()
 
     def _finish(self) -> None:
@@ -203,6 +205,17 @@ class GradientObserver(Callback, ABC):
         elif saved:
             for strategy, state in zip(self.strategies, saved["strategies"], strict=True):
                 strategy.load_state_dict(state)
+            self._warn_of_lost_elements()
+
+    def _warn_of_lost_elements(self) -> None:
+        states = [module for one in self.strategies for module in one.modules() if isinstance(module, PerElement)]
+        lost = list(dict.fromkeys(name for state in states for name in state.left_out))
+        if lost:
+            rank_zero_warn(
+                f"{self.strategy!r}: the checkpoint holds no history of the elements of sharded parameters "
+                f"({', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}): they are not clipped until they have "
+                "warmed up again."
+            )
 
 
 def observers(trainer: Trainer) -> list[GradientObserver]:

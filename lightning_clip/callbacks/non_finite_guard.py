@@ -117,6 +117,10 @@ class NonFiniteGuard(Callback):
         release(trainer)
 
     @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        release(trainer)
+
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {
             "version": 1,

@@ -86,7 +86,7 @@ def release(trainer: Trainer) -> None:
     """Let go of gradients whose step has not been made, as where a scaler skips it.
 
     Args:
-        trainer: A trainer that has finished a batch.
+        trainer: A trainer that has finished a batch, or has been stopped in the middle of one.
     """
     for optimizer in trainer.optimizers:
         _contexts.pop(optimizer, None)

@@ -13,7 +13,7 @@ from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.gradient_observer import observers
 from lightning_clip.callbacks.metrics import publish
 from lightning_clip.callbacks.step_context import StepContext
-from lightning_clip.callbacks.tower import Tower
+from lightning_clip.callbacks.tower import Climbing, Tower
 from lightning_clip.compat import should_log
 from lightning_clip.core.checks import check_count, check_fraction, check_positive
 from lightning_clip.core.momentum import reset_momentum_
@@ -116,7 +116,16 @@ class StrategySwitcher(Callback):
             clipping.active[index] = tower.strategy
 
     def _build(self, index: int, clipping: GradientClipping) -> Tower:
-        tower = Tower(self, index, clipping.strategies[index])
+        climbing = Climbing(
+            self.rungs,
+            self.detector,
+            self.ladder,
+            self.blend_steps,
+            self.max_jump,
+            self.max_skipped_fraction,
+            self.dry_run,
+        )
+        tower = Tower(climbing, index, clipping.strategies[index])
         state = self._restored.pop(index, None)
         if state is not None and not tower.load_state_dict(state):
             rank_zero_warn("StrategySwitcher: the checkpoint was made with other rungs; this run starts on rung 0.")

@@ -1,10 +1,11 @@
 """`Tower`: the rungs of one optimizer, and where it stands on them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,20 +16,40 @@ from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.records import RunEvent
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.core.switching import Move, Reading
+from lightning_clip.core.switching import Ladder, Move, Reading, SpikeDetector
 from lightning_clip.strategies.blend import Blend
 
-if TYPE_CHECKING:
-    from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
-
 _SKIP_WINDOW = 1_000
+
+
+@dataclass(frozen=True)
+class Climbing:
+    """How every tower of a switcher climbs and descends; see the arguments of `StrategySwitcher`.
+
+    Attributes:
+        rungs: The strategies above the base, by the step from which they are used.
+        detector: Tells bad steps.
+        ladder: Decides when to climb and when to descend.
+        blend_steps: Optimizer steps over which a descent is spread.
+        max_jump: The most that a descent may enlarge the typical gradient.
+        max_skipped_fraction: Share of skipped steps above which the present rung is given up.
+        dry_run: Whether changes are told and not made.
+    """
+
+    rungs: Mapping[int, Sequence[ClipStrategy]]
+    detector: SpikeDetector
+    ladder: Ladder
+    blend_steps: int
+    max_jump: float
+    max_skipped_fraction: float
+    dry_run: bool
 
 
 class Tower:
     """A detector, a ladder and a copy of each rung, for one optimizer.
 
     Args:
-        switcher: Whose settings are copied.
+        climbing: How it climbs and descends.
         index: The optimizer's position in `trainer.optimizers`.
         base: Rung 0, the clipping callback's own strategy.
 
@@ -36,15 +57,12 @@ class Tower:
         waiting: Norms that have not been judged yet, each `()`.
     """
 
-    def __init__(self, switcher: "StrategySwitcher", index: int, base: ClipStrategy) -> None:
+    def __init__(self, climbing: Climbing, index: int, base: ClipStrategy) -> None:
+        self.climbing = climbing
         self.index = index
-        self.detector = deepcopy(switcher.detector)
-        self.ladder = deepcopy(switcher.ladder)
-        self.rungs = {at: [base, *deepcopy(rungs)] for at, rungs in sorted(switcher.rungs.items())}
-        self.blend_steps = switcher.blend_steps
-        self.max_jump = switcher.max_jump
-        self.max_skipped_fraction = switcher.max_skipped_fraction
-        self.dry_run = switcher.dry_run
+        self.detector = deepcopy(climbing.detector)
+        self.ladder = deepcopy(climbing.ladder)
+        self.rungs = {at: [base, *deepcopy(rungs)] for at, rungs in sorted(climbing.rungs.items())}
         self.waiting: list[Tensor] = []
         self._active = base
         self._blend = Blend(base, base)
@@ -91,8 +109,8 @@ class Tower:
 
     def _change(self, move: Move, reading: Reading, rungs: Sequence[ClipStrategy], step: int) -> RunEvent:
         before, after = rungs[min(move.start, len(rungs) - 1)], rungs[move.end]
-        self._blend = Blend(before, after, steps=self.blend_steps)
-        self._blend_left = self.blend_steps if move.end < move.start else 0
+        self._blend = Blend(before, after, steps=self.climbing.blend_steps)
+        self._blend_left = self.climbing.blend_steps if move.end < move.start else 0
         self._active = after
         return self._switch_event(move, reading, before, after, step)
 
@@ -126,7 +144,7 @@ class Tower:
     def _is_held_back_little(self, clipping: GradientObserver) -> bool:
         """Whether the typical gradient of the calm time was made smaller by no more than `max_jump`."""
         own = (record.clip_coef for record in reversed(clipping.history.records) if record.optimizer == self.index)
-        return float(np.median(list(islice(own, self.ladder.calm)))) * self.max_jump >= 1.0
+        return float(np.median(list(islice(own, self.ladder.calm)))) * self.climbing.max_jump >= 1.0
 
     def _strategies(self) -> list[ClipStrategy]:
         unique = {id(strategy): strategy for rungs in self.rungs.values() for strategy in rungs}
@@ -136,7 +154,7 @@ class Tower:
         self, move: Move, reading: Reading, before: ClipStrategy, after: ClipStrategy, step: int
     ) -> RunEvent:
         ratio = f" ≈ {reading.norm / reading.median:.3g} × median" if reading.median > 0 else ""
-        would = "would switch " if self.dry_run else ""
+        would = "would switch " if self.climbing.dry_run else ""
         norm = f", norm {reading.norm:.3g}{ratio}" if not math.isnan(reading.norm) else ""
         message = f"{would}{before.label} → {after.label}: {move.reason}{norm}"
         data = {
@@ -157,7 +175,7 @@ class Tower:
             return []
         share = (total.skipped - self._skips_before) / (total.steps - self._steps_before)
         self._steps_before, self._skips_before = total.steps, total.skipped
-        if share <= self.max_skipped_fraction or self.rung == 0:
+        if share <= self.climbing.max_skipped_fraction or self.rung == 0:
             return []
         self._top = self.rung - 1
         message = f"rung {self.rung} is given up: {share:.1%} of the last steps were skipped"
@@ -191,7 +209,9 @@ class Tower:
             strategy.load_state_dict(saved)
         self.detector.load_state_dict(state["detector"])
         self.ladder.load_state_dict(state["ladder"])
-        self._blend = Blend(strategies[state["blend_from"]], strategies[state["blend_to"]], steps=self.blend_steps)
+        self._blend = Blend(
+            strategies[state["blend_from"]], strategies[state["blend_to"]], steps=self.climbing.blend_steps
+        )
         self._blend.load_state_dict(state["blend"])
         self._active = strategies[state["active"]]
         self.waiting = [torch.tensor(norm) for norm in state["waiting"]]

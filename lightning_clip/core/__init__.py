@@ -4,6 +4,7 @@ from lightning_clip.core.actions import Action, Clamp, InTurn, Keep, Multiply, R
 from lightning_clip.core.engine import clip_
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.history import History
+from lightning_clip.core.names import parameter_names
 from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
 from lightning_clip.core.results import RunResult
 from lightning_clip.core.strategy import ClipStrategy
@@ -32,4 +33,5 @@ __all__ = [
     "StepRecord",
     "Zero",
     "clip_",
+    "parameter_names",
 ]

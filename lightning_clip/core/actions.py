@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.functional.reading import is_free_to_read
 
 
 class Action(ABC):
@@ -74,7 +75,7 @@ class Scale(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
-        if not len(grads) or (self.coefs.device.type == "cpu" and self.coefs.item() == 1.0):
+        if not len(grads) or (is_free_to_read(self.coefs) and self.coefs.item() == 1.0):
             return
         for device, tensors in _by_device(grads.locals).items():
             torch._foreach_mul_(tensors, self.coefs.to(device))
@@ -96,7 +97,7 @@ class ScaleEach(Action):
         """Multiply in place."""
         # Factors stay tensors: a Python number is first rounded to the gradient's type, in float16 to 0 or infinity.
         tensors, coefs = grads.locals, list(self.coefs.unbind())
-        if self.coefs.device.type == "cpu":
+        if is_free_to_read(self.coefs):
             changed = [i for i, coef in enumerate(self.coefs.tolist()) if coef != 1.0]
             tensors, coefs = [tensors[i] for i in changed], [coefs[i] for i in changed]
         if tensors:
@@ -119,7 +120,7 @@ class Multiply(Action):
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
         for tensor, factor in zip(grads.locals, self.factors, strict=True):
-            if factor is None or (factor.device.type == "cpu" and bool((factor == 1.0).all())):
+            if factor is None or (is_free_to_read(factor) and bool((factor == 1.0).all())):
                 continue
             tensor.mul_(factor)
 
@@ -154,7 +155,7 @@ class Clamp(Action):
     def __init__(self, limit: float, peak: Tensor) -> None:
         self.limit = limit
         self.threshold = limit
-        if peak.device.type == "cpu" and not torch.compiler.is_compiling() and bool(peak <= limit):
+        if is_free_to_read(peak) and bool(peak <= limit):
             self.coefs = torch.ones(())
 
     def apply_(self, grads: Gradients) -> None:
@@ -178,7 +179,7 @@ class Zero(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Fill with zeros in place."""
-        if self.condition.device.type == "cpu" and not bool(self.condition):
+        if is_free_to_read(self.condition) and not bool(self.condition):
             return
         for tensor in grads.locals:
             tensor.masked_fill_(self.condition.to(tensor.device), 0.0)

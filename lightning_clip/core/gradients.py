@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
 from lightning_clip.functional.norms import combine_norms, local_values, tensor_norms
+from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.sharded import laid_out_like
 
 if TYPE_CHECKING:
@@ -37,10 +38,8 @@ class Gradients:
         >>> layer = torch.nn.Linear(2, 1)
         >>> layer(torch.ones(1, 2)).sum().backward()
         >>> grads = Gradients.of_module(layer)
-        >>> grads.names
-        ('weight', 'bias')
-        >>> round(float(grads.total_norm()), 4)
-        1.7321
+        >>> grads.names, round(float(grads.total_norm()), 4)
+        (('weight', 'bias'), 1.7321)
     """
 
     def __init__(
@@ -227,7 +226,7 @@ class Gradients:
         norms = tensor_norms(self.tensors, norm_type)
         total = combine_norms(norms, norm_type)
         # Squares of a finite gradient can overflow float32. On the CPU reading the total is free, so look again.
-        if total.device.type == "cpu" and not torch.compiler.is_compiling() and not total.isfinite():
+        if is_free_to_read(total) and not total.isfinite():
             return self._measured_again(norm_type, norms)
         return norms, total
 

@@ -53,7 +53,8 @@ class ChunkLengths(ABC):
             missing -= int(parts[-1].sum())
         ends = np.minimum(np.concatenate(parts).cumsum(), total)
         ends = ends[: int(np.searchsorted(ends, total)) + 1]
-        return np.diff(ends, prepend=0)
+        lengths: NDArray[np.int64] = np.diff(ends, prepend=0)
+        return lengths
 
 
 class FixedLengths(ChunkLengths):

@@ -27,11 +27,11 @@ class ChunkSampler(SequentialSampler):
 
     def __init__(self, steps: int, nominal_steps: int, lengths: ChunkLengths, *, seed: int = 0) -> None:
         super().__init__(range(steps))
-        self.nominal_steps = nominal_steps
+        self.nominal_steps = min(nominal_steps, steps)
         self.law = lengths
         self.seed = seed
         self.epoch = 0
-        self.lengths = lengths.cut(np.random.default_rng(seed), nominal_steps, steps)
+        self.lengths = lengths.cut(np.random.default_rng(seed), self.nominal_steps, steps)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes.
@@ -64,6 +64,8 @@ class ChunkLoader:
         streams: The streams of this process.
         sampler: Where the chunks begin and end.
     """
+
+    batch_sampler: None = None  # Lightning asks every loader that has a `sampler`
 
     def __init__(self, streams: Streams, sampler: ChunkSampler) -> None:
         self.streams = streams

@@ -85,10 +85,20 @@ class ChunkedSequenceDataModule(StreamDataModule):
         self.targets = targets
         self.document_starts = starts
 
+    @property
+    def in_features(self) -> int:
+        """Numbers at each step, or how many symbols there are; looks at the sequence."""
+        return _width(self._inputs())
+
+    @property
+    def out_features(self) -> int:
+        """Numbers to tell, or how many symbols there are to tell; looks at the sequence."""
+        targets = self._targets()
+        return _width(self._inputs() if targets is None else targets)
+
     def part(self, split: Split) -> Part:
         """A stretch of the sequence."""
-        inputs = mackey_glass(10_000)[:, None] if self.sequence is None else self._array("sequence", self.sequence)
-        targets = None if self.targets is None else self._array("targets", self.targets)
+        inputs, targets = self._inputs(), self._targets()
         if targets is not None:
             check_rule(
                 f"{type(self).__name__}(targets=…)",
@@ -97,6 +107,20 @@ class ChunkedSequenceDataModule(StreamDataModule):
             )
         begin, end = self.bounds(split, len(inputs))
         return Part(inputs, begin, end, targets, self.document_starts)
+
+    def _inputs(self) -> NDArray[Any]:
+        if self.sequence is None:
+            return mackey_glass(10_000)[:, None]
+        array = self._array("sequence", self.sequence)
+        check_rule(
+            f"{type(self).__name__}(sequence=…)",
+            "symbols must be whole numbers from 0; numbers are wanted as (elements, features)",
+            holds=array.ndim > 1 or array.dtype.kind in "iu",
+        )
+        return array
+
+    def _targets(self) -> NDArray[Any] | None:
+        return None if self.targets is None else self._array("targets", self.targets)
 
     def _array(self, name: str, source: str | Path | NDArray[Any] | Tensor) -> NDArray[Any]:
         shown = f"{type(self).__name__}({name}={str(source) if isinstance(source, str | Path) else '…'!r})"
@@ -109,10 +133,12 @@ class ChunkedSequenceDataModule(StreamDataModule):
             array = np.asarray(source)
         numbers = isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.ndim >= 1
         check_rule(shown, "an array of at least one dimension, of whole or real numbers, is wanted", holds=numbers)
-        check_rule(
-            shown,
-            "symbols must be whole numbers; numbers are wanted as (elements, features)",
-            holds=name != "sequence" or array.ndim > 1 or array.dtype.kind in "iu",
-        )
         checked: NDArray[Any] = array
         return checked
+
+
+def _width(array: NDArray[Any]) -> int:
+    """Features of numbers; of symbols, how many there may be."""
+    if array.ndim > 1:
+        return int(array.shape[1])
+    return 1 if array.dtype.kind == "f" else int(array.max()) + 1

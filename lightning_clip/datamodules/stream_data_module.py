@@ -62,6 +62,9 @@ class StreamDataModule(LightningDataModule, ABC):
         self.test_fraction = test_fraction
         self.seed = seed
 
+    def __str__(self) -> str:  # Lightning's reads all loaders to count what they yield
+        return f"{type(self).__name__}(truncated_bptt_steps={self.truncated_bptt_steps}, batch_size={self.batch_size})"
+
     @abstractmethod
     def part(self, split: Split) -> Part:
         """The sequence of a split.

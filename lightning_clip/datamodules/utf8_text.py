@@ -40,10 +40,14 @@ class Utf8Text:
         digest, self.counts = hashlib.sha256(), np.zeros(_CODE_POINTS, dtype=np.int64)
         starts: list[NDArray[np.int64]] = []
         decoder = codecs.getincrementaldecoder("utf-8")()
-        for part, is_last in self._parts():
-            digest.update(part)
+        for begin, part, is_last in self._parts():
+            digest.update(part.data)
             starts.append(_starts_per_block(part))
-            self._count(part, decoder, is_last=is_last)
+            try:
+                self._count(part, decoder, is_last=is_last)
+            except UnicodeDecodeError as error:
+                where = begin + error.start - len(decoder.getstate()[0])
+                raise ValueError(f"not UTF-8 at byte {where:,}: {error.reason}") from error
         self.sha256 = digest.hexdigest()
         self._starts_before = np.concatenate([[0], *starts]).cumsum()
 
@@ -61,11 +65,11 @@ class Utf8Text:
         before = int(self._starts_before[first])
         return _code_points(octets[starts[begin - before] : starts[end - before]].tobytes().decode())
 
-    def _parts(self) -> Iterator[tuple[NDArray[np.uint8], bool]]:
-        """The text in pieces, and whether a piece is the last."""
+    def _parts(self) -> Iterator[tuple[int, NDArray[np.uint8], bool]]:
+        """The text in pieces: the first byte of each, the piece, and whether it is the last."""
         size = len(self._source) if isinstance(self._source, bytes) else self._source.stat().st_size
         for begin in range(0, size, _READ):
-            yield self._octets(begin, begin + _READ), begin + _READ >= size
+            yield begin, self._octets(begin, begin + _READ), begin + _READ >= size
 
     def _octets(self, begin: int, end: int) -> NDArray[np.uint8]:
         if isinstance(self._source, bytes):
@@ -92,7 +96,8 @@ def _starts_per_block(octets: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How many characters begin in each block."""
     starts = _is_start(octets)
     starts.resize(-(-len(octets) // _BLOCK), _BLOCK)
-    return np.count_nonzero(starts, axis=1)
+    counts: NDArray[np.int64] = np.count_nonzero(starts, axis=1)
+    return counts
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

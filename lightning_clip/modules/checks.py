@@ -36,6 +36,27 @@ def check_whole(name: str, **arguments: int) -> None:
         check_rule(f"{name}({argument}={value!r})", f"{argument} must be positive", holds=value > 0)
 
 
+def check_positive(name: str, **arguments: float | None) -> None:
+    """Raise unless every argument is a positive number or `None`.
+
+    Args:
+        name: What was called, for instance `"RNNModule"`.
+        **arguments: The arguments by name.
+
+    Raises:
+        ValueError: An argument is not positive.
+    """
+    for argument, value in arguments.items():
+        call = f"{name}({argument}={value!r})"
+        check_rule(call, f"{argument} must be a positive number", holds=value is None or value > 0)
+
+
+def check_non_negative(name: str, **arguments: float) -> None:
+    """Raise unless every argument is at least 0; see `check_positive`."""
+    for argument, value in arguments.items():
+        check_rule(f"{name}({argument}={value!r})", f"{argument} must be a number of at least 0", holds=value >= 0)
+
+
 def check_choice(name: str, choices: Collection[str], **arguments: Any) -> None:
     """Raise unless every argument is one of the choices.
 

@@ -49,7 +49,7 @@ class ClippedLSTM(ClippedRecurrence, nn.LSTM):
     """
 
     def step(self, projected: Tensor, state: State, suffix: str) -> State:
-        """`c = f c + i g`, `h = o tanh(c)`, projected where `proj_size` asks; shapes as in `UnrolledRecurrence.step`."""
+        """`c = f c + i g` and `h = o tanh(c)`, projected with `proj_size`; shapes as in `UnrolledRecurrence.step`."""
         h, c = state
         z = self.clamps["gates"](torch.addmm(projected, h, getattr(self, f"weight_hh{suffix}").t()))
         i, f, g, o = z.chunk(4, dim=1)

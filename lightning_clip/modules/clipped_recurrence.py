@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from lightning_clip.modules.checks import check_rule
+from lightning_clip.modules.checks import check_positive
 from lightning_clip.modules.gradient_clamp import GradientClamp
-from lightning_clip.modules.unrolled_recurrence import Hidden, UnrolledRecurrence
+from lightning_clip.modules.unrolled_recurrence import UnrolledRecurrence
 
 
 class ClippedRecurrence(UnrolledRecurrence):
@@ -33,30 +33,25 @@ class ClippedRecurrence(UnrolledRecurrence):
         self, *args: Any, grad_clip_gates: float | None = None, grad_clip_output: float | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        bounds = {"grad_clip_gates": grad_clip_gates, "grad_clip_output": grad_clip_output}
-        for name, bound in bounds.items():
-            call = f"{type(self).__name__}({name}={bound!r})"
-            check_rule(call, f"{name} must be a positive number", holds=bound is None or bound > 0)
+        check_positive(type(self).__name__, grad_clip_gates=grad_clip_gates, grad_clip_output=grad_clip_output)
         self.grad_clip_gates = grad_clip_gates
         self.grad_clip_output = grad_clip_output
         self.clamps = {"gates": GradientClamp(grad_clip_gates), "output": GradientClamp(grad_clip_output)}
 
-    def forward(
-        self, inputs: Tensor | PackedSequence, hx: Hidden | None = None
-    ) -> tuple[Tensor | PackedSequence, Hidden]:
+    def forward(self, input: Any, hx: Any = None) -> Any:
         """As the layer of `torch.nn`.
 
         Args:
-            inputs: `(steps, batch, input_size)`, `(batch, steps, input_size)` with `batch_first`, unbatched or packed.
+            input: `(steps, batch, input_size)`, `(batch, steps, input_size)` with `batch_first`, unbatched or packed.
             hx: The first state; zeros by default.
 
         Returns:
             The outputs of all steps, and the last state.
         """
         if self.grad_clip_gates is not None and torch.is_grad_enabled():
-            output, hidden = self.unroll(inputs, hx)
+            output, hidden = self.unroll(input, hx)
         else:
-            output, hidden = super().forward(inputs, hx)
+            output, hidden = super().forward(input, hx)
         self.clamps["output"](output.data if isinstance(output, PackedSequence) else output)
         return output, hidden
 

@@ -1,5 +1,7 @@
 """`GradientClamp`: bounds a derivative on its way back."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -45,7 +47,7 @@ class GradientClamp:
             The same tensor.
         """
         if self.bound is not None and x.requires_grad:
-            x.register_hook(self._clamp)
+            x.register_hook(self._clamp)  # type: ignore[no-untyped-call]
         return x
 
     @property
@@ -60,7 +62,7 @@ class GradientClamp:
 
     def _clamp(self, gradient: Tensor) -> Tensor:
         assert self.bound is not None
-        limit = self.bound * self.loss_scale
+        limit: Any = self.bound * self.loss_scale
         self._clamped = (gradient.abs() > limit).sum() + self._clamped
         self._elements += gradient.numel()
         return gradient.clamp(-limit, limit)

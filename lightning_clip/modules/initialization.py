@@ -43,28 +43,33 @@ def initialize_(layer: nn.RNNBase, init: Init = "default", *, gain: float = 1.0)
         if fill is not None and kind in ("bias_ih", "bias_hh"):
             weight.zero_()
         if fill is not None and (kind == "weight_hh" or (kind, init) == ("weight_ih", "xavier")):
-            for block in weight.split(layer.hidden_size):
+            for block in torch.split(weight, layer.hidden_size):
                 fill(block)
         if kind == "weight_hh":
             weight.mul_(gain)
 
 
-def chrono_bias(hidden_size: int, max_lag: int) -> Tensor:
+def chrono_bias(hidden_size: int, max_lag: int | None) -> Tensor:
     """Gate biases that spread the memory of the units over all lags up to a longest one.
 
     Each is `log u` with u uniform in [1, max_lag - 1): a gate `sigmoid(log u)` keeps a value for about u steps.
 
     Args:
         hidden_size: Number of units.
-        max_lag: The longest lag to remember, in time steps.
+        max_lag: The longest lag to remember, in time steps; at least 3.
 
     Returns:
         `(hidden_size,)`, in [0, log(max_lag - 1)].
+
+    Raises:
+        ValueError: `max_lag` is missing or too small.
 
     References:
         Corentin Tallec and Yann Ollivier, "Can recurrent neural networks warp time?", 2018,
         https://arxiv.org/abs/1804.11188.
     """
+    if max_lag is None or max_lag < 3:
+        raise ValueError(f"bias 'chrono' with max_lag={max_lag!r}: set max_lag, the longest lag in steps, at least 3.")
     return torch.empty(hidden_size).uniform_(1.0, max_lag - 1.0).log_()
 
 
@@ -108,11 +113,7 @@ def set_update_bias_(layer: nn.GRU, bias: float | Literal["chrono"], *, max_lag:
 
 
 def _gate_bias(hidden_size: int, bias: float | Literal["chrono"], max_lag: int | None) -> Tensor:
-    if bias != "chrono":
-        return torch.full((hidden_size,), float(bias))
-    if max_lag is None or max_lag < 3:
-        raise ValueError(f"max_lag={max_lag!r}: a bias of 'chrono' needs max_lag, the longest lag in steps, at least 3.")
-    return chrono_bias(hidden_size, max_lag)
+    return chrono_bias(hidden_size, max_lag) if bias == "chrono" else torch.full((hidden_size,), float(bias))
 
 
 def _set_gate_bias_(layer: nn.RNNBase, suffix: str, gate: int, values: Tensor) -> None:

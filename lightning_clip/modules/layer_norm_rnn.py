@@ -1,20 +1,20 @@
 """`LayerNormRNN`: a plain recurrent layer whose pre-activations are normalised."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from lightning_clip.modules.unrolled_recurrence import Hidden, State, UnrolledRecurrence
+from lightning_clip.modules.unrolled_recurrence import State, UnrolledRecurrence
 
 
 class LayerNormRNN(UnrolledRecurrence, nn.RNN):
     """`h_t = f(LN(W_ih x_t + W_hh h_{t-1}))`: at each step the units' inputs get a learnt mean and deviation.
 
     A cure for exploding gradients: a larger `W_hh` no longer means larger pre-activations. Parameters are those of
-    `nn.RNN` without its biases, and `norm_weight_l0` and `norm_bias_l0` for each layer. It runs one step after the
-    other, and takes several times as long as the fused `nn.RNN`.
+    `nn.RNN` without its biases, and `norm_weight_l0` and `norm_bias_l0` for each layer. It is made of single steps, and
+    slower than the fused `nn.RNN`, above all on a GPU.
 
     Args:
         input_size: Numbers at each time step.
@@ -51,19 +51,17 @@ class LayerNormRNN(UnrolledRecurrence, nn.RNN):
             self.register_parameter(f"norm_weight_l{layer}", nn.Parameter(torch.ones(hidden_size)))
             self.register_parameter(f"norm_bias_l{layer}", nn.Parameter(torch.zeros(hidden_size)))
 
-    def forward(self, inputs: Tensor, hx: Hidden | None = None) -> tuple[Tensor, Hidden]:
+    def forward(self, input: Any, hx: Any = None) -> Any:
         """As `nn.RNN`.
 
         Args:
-            inputs: `(steps, batch, input_size)`, or `(batch, steps, input_size)` with `batch_first`.
-            hx: The first state, `(num_layers, batch, hidden_size)`; zeros by default.
+            input: `(steps, batch, input_size)`, `(batch, steps, input_size)` with `batch_first`, unbatched or packed.
+            hx: The first state; zeros by default.
 
         Returns:
             The outputs of all steps, and the last state.
         """
-        output, hidden = self.unroll(inputs, hx)
-        assert isinstance(output, Tensor)
-        return output, hidden
+        return self.unroll(input, hx)
 
     def step(self, projected: Tensor, state: State, suffix: str) -> State:
         """Shapes as in `UnrolledRecurrence.step`."""

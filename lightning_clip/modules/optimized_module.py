@@ -67,9 +67,13 @@ class OptimizedModule(LightningModule):
             name: Metric name.
             value: `()`.
         """
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set while the Trainer is built
-        if self.trainer.is_last_batch or (every and (self.global_step + 1) % every == 0):
+        if self.logs_now():
             self.log(name, value, prog_bar=True)
+
+    def logs_now(self) -> bool:
+        """Whether a logger is about to write what this training step logs, or its epoch ends with it."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set while the Trainer is built
+        return bool(self.trainer.is_last_batch or (every and (self.global_step + 1) % every == 0))
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
-from lightning_clip.modules.checks import check_choice, check_rule, check_whole
+from lightning_clip.modules.checks import check_choice, check_non_negative, check_positive, check_rule, check_whole
 from lightning_clip.modules.gradient_clamp import GradientClamp
 from lightning_clip.modules.initialization import INITS, Init, initialize_
+from lightning_clip.modules.input_encoder import InputEncoder
 from lightning_clip.modules.optimized_module import LRSchedulerCallable, OptimizedModule, OptimizerCallable
-from lightning_clip.modules.sequence_tasks import TASKS, TaskName
+from lightning_clip.modules.sequence_tasks import TASKS, SequenceTask, TaskName
 
 Hiddens = Tensor | tuple[Tensor, Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -55,6 +56,7 @@ class RecurrentModule(OptimizedModule):
         scheduler_interval: Whether the scheduler moves after each epoch or after each optimizer step.
 
     Attributes:
+        encoder: From the inputs to what the recurrent layers read.
         recurrent: The recurrent layers, batch first.
         head: From the top layer to the outputs.
         clamps: What bounds derivatives in the backward pass, by name.
@@ -95,15 +97,8 @@ class RecurrentModule(OptimizedModule):
             check_whole(name, embedding_dim=embedding_dim)
         check_choice(name, INITS, init=init)
         check_rule(f"{name}(dropout={dropout!r})", "dropout must be at least 0 and below 1", holds=0 <= dropout < 1)
-        for argument, value in (("recurrent_l1", recurrent_l1), ("recurrent_l2", recurrent_l2)):
-            check_rule(f"{name}({argument}={value!r})", f"{argument} must be at least 0", holds=value >= 0)
-        for argument, value in (
-            ("init_gain", init_gain),
-            ("weight_std", weight_std),
-            ("grad_clip_output", grad_clip_output),
-        ):
-            call = f"{name}({argument}={value!r})"
-            check_rule(call, f"{argument} must be a positive number", holds=value is None or value > 0)
+        check_positive(name, init_gain=init_gain, weight_std=weight_std, grad_clip_output=grad_clip_output)
+        check_non_negative(name, recurrent_l1=recurrent_l1, recurrent_l2=recurrent_l2)
         self.save_hyperparameters(ignore=["layer", "optimizer", "scheduler", "regularizer"])
         self.in_features = in_features
         self.out_features = out_features
@@ -119,9 +114,9 @@ class RecurrentModule(OptimizedModule):
         self.recurrent_l1 = recurrent_l1
         self.recurrent_l2 = recurrent_l2
         self.grad_clip_output = grad_clip_output
-        self.embedding = None if embedding_dim is None else nn.Embedding(in_features, embedding_dim)
+        self.encoder = InputEncoder(in_features, embedding_dim)
         self.recurrent = layer(
-            embedding_dim or in_features,
+            self.encoder.out_features,
             hidden_size,
             num_layers=num_layers,
             dropout=dropout if num_layers > 1 else 0.0,
@@ -163,11 +158,8 @@ class RecurrentModule(OptimizedModule):
 
         Returns:
             `(batch, out_features)`, or `(batch, steps, out_features)` with `every_step`; and the state after the last.
-
-        Raises:
-            ValueError: The inputs have another number of features.
         """
-        states, hiddens = self.recur(self._encode(inputs), hiddens)
+        states, hiddens = self.recur(self.encoder(inputs), hiddens)
         states = states if self.every_step else states[:, -1]
         return self.clamps["output"](self.head(F.dropout(states, self.dropout, self.training))), hiddens
 
@@ -194,7 +186,8 @@ class RecurrentModule(OptimizedModule):
     def on_before_backward(self, loss: Tensor) -> None:
         """Tell bounds on derivatives how large the loss has been made."""
         for clamp in self.clamps.values():
-            clamp.loss_scale = self.loss_scale()
+            if clamp.bound is not None:
+                clamp.loss_scale = self.loss_scale()
 
     def on_after_backward(self) -> None:
         """Log the share of derivatives that were clamped since the last time, as `clamped_fraction/<where>`."""
@@ -215,3 +208,38 @@ class RecurrentModule(OptimizedModule):
         """The outputs for a batch, whose targets are not looked at; shapes as in `forward`."""
         outputs: Tensor = self(batch[0])
         return outputs
+
+    def loss_scale(self) -> float | Tensor:
+        """What mixed precision has multiplied the loss by, without reading the device."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return 1.0 if scaler is None else scaler.scale(torch.ones((), device=self.device))
+
+    @property
+    def _task(self) -> SequenceTask:
+        return TASKS[self.task]
+
+    def _measure(self, split: str, batch: Batch) -> None:
+        inputs, targets = batch
+        outputs = self(inputs)
+        measured = self._task.measure(outputs, targets)
+        wrong = getattr(self.trainer.datamodule, "wrong", None)  # type: ignore[attr-defined]  # None without one
+        if wrong is not None:
+            measured["error"] = wrong(outputs, targets)
+        for name, values in measured.items():
+            mean = self.means[f"{split}_{name}"]
+            assert isinstance(mean, MeanMetric)
+            mean.update(values.float())
+            self.log(f"{split}_{name}", mean, on_step=False, on_epoch=True, prog_bar=split == "val")
+
+    def _penalty(self) -> Tensor:
+        weights = [p for name, p in self.recurrent.named_parameters() if name.startswith("weight_hh")]
+        terms = [self.recurrent_l1 * w.abs().sum() + self.recurrent_l2 * w.square().sum() for w in weights]
+        return torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def _draw_weights(self, std: float) -> None:
+        for name, weight in self.recurrent.named_parameters():
+            if name.startswith("weight_ih"):
+                weight.normal_(std=std)
+        self.head.weight.normal_(std=std)
+        self.head.bias.zero_()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lightning_clip.modules.checks import check_choice, check_rule
+from lightning_clip.modules.checks import check_choice, check_non_negative, check_positive, check_rule
 
 Schedule = Literal["constant", "1/step", "1/epoch"]
 
@@ -21,10 +21,10 @@ _TIMES: dict[str, Callable[[int, int], int]] = {
 class VanishingGradientRegularizer:
     """Adds to the gradient of `weight_hh` that of a penalty on derivatives which change their length from step to step.
 
-    With `a_t = ∂L/∂h_t` and the immediate derivative `∂h_t/∂h_{t-1}`, `r_t = ‖a_t ∂h_t/∂h_{t-1}‖² / ‖a_t‖²` says how much
-    of the squared length of the derivative survives one step back, for each sequence. The penalty is the mean of
-    `(r_t - 1)²` over all steps and sequences with `‖a_t‖² ≥ bound`, and `a_t` and `h_t` are taken as constants: only
-    the `weight_hh` inside `∂h_t/∂h_{t-1}` learns from it. `weight` times its gradient is added.
+    With `a_t = ∂L/∂h_t` and the immediate derivative `∂h_t/∂h_{t-1}`, `r_t = ‖a_t ∂h_t/∂h_{t-1}‖² / ‖a_t‖²` says how
+    much of the squared length survives one step back, for each sequence. The penalty is the mean of `(r_t - 1)²` over
+    all steps and sequences with `‖a_t‖² ≥ bound`, and `a_t` and `h_t` are taken as constants: only the `weight_hh`
+    inside `∂h_t/∂h_{t-1}` learns from it. `weight` times its gradient is added.
 
     Give it the output of a layer before anything else is done with it, and go on with what it returns. In the backward
     pass it runs the recursion `a_{t-1} = g_{t-1} + W_hhᵀ (f'(z_t) a_t)`, where g is what arrives at the output, so that
@@ -57,14 +57,14 @@ class VanishingGradientRegularizer:
 
     References:
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
-        2013, https://arxiv.org/abs/1211.5063. Squared norms as in its equation 10, one sequence at a time, and the bound
-        of 1e-20 as in its released code, whose default weight is 2; its figure 7 has 4.
+        2013, https://arxiv.org/abs/1211.5063. Squared norms as in its equation 10, one sequence at a time, a bound of
+        1e-20 as in its released code, whose default weight is 2; its figure 7 has 4.
     """
 
     def __init__(self, weight: float = 4.0, *, schedule: Schedule = "constant", bound: float = 1e-20) -> None:
         name = type(self).__name__
-        check_rule(f"{name}(weight={weight!r})", "weight must be a number of at least 0", holds=weight >= 0)
-        check_rule(f"{name}(bound={bound!r})", "bound must be a positive number", holds=bound > 0)
+        check_non_negative(name, weight=weight)
+        check_positive(name, bound=bound)
         check_choice(name, _TIMES, schedule=schedule)
         self.weight = weight
         self.schedule = schedule
@@ -96,7 +96,7 @@ class VanishingGradientRegularizer:
         self.check(layer)
         if not output.requires_grad:
             return output
-        regularized: Tensor = _AddOmega.apply(output, layer.weight_hh_l0, layer, self)
+        regularized: Tensor = _AddOmega.apply(output, layer.weight_hh_l0, layer, self)  # type: ignore[no-untyped-call]
         return regularized
 
     def check(self, layer: nn.RNNBase) -> None:
@@ -147,24 +147,27 @@ class _AddOmega(torch.autograd.Function):
     """The identity on a layer's output; the backward pass adds to the gradient of its recurrent weights."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, w_hh: Tensor, layer: nn.RNN, regularizer: VanishingGradientRegularizer) -> Any:
+    def forward(
+        ctx: Any, output: Tensor, w_hh: Tensor, layer: nn.RNN, regularizer: VanishingGradientRegularizer
+    ) -> Any:
         ctx.save_for_backward(output, w_hh)
         ctx.layer, ctx.regularizer = layer, regularizer
         return output.view_as(output)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, direct: Tensor) -> Any:
         output, w_hh = ctx.saved_tensors
         regularizer = ctx.regularizer
-        states, unscaled = (
-            (x.transpose(0, 1) if ctx.layer.batch_first else x).to(w_hh.dtype)
-            for x in (output, direct / regularizer.loss_scale)
-        )
+        dtype = torch.promote_types(w_hh.dtype, torch.float32)  # what mixed precision has scaled up fits no half
+        states, above = ((x.transpose(0, 1) if ctx.layer.batch_first else x).to(dtype) for x in (output, direct))
         slopes = _SLOPES[ctx.layer.nonlinearity](states)
-        omega, gradient, kept = omega_and_gradient(unscaled.contiguous(), slopes, w_hh, bound=regularizer.bound)
+        omega, gradient, kept = omega_and_gradient(
+            (above / regularizer.loss_scale).contiguous(), slopes, w_hh.to(dtype), bound=regularizer.bound
+        )
         regularizer.omega, regularizer.kept_fraction = omega, kept
-        return direct, gradient * (regularizer.current_weight * regularizer.loss_scale), None, None
+        scaled = gradient * (regularizer.current_weight * regularizer.loss_scale)
+        return direct, scaled.to(w_hh.dtype), None, None
 
 
 _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {

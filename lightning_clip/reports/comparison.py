@@ -50,7 +50,8 @@ def render_comparison(results: Sequence[RunResult], *, title: str = "") -> Repor
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTable:
-    """A row for each model and strategy; where the console is narrow, ranges go below the medians.
+    """A row for each model and strategy; where the console is narrow, ranges go below the medians,
+    and where it is narrower still the time is left out.
 
     Attributes:
         rows: The standings.
@@ -62,13 +63,18 @@ class ComparisonTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = self._table(" ")
-        if Measurement.get(console, options.update(max_width=10_000), table).maximum > options.max_width:
+        if self._is_too_wide(table, console, options):
             table = self._table("\n")
+        if self._is_too_wide(table, console, options):
+            table = self._table("\n", without_time=True)
         yield table
         if any(row.best for row in self.rows):
             yield Text(f"  {_BEST} best median of its model, among the strategies with the fewest diverged runs", "dim")
 
-    def _table(self, separator: str) -> Table:
+    def _is_too_wide(self, table: Table, console: Console, options: ConsoleOptions) -> bool:
+        return Measurement.get(console, options.update(max_width=10_000), table).maximum > options.max_width
+
+    def _table(self, separator: str, *, without_time: bool = False) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
         table.add_column(" strategy", overflow="fold")
         table.add_column("diverged", no_wrap=True)
@@ -76,7 +82,8 @@ class ComparisonTable:
         for metric in self.metrics:
             heading = metric_title(metric) + (f"{separator}[min{DASH}max]" if has_ranges else "")
             table.add_column(Text(heading), justify="right", no_wrap=True)
-        for name in ("clipped", "time"):
+        last = ("clipped",) if without_time else ("clipped", "time")
+        for name in last:
             table.add_column(name, justify="right", no_wrap=True)
         groups = list(dict.fromkeys(row.group for row in self.rows))
         for group in groups:
@@ -84,7 +91,7 @@ class ComparisonTable:
             if len(groups) > 1:
                 table.add_row(Text(own[0].group_name, style="bold"))
             for row in own:
-                table.add_row(*_cells(row, self.metrics, separator))
+                table.add_row(*_cells(row, self.metrics, separator)[: len(table.columns)])
         return table
 
 

@@ -10,6 +10,7 @@ from lightning_clip.core.checks import check_count, check_positive_finite
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.sharded import is_sharded
 
 
@@ -119,9 +120,7 @@ class SpectralClip(ClipStrategy):
 
 def _is_known_to_be_one(value: Tensor) -> bool:
     """Whether a scalar has come as close to 1 as its type allows; on an accelerator nobody looks."""
-    if value.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    return bool(value >= 1 - 4 * torch.finfo(value.dtype).eps)
+    return is_free_to_read(value) and bool(value >= 1 - 4 * torch.finfo(value.dtype).eps)
 
 
 def _check_plain(name: str, tensor: Tensor) -> None:

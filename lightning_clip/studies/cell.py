@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
@@ -70,7 +70,7 @@ def run_cell(cell: Cell, record: Path) -> RunResult:
         strategy = build(ClipStrategy, cell.strategy)  # type: ignore[type-abstract]
         clipping = GradientClipping(strategy, sinks=[JsonlSink(record)])
         guard = NonFiniteGuard("stop")
-        trainer = Trainer(callbacks=[clipping, guard], **{**_TRAINER_DEFAULTS, **cell.trainer})
+        trainer = make_trainer([clipping, guard], cell.trainer)
         start = time.perf_counter()
         trainer.fit(model, datamodule=data)
         seconds = time.perf_counter() - start
@@ -90,6 +90,19 @@ def run_cell(cell: Cell, record: Path) -> RunResult:
         clipped_fraction=sum(total.clipped for total in totals) / max(finite_steps, 1),
         metrics={name: None if diverged else value for name, value in metrics.items()},
     )
+
+
+def make_trainer(callbacks: list[Callback], options: dict[str, Any]) -> Trainer:
+    """The trainer of a run: on the CPU and silent, unless the study says otherwise.
+
+    Args:
+        callbacks: What is to take part besides the callbacks of the study.
+        options: Arguments of the `Trainer` in the study.
+
+    Returns:
+        A new trainer.
+    """
+    return Trainer(callbacks=callbacks, **{**_TRAINER_DEFAULTS, **options})
 
 
 def _evaluate(trainer: Trainer, model: LightningModule, data: LightningDataModule) -> dict[str, float]:

@@ -7,6 +7,7 @@ from joblib import cpu_count
 from rich.console import Console
 
 from lightning_clip.core.results import RunResult
+from lightning_clip.errors import InputError
 from lightning_clip.reports.text import to_text
 from lightning_clip.studies.progress import StudyProgress
 from lightning_clip.studies.results import ResultsFolder, next_free_folder
@@ -32,14 +33,16 @@ def compare(
         The exit code.
 
     Raises:
-        ValueError: The study cannot be read, or the folder is in use.
+        InputError: The study cannot be read, or the folder is in use.
     """
     study = load_study(config)
     if seeds is not None:
         study = replace(study, seeds=seeds)
+    if resume and output is None:
+        raise InputError("--resume: name the folder of the interrupted study with --output")
     folder = ResultsFolder(output or next_free_folder(Path("runs"), study.name))
     finished = _finished(folder, study.name, resume)
-    cells = len(study.cells())
+    cells = len({cell.key for cell in study.cells()} | {result.key for result in finished})
     jobs = min(jobs or cpu_count(), cells)
     console = Console()
     try:
@@ -49,23 +52,26 @@ def compare(
         done = folder.read()[1] if folder.has_results() else []
         again = command if "--resume" in command else f"{command} --resume"
         again += "" if output else f" --output {folder.path}"
-        console.print(
-            f"Interrupted: {len(done)} of {cells} runs are in {folder.path}. Go on with: {again}", markup=False
-        )
+        _say(console, f"Interrupted: {len(done)} of {cells} runs are in {folder.path}. Go on with: {again}")
         return 130
     renderable = story(study.name, results, folder)
     console.print(renderable)
     folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
-    console.print(f"Results: {folder.path}", markup=False)
-    console.print(f"Any run in detail: lightning-clip report {folder.record_of(*results[-1].key)}", markup=False)
+    _say(console, f"Results: {folder.path}")
+    _say(console, f"Any run in detail: lightning-clip report {folder.record_of(*results[-1].key)}")
     return 0
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line that may be copied: without breaks and marks."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _finished(folder: ResultsFolder, study: str, resume: bool) -> list[RunResult]:
     """The runs that need not be made again."""
     if not resume:
         if folder.is_used():
-            raise ValueError(
+            raise InputError(
                 f"--output {folder.path}: there is something in it already; "
                 "name another folder, or go on with it by --resume"
             )
@@ -74,5 +80,5 @@ def _finished(folder: ResultsFolder, study: str, resume: bool) -> list[RunResult
         return []
     name, finished = folder.read()
     if name != study:
-        raise ValueError(f"--output {folder.path}: it holds the study {name!r}, not {study!r}; name another folder")
+        raise InputError(f"--output {folder.path}: it holds the study {name!r}, not {study!r}; name another folder")
     return finished

@@ -4,7 +4,9 @@ from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from lightning_clip.errors import in_one_line
+import lightning_clip.datamodules
+import lightning_clip.modules  # noqa: F401  (class names without a path are found once the classes exist)
+from lightning_clip.errors import InputError, in_one_line
 
 T = TypeVar("T")
 
@@ -22,15 +24,15 @@ def build(base: type[T], config: Config) -> T:
         A new object.
 
     Raises:
-        ValueError: The configuration does not describe one, in one line that says why.
+        InputError: The configuration does not describe one, in one line that says why.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--object", type=base)
     try:
         parsed = parser.parse_object({"object": config})
-        made: T = parser.instantiate_classes(parsed).object
+        made: T = parser.instantiate(parsed).object
     except (ArgumentError, TypeError, ValueError) as error:
         reason = in_one_line(str(error)).removeprefix("object: ")
         name = config.get("class_path", "") if isinstance(config, dict) else str(config)
-        raise ValueError(reason if name.rpartition(".")[2] in reason else f"{name}: {reason}") from error
+        raise InputError(reason if name.rpartition(".")[2] in reason else f"{name}: {reason}") from error
     return made

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning_clip._version import __version__
 from lightning_clip.core.results import RunResult
+from lightning_clip.errors import InputError
 
 __all__ = ["ResultsFolder", "next_free_folder"]
 
@@ -58,17 +59,19 @@ class ResultsFolder:
             The name of the study and its finished runs.
 
         Raises:
-            ValueError: There are none, or they cannot be read; one line that says why.
+            InputError: There are none, or they cannot be read; one line that says why.
         """
         try:
             content = json.loads(self._results.read_text(encoding="utf-8"))
             return content["study"], [_from_json(run) for run in content["runs"]]
         except OSError as error:
-            raise ValueError(f"{self.path}: no results here ({self._results.name}: {error.strerror})") from error
+            raise InputError(f"{self.path}: no results here ({self._results.name}: {error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self._results}: expected JSON: not a text file") from error
         except json.JSONDecodeError as error:
-            raise ValueError(f"{self._results}: line {error.lineno}: expected JSON: {error.msg}") from error
+            raise InputError(f"{self._results}: line {error.lineno}: expected JSON: {error.msg}") from error
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{self._results}: expected the results of `lightning-clip compare`: {error}") from error
+            raise InputError(f"{self._results}: expected the results of `lightning-clip compare`: {error}") from error
 
 
 def next_free_folder(parent: Path, name: str) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 
 from lightning_clip.core.results import RunResult
+from lightning_clip.errors import InputError
 from lightning_clip.reports.comparison import render_comparison
 from lightning_clip.reports.console import render_report
 from lightning_clip.sinks.jsonl import read_jsonl
@@ -22,14 +23,17 @@ def show(path: Path) -> int:
         The exit code.
 
     Raises:
-        ValueError: There is nothing to report, or it cannot be read.
+        InputError: There is nothing to report, or it cannot be read.
     """
     console = Console()
     if path.is_dir():
         folder = ResultsFolder(path)
         console.print(story(*folder.read(), folder))
     else:
-        run, history = read_jsonl(path)
+        try:
+            run, history = read_jsonl(path)
+        except ValueError as error:
+            raise InputError(str(error)) from error
         console.print(render_report(history, run))
     return 0
 

@@ -55,9 +55,10 @@ class ElementMagnitudes(nn.Module):
             `n` new tensors of the (local) shapes of the gradients; `inf` where nothing is known yet, and for a
             gradient that is not finite.
         """
+        means = self.means.take(grads)
+        self._start_counts(self.means.started, grads.norms())
         (steps,) = self.counts.take(grads)
         scales = torch.where((steps >= warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf).unbind()
-        means = self.means.take(grads)
         return [mean.pow(1 / self.power) * scale.to(mean) for mean, scale in zip(means, scales, strict=True)]
 
     def push(self, grads: Gradients, usual: list[Tensor], *, multiple: float = 1.0) -> None:
@@ -89,6 +90,12 @@ class ElementMagnitudes(nn.Module):
             averaged = torch.where(mean < torch.inf, mean.lerp(value, gain.to(mean)), value)
             mean.copy_(averaged.clamp_(min=limits.tiny))
         self.counts.put(grads, steps + learns)
+
+    def _start_counts(self, names: tuple[str, ...], like: Tensor) -> None:
+        """What has no magnitudes has learned nothing, whatever a checkpoint says: it may have left them out."""
+        if names:
+            (steps,) = self.counts.take_rows(names, like)
+            self.counts.put_rows(names, torch.zeros_like(steps))
 
     def _most(self, gains: Tensor, multiple: float) -> Tensor:
         """The largest magnitude that is stored, as a multiple of the usual one, `(n,)`."""

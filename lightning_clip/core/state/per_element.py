@@ -21,6 +21,8 @@ class PerElement(nn.Module):
 
     Attributes:
         values: The tensors by parameter name.
+        started: The parameters whose tensors were new at the latest `take`.
+        left_out: The parameters that the checkpoint this was restored from had left out.
 
     Example:
         >>> state = PerElement()
@@ -35,6 +37,8 @@ class PerElement(nn.Module):
         super().__init__()
         self.start = start
         self.values: dict[str, Tensor] = {}
+        self.started: tuple[str, ...] = ()
+        self.left_out: tuple[str, ...] = ()
         self._sharded: set[str] = set()
 
     def take(self, grads: Gradients) -> list[Tensor]:
@@ -57,21 +61,25 @@ class PerElement(nn.Module):
                 )
             if is_sharded(tensor):
                 self._sharded.add(name)
+        self.started = ()
         return [self._of(name, tensor) for name, tensor in zip(grads.names, grads.locals, strict=True)]
 
     def get_extra_state(self) -> dict[str, Any]:
         """The tensors by parameter name."""
-        return {"values": {name: value.clone() for name, value in self.values.items() if name not in self._sharded}}
+        values = {name: value.clone() for name, value in self.values.items() if name not in self._sharded}
+        return {"values": values, "left_out": sorted(self._sharded)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_extra_state` returned."""
         self.values = {name: value.clone() for name, value in state["values"].items()}
+        self.left_out = tuple(state["left_out"])
 
     def _of(self, name: str, gradient: Tensor) -> Tensor:
         value = self.values.get(name)
         if value is None or value.shape != gradient.shape:  # another shape: saved before the parameter was sharded
             dtype = torch.promote_types(gradient.real.dtype if gradient.is_complex() else gradient.dtype, torch.float32)
             value = torch.full_like(gradient, self.start, dtype=dtype)
+            self.started = (*self.started, name)
         elif value.device != gradient.device:
             value = value.to(gradient.device)
         self.values[name] = value

@@ -1,0 +1,50 @@
+"""Without a Trainer: any strategy and the whole record in three lines of a plain PyTorch loop."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lightning_clip import ClipStrategy, EventBuffer, Gradients, History, RunInfo, ZClip, clip_, parameter_names
+from lightning_clip.reports import render_report
+
+Batch = tuple[Tensor, Tensor]
+
+
+def train(net: nn.Module, batches: Iterable[Batch], strategy: ClipStrategy) -> History:
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+    names, buffer, history = parameter_names(net), EventBuffer(), History()
+    for step, (x, y) in enumerate(batches):
+        loss = nn.functional.mse_loss(net(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        grads = Gradients.of_optimizer(optimizer, names, step=step)  # 1. what is about to be applied
+        buffer.add(clip_(grads, strategy, loss=loss))  # 2. measured, decided on, clipped in place; nothing is read
+        optimizer.step()
+        if len(buffer) == 50:
+            history.extend(buffer.flush())  # 3. fifty steps are read together
+    history.extend(buffer.flush())
+    return history
+
+
+def batches(count: int = 200) -> list[Batch]:
+    """A line with noise, and one batch that is a thousand times too large."""
+    generator = torch.Generator().manual_seed(0)
+    xs = [torch.randn(16, 4, generator=generator) for _ in range(count)]
+    xs[count // 2] *= 1000
+    return [(x, x.sum(1, keepdim=True) + 0.1 * torch.randn(16, 1, generator=generator)) for x in xs]
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+
+
+def main() -> None:
+    strategy = ZClip()
+    history = train(network(), batches(), strategy)
+    print(render_report(history, RunInfo(model="plain loop", strategy=repr(strategy), optimizer="AdamW(lr=0.01)")))
+
+
+if __name__ == "__main__":
+    main()

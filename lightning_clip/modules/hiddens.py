@@ -1,0 +1,118 @@
+"""What is done to recurrent states: a tensor, or tensors nested in tuples, lists and dictionaries."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Hiddens = Any
+"""The state of a recurrent network; `None` before its first step."""
+
+Cell = Callable[[Tensor, Hiddens], tuple[Tensor, Hiddens]]
+"""Reads `(batch, steps, …)` from a state: outputs `(batch, steps, …)`, and the state after the last step."""
+
+
+def map_hiddens(function: Callable[..., Tensor], hiddens: Hiddens, *others: Hiddens) -> Hiddens:
+    """Apply a function to each tensor of a state.
+
+    Args:
+        function: Takes a tensor, and those at the same place in `others`.
+        hiddens: The state.
+        *others: States of the same structure.
+
+    Returns:
+        A state of the same structure.
+
+    Raises:
+        TypeError: There is something else than tensors, tuples, lists, dictionaries and `None` in it.
+
+    Example:
+        >>> map_hiddens(torch.neg, (torch.ones(1), [torch.zeros(1), None]))
+        (tensor([-1.]), [tensor([-0.]), None])
+    """
+    if hiddens is None:
+        return None
+    if isinstance(hiddens, Tensor):
+        return function(hiddens, *others)
+    if isinstance(hiddens, Mapping):
+        return {key: map_hiddens(function, value, *(o[key] for o in others)) for key, value in hiddens.items()}
+    if isinstance(hiddens, tuple | list):
+        parts = [map_hiddens(function, *values) for values in zip(hiddens, *others, strict=True)]
+        return type(hiddens)(*parts) if hasattr(hiddens, "_fields") else type(hiddens)(parts)
+    raise TypeError(
+        f"A recurrent state consists of tensors in tuples, lists and dictionaries, not of {type(hiddens).__name__}."
+    )
+
+
+def detach(hiddens: Hiddens) -> Hiddens:
+    """The same values, through which no gradient flows."""
+    return map_hiddens(Tensor.detach, hiddens)
+
+
+def take_rows(hiddens: Hiddens, rows: Tensor, batch_dim: int) -> Hiddens:
+    """The states of some rows of a batch.
+
+    Args:
+        hiddens: The state.
+        rows: `(taken,)`, their numbers.
+        batch_dim: The dimension of the batch in each of its tensors.
+
+    Returns:
+        A state of `taken` rows.
+    """
+    return map_hiddens(lambda state: state.index_select(batch_dim, rows.to(state.device)), hiddens)
+
+
+def reset_rows(hiddens: Hiddens, resets: Tensor, batch_dim: int, initial: Hiddens = None) -> Hiddens:
+    """Begin afresh in some rows.
+
+    Args:
+        hiddens: The state; `None` stays `None`, since all its rows are fresh.
+        resets: `(batch,)`, true where the state is replaced.
+        batch_dim: The dimension of the batch in each tensor of the state.
+        initial: The state of fresh rows, of the same structure; zeros by default.
+
+    Returns:
+        A state of the same structure; no gradient flows to the old state of a row that is reset.
+    """
+    if initial is None:
+        initial = map_hiddens(torch.zeros_like, hiddens)
+
+    def choose(old: Tensor, fresh: Tensor) -> Tensor:
+        shape = [1] * old.dim()
+        shape[batch_dim] = len(resets)
+        return torch.where(resets.to(old.device).reshape(shape), fresh, old)
+
+    return map_hiddens(choose, hiddens, initial)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """The identity; multiplies the gradient on its way back."""
+
+    @staticmethod
+    def forward(ctx: Any, state: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return state.view_as(state)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
+
+
+def scale_gradient(hiddens: Hiddens, factor: float) -> Hiddens:
+    """The same values; the gradient that flows back through them is multiplied.
+
+    Args:
+        hiddens: The state.
+        factor: By what.
+
+    Returns:
+        The state.
+    """
+
+    def scaled(state: Tensor) -> Tensor:
+        result: Tensor = _ScaleGradient.apply(state, factor)  # type: ignore[no-untyped-call]
+        return result
+
+    return map_hiddens(scaled, hiddens)

@@ -1,0 +1,61 @@
+"""`InputEncoder`: from symbols or numbers to what a recurrent layer reads."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from lightning_clip.modules.checks import check_rule
+
+
+class InputEncoder(nn.Module):
+    """Numbers stay as they are; symbols become unit vectors, or learnt ones.
+
+    Args:
+        in_features: Numbers at each step, or number of symbols.
+        embedding_dim: Size of the learnt vectors; `None` for unit vectors.
+
+    Attributes:
+        out_features: Numbers at each step of what comes out.
+
+    Example:
+        >>> InputEncoder(3)(torch.tensor([[0, 2]]))
+        tensor([[[1., 0., 0.],
+                 [0., 0., 1.]]])
+    """
+
+    def __init__(self, in_features: int, embedding_dim: int | None = None) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.embedding_dim = embedding_dim
+        self.out_features = embedding_dim or in_features
+        self.embedding = None if embedding_dim is None else nn.Embedding(in_features, embedding_dim)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Encode.
+
+        Args:
+            inputs: Numbers `(batch, steps, in_features)`, or symbols `(batch, steps)` in [0, in_features).
+
+        Returns:
+            `(batch, steps, out_features)`.
+
+        Raises:
+            ValueError: The inputs have another number of features, or are numbers where symbols were expected.
+        """
+        is_number = inputs.is_floating_point()
+        call = f"InputEncoder({self.extra_repr()})"
+        if self.embedding is not None:
+            rule = "an embedding needs symbols, whole numbers; set embedding_dim=None for numbers"
+            check_rule(call, rule, holds=not is_number)
+            embedded: Tensor = self.embedding(inputs)
+            return embedded
+        if not is_number:
+            return F.one_hot(inputs, self.in_features).to(torch.get_default_dtype())
+        width = inputs.shape[-1]
+        rule = f"the inputs have {width} features; set in_features={width}"
+        check_rule(call, rule, holds=width == self.in_features)
+        return inputs
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"in_features={self.in_features}, embedding_dim={self.embedding_dim}"

@@ -1,0 +1,69 @@
+"""`LSTMModule`: a long short-term memory network."""
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from lightning_clip.modules.checks import check_positive
+from lightning_clip.modules.clipped_lstm import ClippedLSTM
+from lightning_clip.modules.initialization import set_forget_bias_
+from lightning_clip.modules.optimized_module import OptimizerCallable
+from lightning_clip.modules.recurrent_module import RecurrentModule
+
+
+class LSTMModule(RecurrentModule):
+    """LSTM layers and a linear layer: gates let a memory cell keep its value, and its derivative, for many steps.
+
+    Its defaults fit `TemporalOrderDataModule`. What it logs and the meaning of all options is in `RecurrentModule`.
+
+    Args:
+        in_features: Numbers at each step, or number of symbols where inputs are whole numbers `(batch, steps)`.
+        out_features: Classes, or numbers to predict.
+        forget_bias: What the forget gates start with; `None` keeps torch's, around zero. At b a cell forgets in about
+            `exp(b)` steps, so that lags of T want about `log T`. `"chrono"` spreads it over lags up to `max_lag`.
+        max_lag: Longest lag to remember, in steps, for `"chrono"`.
+        grad_clip_gates: Bound of each element of the derivative at the gates, in the backward pass, see `ClippedLSTM`;
+            not fused, and several times slower.
+        optimizer: Makes the optimizer from the parameters.
+        **options: Those of `RecurrentModule`.
+
+    Raises:
+        ValueError: An argument is out of range, or `"chrono"` lacks `max_lag`.
+        TypeError: A size is not a whole number.
+
+    Example:
+        >>> model = LSTMModule(6, 4, forget_bias="chrono", max_lag=100)
+        >>> model(torch.zeros(2, 100, 6)).shape
+        torch.Size([2, 4])
+
+    References:
+        Sepp Hochreiter and Jürgen Schmidhuber, "Long Short-Term Memory", 1997,
+        https://doi.org/10.1162/neco.1997.9.8.1735.
+        Corentin Tallec and Yann Ollivier, "Can recurrent neural networks warp time?", 2018,
+        https://arxiv.org/abs/1804.11188.
+    """
+
+    def __init__(
+        self,
+        in_features: int = 6,
+        out_features: int = 4,
+        *,
+        forget_bias: float | Literal["chrono"] | None = None,
+        max_lag: int | None = None,
+        grad_clip_gates: float | None = None,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.01),
+        **options: Any,
+    ) -> None:
+        check_positive("LSTMModule", grad_clip_gates=grad_clip_gates)
+        layer = nn.LSTM if grad_clip_gates is None else partial(ClippedLSTM, grad_clip_gates=grad_clip_gates)
+        super().__init__(layer, in_features, out_features, optimizer=optimizer, **options)
+        self.forget_bias = forget_bias
+        self.max_lag = max_lag
+        self.grad_clip_gates = grad_clip_gates
+        assert isinstance(self.recurrent, nn.LSTM)
+        if forget_bias is not None:
+            set_forget_bias_(self.recurrent, forget_bias, max_lag=max_lag)
+        if isinstance(self.recurrent, ClippedLSTM):
+            self.clamps["gates"] = self.recurrent.clamps["gates"]

@@ -1,0 +1,89 @@
+"""`StepContext`: what our callbacks share about one step."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_clip import GradientClipping, GradientMonitor, GroupNormClip, NonFiniteGuard, NormClip
+from lightning_clip.callbacks import step_context as shared
+from tests.support.training import Net, TwoOptimizers, loader, quiet_trainer
+
+
+def fit(module, *callbacks, **options):
+    trainer = quiet_trainer(callbacks=list(callbacks), max_epochs=1, **options)
+    trainer.fit(module, loader())
+    return trainer
+
+
+def test_globs_may_be_meant_for_another_optimizers_parameters():
+    """Each optimizer's own are clipped; a glob that matches nothing anywhere is still an error."""
+    callback = GradientClipping(GroupNormClip({"generator.*": 0.1, "discriminator.*": 0.2}))
+    fit(TwoOptimizers(), callback)
+    after = {record.optimizer: record.norm_after for record in callback.history}
+    assert after == pytest.approx({0: 0.1, 1: 0.2}, rel=1e-5)
+    with pytest.raises(ValueError, match=r"'critic\.\*' matches no parameter \('generator\.weight', .*correct it"):
+        fit(TwoOptimizers(), GradientClipping(GroupNormClip({"generator.*": 0.1, "critic.*": 0.2})))
+
+
+def test_parameters_that_join_later_are_known_by_name():
+    """Names are asked for again when an optimizer is given a further group."""
+
+    class Growing(Net):
+        def on_train_batch_start(self, batch, batch_idx):
+            if batch_idx == 2:
+                self.net.append(nn.Linear(1, 1))
+                self.trainer.optimizers[0].add_param_group({"params": list(self.net[3].parameters())})
+
+    callback = GradientMonitor()
+    fit(Growing(), callback)
+    assert callback.history.layers.names[4:] == ["net.3.weight", "net.3.bias"]
+    assert callback.history.layers.steps.tolist() == [6, 6, 6, 6, 4, 4]
+
+
+def test_gradients_live_no_longer_than_without_us():
+    """Once the batch is over, nothing of ours holds on to them, whether the step was made or skipped."""
+    seen = []
+
+    class Looking(Net):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) * (float("nan") if batch_idx == 2 else 1.0)
+
+        def on_before_optimizer_step(self, optimizer):
+            seen.append(weakref.ref(self.net[0].weight.grad) if self.net[0].weight.grad is not None else None)
+
+        def on_train_batch_end(self, *args):
+            self.zero_grad()
+            gc.collect()
+            assert seen[-1] is None or seen[-1]() is None
+
+    fit(Looking(), GradientMonitor(), GradientClipping(NormClip(0.7)), NonFiniteGuard("skip"))
+    assert len(seen) == 6
+
+
+def test_a_scaler_that_skips_makes_nobody_hold_gradients():
+    """The optimizer is not called then; the end of the batch lets go."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    for callback in (GradientMonitor(), NonFiniteGuard()):
+        trainer, module = quiet_trainer(), Net()
+        trainer.strategy.optimizers = [optimizer]
+        shared.step_context(callback, trainer, module, optimizer)
+        assert optimizer in shared._contexts
+        callback.on_train_batch_end(trainer, module, None, None, 0)
+        assert optimizer not in shared._contexts
+
+
+@pytest.mark.parametrize("callback", [GradientMonitor, NonFiniteGuard])
+def test_an_exception_leaves_nothing_behind(callback):
+    """Neither gradients nor optimizer are kept after a fit that broke off before its step."""
+
+    class Failing(Net):
+        def on_before_optimizer_step(self, optimizer):
+            raise RuntimeError("out of luck")
+
+    trainer = quiet_trainer(callbacks=[callback()])
+    with pytest.raises(RuntimeError, match="out of luck"):
+        trainer.fit(Failing(), loader())
+    assert trainer.optimizers[0] not in shared._contexts

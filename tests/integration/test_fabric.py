@@ -1,0 +1,63 @@
+"""The engine under Lightning Fabric: what the Trainer's callback does."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
+
+from lightning_clip import NormClip
+from tests.support.examples import example
+from tests.support.regression import STEPS, STRATEGIES, with_a_trainer
+from tests.support.training import assert_same_weights
+
+loop = example("07_fabric")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: type(strategy).__name__)
+def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
+    """Bit for bit, the spike in the middle included."""
+    ours, theirs = loop.network(), loop.network()
+    history = loop.train(Fabric(accelerator="cpu", devices=1), ours, loop.batches(STEPS), deepcopy(strategy))
+    expected = with_a_trainer(theirs, loop.batches(STEPS), strategy)
+    assert_same_weights(ours, theirs)
+    assert list(history) == list(expected)
+    assert any(record.clipped or record.skipped for record in history)
+
+
+def test_a_gradient_scaler_makes_no_difference():
+    """Norms are of unscaled gradients: a scale of 1024 leaves the record of a scale of 1."""
+    norms = []
+    for scale in (1.0, 1024.0):
+        plugin = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=scale))
+        fabric = Fabric(accelerator="cpu", devices=1, plugins=[plugin])
+        history = loop.train(fabric, loop.network(), loop.batches(20)[:10], NormClip(0.5))
+        norms.append([record.norm_before for record in history])
+        assert any(record.clipped for record in history)
+    assert norms[1] == pytest.approx(norms[0], rel=1e-2)
+
+
+def test_two_processes_agree(tmp_path):
+    """With DDP the gradients are those of both, and so are decisions and weights."""
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_fork")
+
+    def run(fabric):
+        net = loop.network()
+        own = [(x[fabric.global_rank :: 2], y[fabric.global_rank :: 2]) for x, y in loop.batches(STEPS)]
+        history = loop.train(fabric, net, own, NormClip(0.5))
+        kept = {"norms": [record.norm_before for record in history], "weights": net.state_dict()}
+        torch.save(kept, tmp_path / f"{fabric.global_rank}.pt")
+
+    fabric.launch(run)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    expected = with_a_trainer(loop.network(), loop.batches(STEPS), NormClip(0.5))
+    assert_same_weights(first["weights"], second["weights"])
+    assert first["norms"] == second["norms"]
+    assert first["norms"] == pytest.approx([record.norm_before for record in expected], rel=1e-3)
+
+
+def test_the_example_prints_a_report(capsys):
+    """Run as a script."""
+    loop.main()
+    assert "bound on 1 of 200 steps" in capsys.readouterr().out

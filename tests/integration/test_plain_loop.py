@@ -1,0 +1,29 @@
+"""The engine in a plain PyTorch loop: what the Trainer's callback does."""
+
+from copy import deepcopy
+
+import pytest
+
+from tests.support.examples import example
+from tests.support.regression import STEPS, STRATEGIES, with_a_trainer
+from tests.support.training import assert_same_weights
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: type(strategy).__name__)
+def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
+    """Bit for bit, the spike in the middle included."""
+    loop = example("06_plain_loop")
+    ours, theirs = loop.network(), loop.network()
+    history = loop.train(ours, loop.batches(STEPS), deepcopy(strategy))
+    expected = with_a_trainer(theirs, loop.batches(STEPS), strategy)
+    assert_same_weights(ours, theirs)
+    assert list(history) == list(expected)
+    assert [name.removeprefix("net.") for name in expected.layers.names] == history.layers.names
+    assert history.layers.clipped.tolist() == expected.layers.clipped.tolist()
+    assert any(record.clipped or record.skipped for record in history)
+
+
+def test_the_example_prints_a_report(capsys):
+    """Run as a script."""
+    example("06_plain_loop").main()
+    assert "bound on 1 of 200 steps" in capsys.readouterr().out

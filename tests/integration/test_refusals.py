@@ -1,0 +1,73 @@
+"""Parallel strategies under which gradients cannot be seen whole are refused before training, with a way out."""
+
+import lightning.pytorch as pl
+import pytest
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+
+from lightning_clip import GradientClipping, GradientMonitor, NonFiniteGuard, NormClip, RichGradientReport
+from tests.support.training import Net, loader, quiet_trainer
+
+CALLBACKS = {
+    "GradientClipping": lambda: GradientClipping(NormClip(1.0)),
+    "GradientMonitor": GradientMonitor,
+    "NonFiniteGuard": NonFiniteGuard,
+}
+
+
+@pytest.fixture
+def under(monkeypatch):
+    """A trainer that has, for all it says, a parallel strategy; the strategy itself needs GPUs to exist."""
+
+    def trainer_under(strategy, *callbacks):
+        trainer = quiet_trainer(callbacks=list(callbacks))
+        monkeypatch.setattr(pl.Trainer, "strategy", property(lambda self: strategy.__new__(strategy)))
+        return trainer
+
+    return trainer_under
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+@pytest.mark.parametrize(
+    ("strategy", "reason", "remedy"),
+    [
+        (DeepSpeedStrategy, "its engine owns the gradients", "Set `gradient_clipping` in the DeepSpeed configuration"),
+        (FSDPStrategy, "each rank sees slices", r"Use ModelParallelStrategy \(FSDP2\)"),
+    ],
+)
+def test_they_are_refused_in_setup(under, name, strategy, reason, remedy):
+    """The message names the callback, the strategy, why, and what to use instead."""
+    callback = CALLBACKS[name]()
+    trainer = under(strategy, callback)
+    with pytest.raises(
+        MisconfigurationException, match=rf"{name} cannot work with {strategy.__name__}.*{reason}.*{remedy}"
+    ):
+        callback.setup(trainer, Net(), "fit")
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_what_does_not_train_is_not_refused(under, name, stage):
+    """Validating the same module with the same callbacks takes no gradients."""
+    callback = CALLBACKS[name]()
+    callback.setup(under(FSDPStrategy, callback), Net(), stage)
+
+
+def test_a_report_that_brings_its_own_monitor_is_refused_too(under):
+    """Nobody has to name a monitor to be told."""
+    report = RichGradientReport()
+    trainer = under(DeepSpeedStrategy, report)
+    report.setup(trainer, Net(), "fit")
+    with pytest.raises(MisconfigurationException, match="GradientMonitor cannot work with DeepSpeedStrategy"):
+        trainer.callbacks[-1].setup(trainer, Net(), "fit")
+
+
+@pytest.mark.parametrize("callback", [GradientMonitor(), GradientClipping(NormClip(1.0))], ids=["monitor", "clipping"])
+@pytest.mark.parametrize(("algorithm", "ours"), [("norm", "NormClip"), ("value", "ValueClip")])
+def test_a_trainer_that_clips_is_told_what_does_the_same(callback, algorithm, ours):
+    """The remedy is a line that works: clipping is the clipping callback's."""
+    trainer = quiet_trainer(callbacks=[callback], gradient_clip_val=0.5, gradient_clip_algorithm=algorithm)
+    with pytest.raises(
+        MisconfigurationException, match=rf"Remove .*: GradientClipping\({ours}\(0\.5\)\) gives the same"
+    ):
+        trainer.fit(Net(), loader())

@@ -1,0 +1,97 @@
+"""Every strategy on parameters laid out over two processes."""
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.tensor import Replicate, Shard
+
+from lightning_clip import (
+    AdaGC,
+    Chain,
+    Gradients,
+    GroupNormClip,
+    NormClip,
+    PerParameterNormClip,
+    RobustClip,
+    Shadow,
+    SkipSpikes,
+    SpectralClip,
+    Tightest,
+    ValueClip,
+    ZClip,
+    clip_,
+)
+from lightning_clip.functional.norms import local_values
+from tests.contract.discovered import concrete_strategies
+from tests.support.layout import Layout
+from tests.support.ranks import on_two_ranks
+from tests.support.scripted import parameters, scripted_steps, scripted_weights
+
+pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this build of torch has no torch.distributed")
+
+LINKED = {
+    "Chain": lambda: Chain([ValueClip(0.5), NormClip(1.0)]),
+    "Tightest": lambda: Tightest([NormClip(1.0), PerParameterNormClip(0.5), ValueClip(0.5)]),
+    "Shadow": lambda: Shadow(NormClip(1.0), watched=[ZClip()]),
+    "AdaGC": lambda: AdaGC(warmup_steps=10),
+    "RobustClip": lambda: RobustClip(window=16),
+    "SkipSpikes": lambda: SkipSpikes(window=16),
+    "GroupNormClip": lambda: GroupNormClip({"linear.*": 0.5, "*": 0.2}, kind="rms"),
+}
+PLACES = {
+    "rows, one tensor in one place": {"linear.weight": Shard(0), "linear.bias": Shard(0), "conv.weight": Shard(0)},
+    "columns and copies": {"linear.weight": Shard(1), "linear.bias": Replicate(), "conv.weight": Shard(2)},
+}
+
+
+class Run:
+    """A strategy beside an Adam that has made its first step."""
+
+    def __init__(self, cls, place, first):
+        weights = parameters(scripted_weights())
+        self.params = {name: nn.Parameter(place(name, param.detach())) for name, param in weights.items()}
+        self.adam = torch.optim.Adam(self.params.values(), foreach=False)
+        self.place, self.strategy = place, LINKED.get(cls.__name__, cls)()
+        self.set(first)
+        self.adam.step()
+
+    def set(self, grads):
+        for name, param in self.params.items():
+            param.grad = self.place(name, grads[name]) if name in grads else None
+
+    def step(self, number, grads):
+        self.set(grads)
+        names, params = list(self.params), list(self.params.values())
+        return clip_(Gradients(names, params, step=number, optimizer=self.adam), self.strategy)
+
+
+def _every_strategy_clips_as_on_one_process(rank: int) -> None:
+    steps = [{n: torch.tensor(g) for n, g in step.items()} for step in scripted_steps(65)]
+    close = {"rtol": 1e-9, "atol": 1e-12}
+    for layout in (Layout(rank, places) for places in PLACES.values()):
+        for cls in (cls for cls in concrete_strategies() if cls is not SpectralClip):
+            one, two = Run(cls, lambda name, tensor: tensor.clone(), steps[0]), Run(cls, layout, steps[0])
+            acted = False
+            for number, grads in enumerate(steps):
+                expected, event = one.step(number, grads), two.step(number, grads)
+                context = f"{cls.__name__}, step {number}, {layout.places}"
+                torch.testing.assert_close(event.norm_before, expected.norm_before, msg=context)
+                torch.testing.assert_close(event.param_norms, expected.param_norms, msg=context)
+                acted |= bool(expected.skipped)
+                for name, param in one.params.items():
+                    left = two.params[name].grad
+                    assert (left is None) == (param.grad is None), context
+                    if left is not None:
+                        torch.testing.assert_close(local_values(left), layout.part(name, param.grad), **close)
+                        acted |= not torch.equal(param.grad, grads[name])
+            assert acted or cls.__name__ in NEVER, f"{cls.__name__} never acted, so the check says nothing"
+
+
+# These do nothing with their defaults, or nothing within 65 steps.
+NEVER = {"Blend", "NoClip", "StrategySchedule"}
+
+
+def test_every_strategy_clips_as_on_one_process(tmp_path):
+    """Norms, gradients left and skips, over 65 steps with spikes, uneven shards, copies and a tensor in one place."""
+    on_two_ranks(_every_strategy_clips_as_on_one_process, tmp_path)

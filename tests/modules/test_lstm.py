@@ -1,0 +1,67 @@
+"""`LSTMModule`: what an LSTM has of its own."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from lightning_clip.datamodules import TemporalOrderDataModule
+from lightning_clip.modules import ClippedLSTM, LSTMModule
+from tests.support.building import built
+from tests.support.training import quiet_trainer
+
+
+def forget_bias(model: LSTMModule) -> torch.Tensor:
+    size = model.hidden_size
+    both = model.recurrent.bias_ih_l0 + model.recurrent.bias_hh_l0
+    return both.detach()[size : 2 * size]
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.0, 4.6])
+@pytest.mark.parametrize("init", ["default", "orthogonal"])
+def test_the_forget_bias_is_set_after_the_start(bias, init):
+    """A start that puts biases to zero does not undo it."""
+    torch.testing.assert_close(forget_bias(LSTMModule(forget_bias=bias, init=init)), torch.full((50,), bias))
+
+
+def test_without_a_forget_bias_torch_draws_it():
+    """Around zero."""
+    values = forget_bias(LSTMModule())
+    assert 0 < values.abs().max() < 2 / math.sqrt(50)
+
+
+@pytest.mark.parametrize("value", [1, 4.6, "chrono"])
+def test_it_is_built_from_plain_values(value):
+    """A number or the word, as YAML gives them."""
+    torch.manual_seed(0)
+    model = built(LightningModule, "LSTMModule", forget_bias=value, max_lag=100)
+    assert model.forget_bias == value
+    values = forget_bias(model)
+    if value == "chrono":
+        assert 0 <= values.min() < 1.5 < 4 < values.max() <= math.log(99)
+    else:
+        torch.testing.assert_close(values, torch.full((50,), float(value)))
+
+
+def test_bounds_at_the_gates_need_the_unrolled_layer():
+    """Which replaces the fused one, trains, and logs the share of clamped derivatives."""
+    assert type(LSTMModule().recurrent) is nn.LSTM
+    model = LSTMModule(hidden_size=6, grad_clip_gates=1e-12)
+    assert type(model.recurrent) is ClippedLSTM
+    quiet_trainer(max_epochs=1).fit(model, TemporalOrderDataModule(12, batches_per_epoch=2, n_val=7, seed=0))
+    assert model.trainer.callback_metrics["clamped_fraction/gates"] > 0.9 / 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"forget_bias": "chrono"}, "bias 'chrono' with max_lag=None: set max_lag"),
+        ({"grad_clip_gates": -1.0}, r"LSTMModule\(grad_clip_gates=-1\.0\): grad_clip_gates must be a positive number"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    """Refused with what to set."""
+    with pytest.raises(ValueError, match=message):
+        LSTMModule(**arguments)

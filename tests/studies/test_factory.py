@@ -1,0 +1,52 @@
+"""`build`: from a written `class_path` to an object."""
+
+import pytest
+from lightning.pytorch import LightningDataModule, LightningModule
+
+from lightning_clip import Chain, MLPRegressor, NormClip, RegressionDataModule
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.errors import InputError
+from lightning_clip.studies.factory import build
+
+
+def test_an_object_is_what_its_configuration_says():
+    """Class and arguments are those that are written, also of parts inside."""
+    parts = [{"class_path": "lightning_clip.NormClip", "init_args": {"max_norm": 2.0}}, {"class_path": "SkipSpikes"}]
+    chain = build(ClipStrategy, {"class_path": "lightning_clip.Chain", "init_args": {"strategies": parts}})
+    assert isinstance(chain, Chain)
+    assert repr(chain.strategies[0]) == repr(NormClip(2.0))
+
+
+def test_modules_and_data_are_built_the_same_way():
+    """A model's optimizer is part of its configuration."""
+    adam = {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.125}}
+    model = build(LightningModule, {"class_path": "MLPRegressor", "init_args": {"optimizer": adam}})
+    assert isinstance(model, MLPRegressor)
+    assert model.configure_optimizers().param_groups[0]["lr"] == 0.125
+    assert isinstance(build(LightningDataModule, {"class_path": "RegressionDataModule"}), RegressionDataModule)
+
+
+def test_each_object_is_new():
+    """Two runs never share a model."""
+    config = {"class_path": "lightning_clip.MLPRegressor"}
+    assert build(LightningModule, config) is not build(LightningModule, config)
+    assert config == {"class_path": "lightning_clip.MLPRegressor"}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"class_path": "lightning_clip.MLPRegressor"}, "MLPRegressor does not correspond to a subclass"),
+        ({"class_path": "NoSuchClip"}, "there is no class 'NoSuchClip'"),
+        ({"class_path": "ValueClip", "init_args": {"clip_value": "big"}}, "ValueClip: clip_value: expected float"),
+        ({"class_path": "ValueClip", "init_args": {"clip_value": 0}}, r"ValueClip\(clip_value=0.0\): clip_value must"),
+        ({"init_args": {}}, ".+"),
+        ([], ".+"),
+        (3, "3"),
+    ],
+)
+def test_a_mistake_names_the_class_and_the_reason(config, message):
+    """Whatever cannot be built is told in one line."""
+    with pytest.raises(InputError, match=message) as raised:
+        build(ClipStrategy, config)
+    assert "\n" not in str(raised.value)

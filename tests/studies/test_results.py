@@ -1,0 +1,112 @@
+"""`ResultsFolder`: what a study writes, and reads again."""
+
+import json
+
+import pytest
+
+from lightning_clip import __version__
+from lightning_clip.errors import InputError
+from lightning_clip.studies import ResultsFolder, next_free_folder
+from tests.support.studies import result
+
+LOST = result("none", 1, diverged=True, diverged_at_step=9, metrics={"train_mse": None, "test_mse": None})
+
+
+def test_results_have_the_published_schema(tmp_path):
+    """`results.json` has the study, the version, and one object a run, with these keys and no others."""
+    ResultsFolder(tmp_path).write("tiny", [result(), LOST])
+    written = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert written == {
+        "study": "tiny",
+        "version": __version__,
+        "runs": [
+            {
+                "model": "mlp",
+                "strategy": "norm-1.0",
+                "seed": 0,
+                "diverged": False,
+                "diverged_at_step": None,
+                "steps": 16,
+                "seconds": 0.25,
+                "clipped_fraction": 0.5,
+                "metrics": {"train_mse": 1.5, "test_mse": 2.5},
+            },
+            {
+                "model": "mlp",
+                "strategy": "none",
+                "seed": 1,
+                "diverged": True,
+                "diverged_at_step": 9,
+                "steps": 16,
+                "seconds": 0.25,
+                "clipped_fraction": 0.5,
+                "metrics": {"train_mse": None, "test_mse": None},
+            },
+        ],
+    }
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    """Reading gives the study's name and the same runs, also what else tells them apart."""
+    runs = [result(), LOST, result("norm-1.0", 2, axes={"length": 100})]
+    ResultsFolder(tmp_path).write("tiny", runs)
+    assert ResultsFolder(str(tmp_path)).read() == ("tiny", runs)
+
+
+def test_results_are_written_whole_or_not_at_all(tmp_path):
+    """What cannot be written leaves the earlier results as they were."""
+    folder = ResultsFolder(tmp_path)
+    folder.write("tiny", [result()])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        folder.write("tiny", [result(metrics={"test_mse": float("nan")})])
+    assert folder.read() == ("tiny", [result()])
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_folder_knows_whether_it_is_used(tmp_path):
+    """A folder with anything in it, or a file in its place, is in use; results are there once they are written."""
+    folder = ResultsFolder(tmp_path / "new")
+    assert (folder.is_used(), folder.has_results()) == (False, False)
+    folder.path.mkdir()
+    assert not folder.is_used()
+    folder.write("tiny", [])
+    assert (folder.is_used(), folder.has_results()) == (True, True)
+    assert ResultsFolder(tmp_path / "new" / "results.json").is_used()
+
+
+def test_a_record_is_named_after_its_run(tmp_path):
+    """One record a run, under `records/`."""
+    record = ResultsFolder(tmp_path).record_of("mlp", "norm-1.0", 3)
+    assert record == tmp_path / "records" / "mlp-norm-1.0-3.jsonl"
+
+
+def test_a_new_folder_is_numbered(tmp_path):
+    """The first free number is taken."""
+    assert next_free_folder(tmp_path, "tiny") == tmp_path / "tiny-1"
+    (tmp_path / "tiny-1").mkdir()
+    assert next_free_folder(tmp_path, "tiny") == tmp_path / "tiny-2"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"study": "x",\n', "line 2: expected JSON"),
+        (b"\xff\xfe", "expected JSON: not a text file"),
+        (b"[]", "expected the results of `lightning-clip compare`"),
+        (b'{"study": "x", "runs": 3}', "expected the results of `lightning-clip compare`"),
+        (b'{"study": "x", "runs": [{"model": "mlp"}]}', "expected the results .*missing .*'strategy'"),
+        (b'{"runs": []}', "expected the results .*'study'"),
+    ],
+)
+def test_what_is_not_results_is_refused(tmp_path, content, message):
+    """The file and what was expected are named."""
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(InputError, match=message) as raised:
+        ResultsFolder(tmp_path).read()
+    assert str(raised.value).startswith(str(tmp_path / "results.json"))
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    """A folder in which no study was run has nothing to report."""
+    with pytest.raises(InputError, match=r"no results here \(results.json: No such file or directory\)"):
+        ResultsFolder(tmp_path).read()

@@ -1,0 +1,138 @@
+"""`Study`: what to compare, and what is wrong with it."""
+
+import pytest
+
+from lightning_clip.errors import InputError
+from lightning_clip.studies import Study, built_in_studies, load_study
+from tests.support.studies import CONTENT, tiny_study, written_study
+
+NORM = {"class_path": "lightning_clip.NormClip"}
+
+
+def test_a_study_is_a_grid():
+    """Each model meets each strategy with each seed, and results are listed in this order."""
+    study = tiny_study(models={"a": {}, "b": {}}, seeds=2)
+    keys = [cell.key for cell in study.cells()]
+    assert keys[:4] == [("a", "none", 0), ("a", "none", 1), ("a", "norm-1.0", 0), ("a", "norm-1.0", 1)]
+    assert len(keys) == 8
+
+
+def test_a_grid_gives_each_model_its_strategies():
+    """With `grid` a model runs only the strategies that are named for it."""
+    study = tiny_study(models={"a": {}, "b": {}}, seeds=1, grid={"a": ["norm-1.0"], "b": ["none", "norm-1.0"]})
+    assert [cell.key[:2] for cell in study.cells()] == [("a", "norm-1.0"), ("b", "none"), ("b", "norm-1.0")]
+
+
+def test_a_cell_has_what_the_study_says():
+    """A cell has the configurations of its model, strategy and data, and the trainer's options."""
+    cell = tiny_study(trainer={"limit_train_batches": 3}).cells()[-1]
+    assert cell.data == CONTENT["data"]
+    assert cell.model == CONTENT["models"]["mlp"]
+    assert cell.strategy == CONTENT["strategies"]["norm-1.0"]
+    assert (cell.seed, cell.trainer) == (1, {"max_epochs": 1, "limit_train_batches": 3})
+
+
+def test_a_study_is_read_from_a_file(tmp_path):
+    """A YAML file with the fields of a study describes it."""
+    assert load_study(written_study(tmp_path)) == tiny_study()
+
+
+def test_classes_need_no_path(tmp_path):
+    """What the package exports is found by its class name."""
+    short = {
+        "data": {"class_path": "RegressionDataModule"},
+        "models": {"mlp": {"class_path": "MLPRegressor"}},
+        "strategies": {"auto": {"class_path": "AutoClip"}},
+    }
+    assert len(load_study(written_study(tmp_path, **short)).cells()) == 2
+
+
+def test_the_built_in_study_is_the_tutorials():
+    """`mlp-regression`: one network, four strategies, 5 seeds, 100 epochs."""
+    study = load_study("mlp-regression")
+    assert "mlp-regression" in built_in_studies()
+    assert list(study.strategies) == ["none", "per-parameter-norm-1.0", "value-5.0", "norm-1.0"]
+    assert (study.name, list(study.models), study.seeds, study.max_epochs) == ("mlp-regression", ["mlp"], 5, 100)
+
+
+def test_defaults_are_five_seeds_and_a_hundred_epochs():
+    """A study without `seeds` and `max_epochs` has those of the built-in one."""
+    study = Study(**{key: CONTENT[key] for key in ("name", "data", "models", "strategies")})
+    assert (study.seeds, study.max_epochs) == (5, 100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strategies": {"x": {"class_path": "lightning_clip.NromClip"}}}, "strategies.x: .*no attribute 'NromClip'"),
+        ({"strategies": {"x": {"class_path": "NromClip"}}}, "strategies.x: there is no class 'NromClip'"),
+        ({"strategies": {"x": {**NORM, "init_args": {"max_norm": -1}}}}, r"strategies.x: NormClip\(max_norm=-1.0\): "),
+        ({"strategies": {"x": {**NORM, "init_args": {"norm": 1}}}}, "strategies.x: .*NormClip: Option 'norm' is not"),
+        ({"strategies": {"x": "NormClip(1"}}, "strategies.x: there is no class"),
+        ({"models": {"m": NORM}}, "models.m: .*NormClip.* not .*subclass of LightningModule"),
+        ({"data": {"class_path": "NoData"}}, "data: there is no class 'NoData'"),
+        ({"seeds": 0}, "seeds: 0: a study needs at least one seed"),
+        ({"seeds": "many"}, "seeds: expected a whole number, found 'many'"),
+        ({"max_epochs": None}, "max_epochs: expected a whole number, found None"),
+        ({"max_epochs": -3}, "max_epochs or trainer: `max_epochs` must be a non-negative integer"),
+        ({"trainer": {"epochs": 3}}, "max_epochs or trainer: .*unexpected keyword argument 'epochs'"),
+        ({"trainer": 3}, "trainer: expected keys and values, found 3"),
+        ({"strategies": ["none"]}, "strategies: expected keys and values"),
+        ({"strategies": {}}, "models, strategies: a study needs at least one of each"),
+        ({"grid": {"mlp": ["norm"]}}, "grid.mlp: norm: not among the models and strategies"),
+        ({"grid": {"rnn": ["none"]}}, "grid.rnn: rnn: not among the models and strategies"),
+        ({"name": ["tiny"]}, r"name: expected a string, found \['tiny'\]"),
+        ({"name": "../tiny"}, "name: '../tiny': a name is part of a file name"),
+        ({"strategies": {1.0: NORM}}, "strategies: 1.0: a name is part of a file name: a string without slashes"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(tmp_path, changes, message):
+    """What is wrong in a study, and where, is said before the first run."""
+    path = written_study(tmp_path, **changes)
+    with pytest.raises(InputError, match=message) as raised:
+        load_study(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_two_runs_never_share_a_record():
+    """Names that would put two runs into one file are refused."""
+    mlp = CONTENT["models"]["mlp"]
+    study = tiny_study(models={"mlp": mlp, "mlp-a": mlp}, strategies={"a-b": NORM, "b": NORM})
+    with pytest.raises(InputError, match="the same record, mlp-a-b: rename one"):
+        study.check()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not a YAML file: .*line 1"),
+        ("", "expected the keys name, data, models, strategies .*found NoneType"),
+        ("name: x", "expected the keys name, data, models, strategies .*found name"),
+        ("- 1", "expected the keys .*found list"),
+    ],
+)
+def test_what_is_not_a_study_is_refused(tmp_path, text, message):
+    """A file that is not YAML, or has other keys, is named together with what was expected."""
+    path = tmp_path / "x.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load_study(path)
+
+
+def test_an_unknown_key_is_named(tmp_path):
+    """A key that a study does not have is not passed over."""
+    with pytest.raises(InputError, match="found name, .*, epochs"):
+        load_study(written_study(tmp_path, epochs=3))
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    """A missing file, a file that is not text, and an unknown name of a study are told apart."""
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read: No such file"):
+        load_study(tmp_path / "none.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read: not a text file"):
+        load_study(binary)
+    with pytest.raises(InputError, match="mlp: no such study; built in are mlp-regression, .* or give a .yaml file"):
+        load_study("mlp")

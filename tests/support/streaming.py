@@ -1,0 +1,107 @@
+"""Small networks that are trained by truncated backpropagation, in both designs."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_clip import ChunkedSequenceDataModule, StatefulMixin, TruncatedBPTTMixin
+
+LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def series(steps: int, features: int = 2, *, seed: int = 0) -> Tensor:
+    """A random walk `(steps, features)` that stays within bounds."""
+    noise = torch.randn(steps, features, generator=torch.Generator().manual_seed(seed))
+    return noise.cumsum(0).mul(0.3).sin()
+
+
+def streams_of(steps: int = 200, *, seed: int | None = 0, **options: Any) -> ChunkedSequenceDataModule:
+    """Streams of a random walk with two features."""
+    defaults: dict[str, Any] = {"truncated_bptt_steps": 8, "batch_size": 4, "val_fraction": 0, "test_fraction": 0}
+    return ChunkedSequenceDataModule(series(steps), seed=seed, **{**defaults, **options})
+
+
+class Streaming(StatefulMixin):
+    """Design A: one layer and a head; keeps the loss, the start and the outputs of each training chunk."""
+
+    def __init__(
+        self, cell: str = "lstm", *, features: int = 2, hidden: int = 5, depth: int = 2, lr: float = 0.1
+    ) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn = LAYERS[cell](features, hidden, num_layers=depth, batch_first=True)
+        self.head = nn.Linear(hidden, features)
+        self.lr = lr
+        self.losses: list[Tensor] = []
+        self.starts: list[int | None] = []
+
+    def training_step(self, chunk, batch_idx):
+        outputs = self.head(self.run_chunk(self.rnn, chunk.inputs, chunk))
+        loss = F.mse_loss(outputs, chunk.targets)
+        self.losses.append(loss.detach())
+        self.starts.append(chunk.start)
+        return loss
+
+    def validation_step(self, chunk, batch_idx):
+        self.run_chunk(self.rnn, chunk.inputs, chunk)
+
+    def test_step(self, chunk, batch_idx):
+        self.run_chunk(self.rnn, chunk.inputs, chunk)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
+
+    def outputs_of(self, chunks) -> Tensor:
+        """The outputs of the layer over chunks, `(streams, steps, hidden)`, without learning."""
+        with torch.no_grad():
+            return torch.cat([self.run_chunk(self.rnn, chunk.inputs, chunk) for chunk in chunks], dim=1)
+
+
+class Splitting(TruncatedBPTTMixin):
+    """Design B: one layer and a head; keeps what `tbptt_step` is given."""
+
+    def __init__(
+        self, cell: str = "lstm", *, features: int = 2, hidden: int = 5, lr: float = 0.1, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        torch.manual_seed(0)
+        self.rnn = LAYERS[cell](features, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, 1)
+        self.lr = lr
+        self.calls: list[tuple[int, Any]] = []
+
+    def tbptt_step(self, chunk, hiddens):
+        inputs, targets = chunk
+        self.calls.append((inputs.shape[1], hiddens))
+        outputs, hiddens = self.rnn(inputs, hiddens)
+        return F.mse_loss(self.head(outputs), targets), hiddens
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+
+def sequences(rows: int = 6, steps: int = 30, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Inputs `(rows, steps, 2)`, and running sums of the first feature `(rows, steps, 1)`."""
+    inputs = torch.randn(rows, steps, 2, generator=torch.Generator().manual_seed(seed))
+    return inputs, 0.3 * inputs[..., :1].cumsum(1)
+
+
+def fit(module: pl.LightningModule, data: Any, **options: Any) -> pl.Trainer:
+    """Train quietly on the CPU, one epoch without validation unless said otherwise."""
+    defaults: dict[str, Any] = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_epochs": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "limit_val_batches": 0,
+    }
+    ckpt_path = options.pop("ckpt_path", None)
+    trainer = pl.Trainer(**{**defaults, **options})
+    trainer.fit(module, data, ckpt_path=ckpt_path)
+    return trainer

@@ -1,0 +1,76 @@
+"""Studies that take less than a second, as Python and as the YAML file that a user would write."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from lightning_clip import MLPRegressor
+from lightning_clip.core.results import RunResult
+from lightning_clip.studies import Study
+
+CONTENT: dict[str, Any] = {
+    "name": "tiny",
+    "data": {"class_path": "lightning_clip.RegressionDataModule"},
+    "models": {"mlp": {"class_path": "lightning_clip.MLPRegressor"}},
+    "strategies": {
+        "none": {"class_path": "lightning_clip.NoClip"},
+        "norm-1.0": {"class_path": "lightning_clip.NormClip", "init_args": {"max_norm": 1.0}},
+    },
+    "seeds": 2,
+    "max_epochs": 1,
+}
+
+
+def tiny_study(**changes: Any) -> Study:
+    """Two strategies and two seeds of one epoch: 16 steps, before which the unclipped run has diverged."""
+    return Study(**{**CONTENT, **changes})
+
+
+def written_study(folder: Path, **changes: Any) -> Path:
+    """The same as a file."""
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**CONTENT, **changes}, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def result(strategy: str = "norm-1.0", seed: int = 0, **changes: Any) -> RunResult:
+    """A run that was never made."""
+    finished = RunResult("mlp", strategy, seed, False, None, 16, 0.25, 0.5, {"train_mse": 1.5, "test_mse": 2.5})
+    return replace(finished, **changes)
+
+
+def timeless(results: list[RunResult]) -> list[RunResult]:
+    """Everything but how long it took."""
+    return [replace(one, seconds=0.0) for one in results]
+
+
+def timeless_runs(folder: Path) -> list[dict[str, Any]]:
+    """The runs in a `results.json`, but how long they took."""
+    runs = json.loads((folder / "results.json").read_text(encoding="utf-8"))["runs"]
+    return [{**run, "seconds": None} for run in runs]
+
+
+def steps_in(record: Path) -> list[dict[str, Any]]:
+    """The steps in a record."""
+    rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if "step" in row]
+
+
+class BrokenMLP(MLPRegressor):
+    """Fails at its second step, as a module with a defect does."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if batch_idx == 1:
+            raise RuntimeError("a defect")
+        return super().training_step(batch, batch_idx)
+
+
+class ForgetfulMLP(MLPRegressor):
+    """Trains well, and is not a number when it is tested."""
+
+    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        self.log("test_mse", torch.tensor(float("nan")))

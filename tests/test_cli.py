@@ -1,0 +1,319 @@
+"""The command line: what each command does, and what it says when it cannot."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_clip import __version__
+from lightning_clip.cli import main
+from tests.support.studies import steps_in, timeless_runs, written_study
+
+PARTS = ("--model=MLPRegressor", "--data=RegressionDataModule", "--trainer.accelerator=cpu", "--trainer.logger=false")
+SHORT = (*PARTS, "--trainer.fast_dev_run=2", "--trainer.enable_progress_bar=false")
+CLIPPED = ("--trainer.callbacks+=GradientClipping", "--trainer.callbacks.strategy=AutoClip")
+
+
+def call(*args: str | Path) -> int:
+    """The exit code of a command."""
+    try:
+        return main([str(arg) for arg in args])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def refused(capsys):
+    """A function that makes sure that a command was refused, and gives the one line that it said."""
+
+    def line_of(*args: str | Path) -> str:
+        assert call(*args) == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set")]
+        assert len(lines) == 1
+        assert lines[0].startswith("lightning-clip: ")
+        return lines[0].removeprefix("lightning-clip: ")
+
+    return line_of
+
+
+def test_without_a_command_the_commands_are_listed(capsys):
+    """The program alone and `--help` list what it can do."""
+    assert call() == call("--help") == call("-h") == 0
+    text = capsys.readouterr().out
+    for command in ("fit", "validate", "test", "predict", "compare", "report"):
+        assert command in text
+
+
+def test_the_version_is_printed(capsys):
+    """`--version` prints the package's version."""
+    assert call("--version") == 0
+    assert capsys.readouterr().out == f"lightning-clip {__version__}\n"
+
+
+def test_the_module_is_the_same_program():
+    """`python -m lightning_clip` and the console script run `main` and end with its exit code."""
+    script = Path(sys.executable).with_name("lightning-clip")
+    for program in ([sys.executable, "-m", "lightning_clip"], [str(script)]):
+        done = subprocess.run([*program, "frobnicate"], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("lightning-clip: 'frobnicate' is not a command; use one of compare, report, fit")
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "fit"])
+def test_each_command_explains_its_options(command, capsys):
+    """`COMMAND --help` lists the options of the command."""
+    assert call(command, "--help") == 0
+    text = capsys.readouterr().out
+    expected = {"compare": "--resume", "report": "path", "fit": "--trainer.max_epochs"}
+    assert f"usage: lightning-clip {'[options] ' if command == 'fit' else ''}{command}" in text
+    assert expected[command] in text
+
+
+def test_class_names_are_enough_to_train(capsys):
+    """`fit` takes models, data, callbacks and strategies by their class names, and prints the report."""
+    assert call("fit", *SHORT, *CLIPPED, "--trainer.callbacks+=RichGradientReport") == 0
+    text = capsys.readouterr().out
+    assert "Strategy   AutoClip(percentile=10.0" in text
+    assert "Run        2 optimizer steps" in text
+
+
+def test_what_is_printed_is_about_the_run(capsys, caplog):
+    """Lightning's advertisements are left out; what it says about the run is not."""
+    with caplog.at_level("INFO", logger="lightning.pytorch"):
+        assert call("fit", *SHORT) == 0
+    said = caplog.text + "".join(capsys.readouterr())
+    assert "Trainer.fit` stopped" in said
+    assert "Tip" not in said
+
+
+def test_the_model_takes_its_sizes_from_the_data():
+    """The number of features need not be said twice."""
+    assert call("fit", *SHORT, "--data.source=diabetes", "--trainer.limit_val_batches=0") == 0
+
+
+@pytest.mark.parametrize(("command", "shown"), [("validate", "val_mse"), ("test", "test_mse"), ("predict", "")])
+def test_the_other_commands_of_lightning_run(command, shown, capsys):
+    """`validate`, `test` and `predict` are Lightning's, over the same classes."""
+    assert call(command, *SHORT) == 0
+    assert shown in capsys.readouterr().out
+
+
+def test_a_later_config_adds_to_an_earlier_one(tmp_path, capsys):
+    """`callbacks+` in a file appends, so that the axes of a run are files that know nothing of each other."""
+    report = {"trainer": {"callbacks": [{"class_path": "lightning_clip.RichGradientReport"}]}}
+    strategy = {"class_path": "lightning_clip.ValueClip", "init_args": {"clip_value": 0.25}}
+    clipping = {"class_path": "lightning_clip.GradientClipping", "init_args": {"strategy": strategy}}
+    for name, content in (("report", report), ("clip", {"trainer": {"callbacks+": [clipping]}})):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert call("fit", "--config", "report.yaml", "--config", "clip.yaml", *SHORT) == 0
+    assert "Strategy   ValueClip(clip_value=0.25" in capsys.readouterr().out
+
+
+def test_a_run_can_be_made_again_from_its_config(tmp_path, capsys):
+    """`fit` saves its configuration beside the log, and runs from it."""
+    logger = ("--trainer.logger=CSVLogger", "--trainer.logger.save_dir=runs", "--trainer.max_epochs=1")
+    assert call("fit", *PARTS[:3], *logger, "--trainer.limit_train_batches=2", *CLIPPED) == 0
+    config = next(tmp_path.rglob("config.yaml"))
+    assert call("fit", "--config", config, "--trainer.callbacks+=RichGradientReport") == 0
+    assert "Strategy   AutoClip" in capsys.readouterr().out
+
+
+def test_a_guard_that_raises_ends_in_one_line(capsys):
+    """A training that a guard ended exits with 1 and the guard's line, without a traceback."""
+    guard = ("--trainer.callbacks+=NonFiniteGuard", "--trainer.callbacks.action=raise", "--trainer.max_epochs=1")
+    assert call("fit", *PARTS, *guard, "--trainer.enable_progress_bar=false") == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("lightning-clip: NonFiniteGuard('raise'): the gradient")
+
+
+def test_a_defect_keeps_its_traceback():
+    """An exception in a module is not taken for a mistake in its configuration."""
+    with pytest.raises(RuntimeError, match="a defect"):
+        call("fit", "--model=tests.support.studies.BrokenMLP", *SHORT[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model=Nope"], "model: there is no class 'Nope'"),
+        (["--model.width=3"], "Option 'width' is not accepted"),
+        (["--frobnicate=3"], "unrecognized arguments: --frobnicate=3"),
+        (["--trainer.max_epochs=x"], "trainer.max_epochs: expected int, found x"),
+        (["--trainer.max_epochs=-3"], "`max_epochs` must be a non-negative integer or -1"),
+        (["--config=none.yaml"], "config: File does not exist: "),
+        (["--trainer.callbacks+=GradientClipping", "--trainer.callbacks.strategy=Nope"], "there is no class 'Nope'"),
+        ([*CLIPPED, "--trainer.callbacks.strategy.percentile=-1"], "AutoClip(percentile=-1.0"),
+        ([*CLIPPED, "--trainer.gradient_clip_val=1"], "You have set `Trainer(gradient_clip_val=1)` and are using"),
+        (["--ckpt_path=none.ckpt"], "none.ckpt"),
+    ],
+)
+def test_fit_refuses_what_it_cannot_use(options, message, capsys):
+    """A wrong option ends `fit` with exit code 2; the last line on stderr says what is wrong, without a traceback."""
+    assert call("fit", *SHORT, *options) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert error.splitlines()[-1].startswith("lightning-clip: ")
+    assert message in error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainer: [", "bad.yaml: Problems parsing config: .*line 2"),
+        ("trainer: {max_epoch: 3}", "bad.yaml: .*max_epoch"),
+        (
+            "trainer: {callbacks+: [{class_path: GradientClipping, init_args: {strategy: "
+            "{class_path: NormClip, init_args: {max_norm: big}}}}]}",
+            "bad.yaml: max_norm: expected float, found big. See `lightning-clip fit --help`",
+        ),
+    ],
+)
+def test_an_unreadable_config_is_named(tmp_path, refused, text, message):
+    """What is wrong in a file is said together with its name."""
+    (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
+    line = refused("fit", *SHORT, "--config", "bad.yaml")
+    assert re.match(message, line)
+
+
+def test_compare_and_report_show_the_same(tmp_path, capsys):
+    """`report DIR` prints what `compare` printed and wrote."""
+    assert call("compare", "--config", written_study(tmp_path), "--jobs", "1", "--output", "out") == 0
+    compared = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert call("report", "out") == 0
+    reported = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    written = Path("out/report.txt").read_text(encoding="utf-8").splitlines()
+    assert reported == written
+    assert compared[4:-2] == written
+
+
+def test_the_same_command_gives_the_same_numbers(tmp_path):
+    """Two studies with the same seeds differ in nothing but time, in the results and in the records."""
+    for output in ("a", "b"):
+        assert call("compare", "--config", written_study(tmp_path), "--seeds", "1", "--output", output) == 0
+    assert timeless_runs(Path("a")) == timeless_runs(Path("b"))
+    for record in Path("a/records").iterdir():
+        assert steps_in(record) == steps_in(Path("b/records") / record.name)
+
+
+def test_one_run_is_reported_from_its_record(tmp_path, capsys):
+    """`report FILE.jsonl` prints the report of a run."""
+    call("compare", "--config", written_study(tmp_path), "--seeds", "1", "--jobs", "1", "--output", "out")
+    capsys.readouterr()
+    assert call("report", "out/records/mlp-none-0.jsonl") == 0
+    assert capsys.readouterr().out.startswith("Gradient report: MLPRegressor")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config", "none.yaml"], "none.yaml: cannot be read: No such file or directory"),
+        (["--config", "nothing"], "nothing: no such study; built in are mlp-regression"),
+        (["--seeds", "0"], "seeds: "),
+        (["--jobs", "two"], "jobs: "),
+        (["--frobnicate"], "unrecognized arguments: --frobnicate. See `lightning-clip compare --help`."),
+        (["--resume"], "--resume: name the folder"),
+        (["--output", "used"], "--output used: there is something in it already; name another folder, or go on with"),
+        (["--output", "used/notes.txt"], "--output used/notes.txt: there is something in it already"),
+        (["--config", "tiny.yaml", "--output", "used/notes.txt/out"], "used/notes.txt/out"),
+    ],
+)
+def test_compare_refuses_what_it_cannot_use(tmp_path, refused, options, message):
+    """A wrong option ends `compare` with exit code 2 and one line; nothing is run or written."""
+    written_study(tmp_path)
+    Path("used").mkdir()
+    Path("used/notes.txt").write_text("mine", encoding="utf-8")
+    assert message in refused("compare", *options)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "tiny.yaml",
+        "used",
+        "used/notes.txt",
+    ]
+    assert Path("used/notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_an_unknown_strategy_is_refused(tmp_path, refused):
+    """A study with a strategy that does not exist says where, before anything is run."""
+    config = written_study(tmp_path, strategies={"norm": {"class_path": "NromClip"}})
+    line = refused("compare", "--config", config, "--output", "out")
+    assert line == f"{config}: strategies.norm: there is no class 'NromClip'"
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none", "none: No such file or directory"),
+        ("bad.jsonl", "bad.jsonl: line 1: expected an object that begins with 'run', found '{\"a\": 1}'"),
+        ("empty", "empty: no results here (results.json: No such file or directory)"),
+        ("--frobnicate", "See `lightning-clip report --help`"),
+    ],
+)
+def test_report_refuses_what_it_cannot_read(refused, path, message):
+    """A wrong path or file ends `report` with exit code 2 and one line."""
+    Path("empty").mkdir()
+    Path("bad.jsonl").write_text('{"a": 1}\n', encoding="utf-8")
+    assert message in refused("report", path)
+
+
+@contextmanager
+def started_study(config: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A study in a process group of its own, once its first run has finished."""
+    command = [sys.executable, "-m", "lightning_clip", "compare", "--config", str(config), *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("[1/")
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def long_study(tmp_path_factory):
+    """A study whose runs take about a second, and its results."""
+    folder = tmp_path_factory.mktemp("long")
+    norm = {"class_path": "lightning_clip.NormClip"}
+    config = written_study(folder, strategies={"norm": norm}, seeds=4, max_epochs=40)
+    assert call("compare", "--config", config, "--jobs", "2", "--output", folder / "whole") == 0
+    return config, timeless_runs(folder / "whole")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_study_can_be_finished(long_study, jobs):
+    """Ctrl-C keeps the finished runs, says how to go on and leaves no process; `--resume` gives the same numbers."""
+    config, whole = long_study
+    with started_study(config, "--jobs", jobs, "--output", "out") as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the program and its workers
+        output, error = process.communicate(timeout=60)  # ends when no process holds the pipe any more
+    done = timeless_runs(Path("out"))
+    assert (process.returncode, error) == (130, "")
+    assert 1 <= len(done) < 4
+    assert [run for run in whole if run in done] == done
+    command = f"lightning-clip compare --config {config} --jobs {jobs} --output out --resume"
+    assert output.splitlines()[-1] == f"Interrupted: {len(done)} of 4 runs are in out. Go on with: {command}"
+
+    assert call(*command.split()[1:]) == 0
+    assert timeless_runs(Path("out")) == whole
+
+
+def test_workers_end_with_their_parent(long_study):
+    """A program that is killed leaves no process behind that works on."""
+    with started_study(long_study[0], "--jobs", "2", "--output", "out") as process:
+        process.kill()
+        process.communicate(timeout=60)
+    assert 1 <= len(timeless_runs(Path("out"))) < 4
