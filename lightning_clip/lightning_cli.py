@@ -1,7 +1,6 @@
 """`fit`, `validate`, `test` and `predict`: LightningCLI over our classes."""
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ def run(args: list[str], errors: type[ArgumentParser]) -> int:
     parser_class = type("LightningParser", (errors, LightningArgumentParser), {})
     with _without_advice():
         _SizedCLI(
-            args=None if args == sys.argv[1:] else args,
+            args=args,
             parser_class=parser_class,
             parser_kwargs={"prog": "lightning-clip"},
             save_config_kwargs={"overwrite": True},
@@ -59,9 +58,10 @@ def _without_advice() -> Iterator[None]:
     """Leave out what is not about the run: advice on workers, old names that Lightning uses, its other products."""
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=r"\s.*(instantiate_classes|Jsonarg)", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=r"(?s)\s.*(deprecated|Deprecation)", category=DeprecationWarning)
         logger.addFilter(_is_about_the_run)
         try:
             yield

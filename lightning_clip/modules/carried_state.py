@@ -1,9 +1,9 @@
 """`CarriedState`: the recurrent state between two chunks, and which chunk it waits for."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -119,11 +119,8 @@ class CarriedState:
         self._after = _Record(streams, end, map_hiddens(without_graph, hiddens))
         self._is_restored = False
 
-    def state_dict(self, gather: Callable[[Tensor], Tensor] | None = None) -> dict[str, Any] | None:
-        """What to save: of all processes, on the CPU.
-
-        Args:
-            gather: Stacks a tensor of all processes on a new first dimension; `None` for one process.
+    def state_dict(self) -> dict[str, Any] | None:
+        """What to save: of all processes, which have to ask together, on the CPU.
 
         Returns:
             Plain types and tensors; `None` if there is no state.
@@ -131,12 +128,8 @@ class CarriedState:
         if self._after is None:
             return None
         streams, position, hiddens = self._after
-        numbers = torch.tensor(streams)
-        if gather is not None:
-            device = _device_of(hiddens)
-            numbers = gather(numbers.to(device)).flatten()
-            hiddens = map_hiddens(lambda state: torch.cat(gather(state).unbind(), self._batch_dim), hiddens)
-        saved = map_hiddens(lambda state: state.cpu().clone(), hiddens)
+        numbers = _of_all(torch.tensor(streams, device=_device_of(hiddens)), 0)
+        saved = map_hiddens(lambda state: _of_all(state, self._batch_dim).cpu().clone(), hiddens)
         return {"version": 1, "streams": numbers.tolist(), "position": position, "hiddens": saved}
 
     def load_state_dict(self, state_dict: dict[str, Any] | None) -> None:
@@ -168,6 +161,16 @@ class CarriedState:
 
 def _where(record: _Record | None) -> str:
     return "no step" if record is None else f"step {record.position}"
+
+
+def _of_all(tensor: Tensor, dim: int) -> Tensor:
+    """The tensors of all processes, one after the other."""
+    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if world == 1:
+        return tensor
+    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world)]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts, dim)
 
 
 def _device_of(hiddens: Hiddens) -> torch.device:

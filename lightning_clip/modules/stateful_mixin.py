@@ -136,8 +136,7 @@ class StatefulMixin(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the state of training, of all processes."""
         super().on_save_checkpoint(checkpoint)
-        gather: Any = self.all_gather if self.trainer.world_size > 1 else None
-        checkpoint["carried_hiddens"] = self._carried[True].state_dict(gather)
+        checkpoint["carried_hiddens"] = self._carried[True].state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the saved state."""

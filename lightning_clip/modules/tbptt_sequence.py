@@ -4,6 +4,7 @@ import math
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -93,6 +94,14 @@ class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
         self.forget_bias = forget_bias
         self.max_lag = max_lag
         self._masked_means = nn.ModuleDict({f"{split}_mean": WeightedMean() for split in ("val", "test")})
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """As in `OptimizedModule`, without what Lightning does not use in manual optimisation."""
+        configured: Any = super().configure_optimizers()
+        if isinstance(configured, dict):
+            del configured["lr_scheduler"]["monitor"]
+        checked: OptimizerLRScheduler = configured
+        return checked
 
     def tbptt_split(self, batch: tuple[Tensor, ...]) -> list[SequencePart]:
         """Chunks with the targets that belong to them."""

@@ -107,7 +107,7 @@ def test_two_runs_never_share_a_record():
     ("text", "message"),
     [
         ("a: [", "not a YAML file: .*line 1"),
-        ("", "expected the keys name, data, models, strategies .*found NoneType"),
+        ("", r"expected the keys name, data, models, strategies .*found NoneType"),
         ("name: x", "expected the keys name, data, models, strategies .*found name"),
         ("- 1", "expected the keys .*found list"),
     ],
@@ -122,7 +122,7 @@ def test_what_is_not_a_study_is_refused(tmp_path, text, message):
 
 def test_an_unknown_key_is_named(tmp_path):
     """A key that a study does not have is not passed over."""
-    with pytest.raises(InputError, match="found name, .*, epochs"):
+    with pytest.raises(InputError, match=r"found name, .*, epochs"):
         load_study(written_study(tmp_path, epochs=3))
 
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         load_study(tmp_path / "none.yaml")
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read: not a text file"):
+    with pytest.raises(InputError, match=r"cannot be read: not a text file"):
         load_study(binary)
-    with pytest.raises(InputError, match="mlp: no such study; built in are mlp-regression, .* or give a .yaml file"):
+    with pytest.raises(InputError, match=r"mlp: no such study; built in are mlp-regression, .* or give a .yaml file"):
         load_study("mlp")

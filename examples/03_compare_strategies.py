@@ -1,0 +1,36 @@
+"""A study in Python: one network under three strategies with three seeds, two runs at a time.
+
+The same as `lightning-clip compare --config FILE.yaml`: results and records are on disk as each run ends.
+"""
+
+from pathlib import Path
+
+from lightning_clip.reports import render_comparison
+from lightning_clip.studies import ResultsFolder, Study, next_free_folder, run_study
+
+
+def main() -> None:
+    study = Study(
+        name="three-strategies",
+        data={"class_path": "RegressionDataModule"},
+        models={"mlp": {"class_path": "MLPRegressor", "init_args": {"hidden_sizes": [25, 25]}}},
+        strategies={
+            "none": {"class_path": "NoClip"},
+            "norm-1.0": {"class_path": "NormClip", "init_args": {"max_norm": 1.0}},
+            "auto-10": {"class_path": "AutoClip", "init_args": {"percentile": 10}},
+        },
+        seeds=3,
+        max_epochs=10,
+    )
+    study.check()  # a mistake shows here, before the first run
+
+    folder = ResultsFolder(next_free_folder(Path("runs"), study.name))
+    results = run_study(study, folder, jobs=2)
+
+    print(render_comparison(results, title=study.name))
+    best = min((one for one in results if not one.diverged), key=lambda one: one.metrics["test_mse"])
+    print(f"The best run is {best.strategy} with seed {best.seed}: lightning-clip report {folder.record_of(*best.key)}")
+
+
+if __name__ == "__main__":  # where processes are not forked, they import this file
+    main()

@@ -1,0 +1,44 @@
+"""What a callback asks of the trainer; the refusals are in `tests/integration/test_refusals.py`."""
+
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from lightning_clip.callbacks.support import check_trainer_does_not_clip, describe_run
+from tests.support.training import Net, TwoOptimizers, quiet_trainer
+
+
+def described(module):
+    trainer = quiet_trainer()
+    optimizers = module.configure_optimizers()
+    trainer.strategy.optimizers = list(optimizers) if isinstance(optimizers, tuple) else [optimizers]
+    return describe_run(trainer, module, strategy="NormClip(1.0)")
+
+
+def test_a_run_is_described_by_class_optimizer_and_sizes():
+    """As the head of a report shows it."""
+    run = described(Net())
+    assert (run.model, run.strategy, run.optimizer) == ("Net", "NormClip(1.0)", "SGD(lr=0.05, momentum=0.9)")
+    assert run.numels == {"net.0.weight": 12, "net.0.bias": 3, "net.2.weight": 3, "net.2.bias": 1}
+    assert run.seconds is None
+
+
+def test_every_optimizer_is_named():
+    """In their order."""
+    assert described(TwoOptimizers()).optimizer == "SGD(lr=0.1), SGD(lr=0.1)"
+
+
+def test_compiled_parts_keep_their_names():
+    """The wrapper is not the model."""
+    module = Net()
+    module.net = torch.compile(module.net, backend="eager")
+    assert list(described(module).numels) == ["net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"]
+
+
+def test_a_trainer_that_clips_is_refused_by_the_call_in_question():
+    """The message quotes both calls."""
+    check_trainer_does_not_clip(quiet_trainer(), "GradientMonitor()")
+    with pytest.raises(
+        MisconfigurationException, match=r"gradient_clip_val=0\.5\)` and are using `GradientMonitor\(\)`"
+    ):
+        check_trainer_does_not_clip(quiet_trainer(gradient_clip_val=0.5), "GradientMonitor()")

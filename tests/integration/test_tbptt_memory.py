@@ -1,0 +1,148 @@
+"""The memory of truncated backpropagation: what autograd saves, in bytes."""
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from lightning_clip import ChunkedSequenceDataModule, TBPTTModule, TBPTTSequenceModule
+from tests.support.streaming import Splitting, Streaming, fit, sequences, series
+
+HIDDEN, FEATURES, ROWS = 16, 2, 4
+cells = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+
+
+class SavedBytes:
+    """Bytes of the storages that autograd keeps, without parameters and what was there before."""
+
+    def __init__(self, *known):
+        self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self.storages = {}
+
+    def __enter__(self):
+        self.hooks = saved_tensors_hooks(self.note, lambda tensor: tensor)
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.hooks.__exit__(*error)
+
+    def note(self, tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.known:
+            self.storages[storage.data_ptr()] = (storage.nbytes(), tensor)  # kept alive, so that no address is reused
+        return tensor
+
+    @property
+    def total(self):
+        return sum(size for size, _ in self.storages.values())
+
+
+def bytes_of_chunks(cell, k, steps):
+    """Design A: bytes of each whole chunk of streams of so many steps."""
+    data = ChunkedSequenceDataModule(
+        series(steps * ROWS + 1, FEATURES), truncated_bptt_steps=k, batch_size=ROWS, val_fraction=0, test_fraction=0
+    )
+    model, sizes = Streaming(cell, features=FEATURES, hidden=HIDDEN, depth=1), []
+    for chunk in data.train_dataloader():
+        with SavedBytes(*model.parameters(), chunk.inputs, chunk.targets) as saved:
+            torch.nn.functional.mse_loss(
+                model.head(model.run_chunk(model.rnn, chunk.inputs, chunk)), chunk.targets
+            ).backward()
+        if chunk.inputs.shape[1] == k:
+            sizes.append(saved.total)
+    return sizes
+
+
+def bytes_of_split(cell, k, steps):
+    """Design B: bytes of each whole chunk of a batch of so many steps."""
+    inputs, targets = sequences(ROWS, steps)
+    model, sizes = Splitting(cell, hidden=HIDDEN, truncated_bptt_steps=k), []
+    hiddens = None
+    for chunk in model.tbptt_split((inputs, targets)):
+        with SavedBytes(*model.parameters(), inputs, targets) as saved:
+            loss, hiddens = model.tbptt_step(chunk, hiddens)
+            loss.backward()
+        hiddens = tuple(h.detach() for h in hiddens) if cell == "lstm" else hiddens.detach()
+        sizes.append(saved.total)
+    return sizes
+
+
+@cells
+@pytest.mark.parametrize("measure", [bytes_of_chunks, bytes_of_split])
+def test_memory_does_not_depend_on_the_length_of_the_sequence(cell, measure):
+    """Each chunk but the first, which has no state before it, saves the same, in short sequences and long ones."""
+    short, long = measure(cell, 8, 32), measure(cell, 8, 256)
+    assert len(long) == 32
+    assert set(short[1:]) == set(long[1:])
+    assert len(set(long[1:])) == 1
+
+
+@cells
+@pytest.mark.parametrize("measure", [bytes_of_chunks, bytes_of_split])
+def test_memory_is_affine_in_the_length_of_a_chunk(cell, measure):
+    """Exactly: `a + b k`."""
+    k = (8, 16, 32, 64, 128)
+    sizes = [measure(cell, steps, 256)[1] for steps in k]
+    per_step = (sizes[1] - sizes[0]) / (k[1] - k[0])
+    assert per_step > 0
+    assert [size - sizes[0] for size in sizes] == [per_step * (steps - k[0]) for steps in k]
+
+
+def test_a_whole_batch_keeps_one_chunk_at_a_time():
+    """While the mixin trains, the most that is kept at once is that of one chunk, or of `backward_steps`."""
+    peaks = {}
+    for steps, options in [
+        (64, {}),
+        (512, {}),
+        (512, {"backward_steps": 16}),
+        (512, {"accumulate_chunks": 8}),
+    ]:
+        live, peak = {}, 0
+
+        class Ticket:
+            def __init__(self, tensor):
+                self.tensor = tensor
+                live[id(self)] = tensor.untyped_storage()
+
+            def __del__(self):
+                live.pop(id(self), None)  # noqa: B023  (of this run)
+
+        def pack(tensor):
+            nonlocal peak
+            ticket = Ticket(tensor)
+            own = {s.data_ptr(): s.nbytes() for s in live.values() if s.data_ptr() not in known}  # noqa: B023
+            peak = max(peak, sum(own.values()))
+            return ticket
+
+        model = Splitting("gru", hidden=HIDDEN, truncated_bptt_steps=8, **options)
+        inputs, targets = sequences(ROWS, steps)
+        known = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), inputs, targets)}
+        loader = torch.utils.data.DataLoader([(inputs, targets)], batch_size=None, collate_fn=lambda batch: batch)
+        with saved_tensors_hooks(pack, lambda ticket: ticket.tensor):
+            fit(model, loader)
+        peaks[steps, *options] = peak
+    assert peaks[512,] == peaks[64,] == peaks[512, "accumulate_chunks"]
+    assert 1.5 * peaks[512,] < peaks[512, "backward_steps"] < 2.5 * peaks[512,]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_ready_made_modules_keep_no_more(cell):
+    """Their chunks save the same whatever the length of the sequence, too."""
+    sizes = []
+    for steps in (32, 256):
+        data = ChunkedSequenceDataModule(
+            series(steps * ROWS + 1, 1), truncated_bptt_steps=8, batch_size=ROWS, val_fraction=0, test_fraction=0
+        )
+        stream = TBPTTModule(1, 1, cell=cell, task="regression", hidden_size=HIDDEN)
+        stream.log_step = lambda name, value: None
+        chunks = list(data.train_dataloader())[:3]
+        for chunk in chunks:
+            with SavedBytes(*stream.parameters(), *(value for value in chunk if torch.is_tensor(value))) as saved:
+                stream.training_step(chunk, 0).backward()
+        sequence = TBPTTSequenceModule(2, 1, cell=cell, task="regression", many_to_many=True, truncated_bptt_steps=8)
+        batch = sequences(ROWS, steps)
+        part = sequence.tbptt_split(batch)[0]
+        with SavedBytes(*sequence.parameters(), *batch) as other:
+            sequence.tbptt_step(part, None)[0].backward()
+        sizes.append((saved.total, other.total))
+    assert sizes[0] == sizes[1]

@@ -1,0 +1,131 @@
+"""Every file under `configs/` does what it is there for."""
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+import lightning_clip.strategies
+from lightning_clip.cli import main
+from lightning_clip.studies import ResultsFolder, built_in_studies, load_study, run_study
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+# What each file is run together with, and further options: a new file needs a line here.
+DATA_FOR_MODEL = {
+    "mlp": ["regression"],
+    "rnn": ["temporal_order"],
+    "lstm": ["temporal_order"],
+    "gru": ["temporal_order"],
+    "tbptt": ["char_text"],
+    "tbptt_regression": ["chunked_sequence"],
+    "tbptt_sequence": ["time_series"],
+}
+MODEL_FOR_DATA = {
+    "regression": ["mlp"],
+    "diabetes": ["mlp"],
+    "temporal_order": ["rnn"],
+    "random_permutation": ["lstm"],
+    "sequential_digits": ["gru"],
+    "memorization": ["lstm", "--model.init_args.many_to_many=true"],
+    "adding_problem": ["rnn", "--model.init_args.task=regression"],
+    "multiplication": ["gru", "--model.init_args.task=regression"],
+    "char_text": ["tbptt"],
+    "chunked_sequence": ["tbptt_regression"],
+    "time_series": ["tbptt_sequence"],
+}
+OPTIONS_FOR_CLIP = {"update_rms": ["--model.init_args.optimizer=torch.optim.Adam"]}
+
+
+def names_in(folder: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / folder).glob("*.yaml"))
+
+
+def class_names(folder: str, *keys: str | int) -> set[str]:
+    """The classes that the files of a folder name at a place."""
+    found = set()
+    for name in names_in(folder):
+        part = yaml.safe_load((CONFIGS / folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        for key in keys:
+            part = part[key]
+        found.add(part["class_path"].removeprefix("lightning_clip."))
+    return found
+
+
+@pytest.fixture
+def fit(tmp_path, monkeypatch, capsys):
+    """A function that trains for a step with some files, in an empty folder, and gives what was printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def printed(*names: str, options: list[str]) -> str:
+        files = [f"--config={CONFIGS / name}.yaml" for name in ("trainer", *names)]
+        quick = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+        assert main(["fit", *files, *quick, *options]) == 0
+        return capsys.readouterr().out
+
+    return printed
+
+
+@pytest.mark.parametrize("clip", names_in("clip"))
+def test_every_clip_config_trains(clip, fit):
+    """A clip file adds one strategy to a run, which the report then names."""
+    config = yaml.safe_load((CONFIGS / "clip" / f"{clip}.yaml").read_text(encoding="utf-8"))
+    strategy = config["trainer"]["callbacks+"][0]["init_args"]["strategy"]["class_path"].rpartition(".")[2]
+    text = fit("model/mlp", "data/regression", f"clip/{clip}", options=OPTIONS_FOR_CLIP.get(clip, []))
+    assert f"Strategy   {strategy}(" in text
+    assert "Run        1 optimizer step in" in text
+
+
+@pytest.mark.parametrize("model", names_in("model"))
+def test_every_model_config_trains(model, fit):
+    """A model file and its data make a run."""
+    assert model in DATA_FOR_MODEL, f"say in {Path(__file__).name} which data {model}.yaml is for"
+    data, *options = DATA_FOR_MODEL[model]
+    assert "Strategy   NormClip(" in fit(f"model/{model}", f"data/{data}", "clip/norm", options=options)
+
+
+@pytest.mark.parametrize("data", names_in("data"))
+def test_every_data_config_trains(data, fit):
+    """A data file and a model for it make a run."""
+    assert data in MODEL_FOR_DATA, f"say in {Path(__file__).name} which model {data}.yaml is for"
+    model, *options = MODEL_FOR_DATA[data]
+    assert "Strategy   NormClip(" in fit(f"model/{model}", f"data/{data}", "clip/norm", options=options)
+
+
+def test_every_strategy_has_its_config():
+    """Each strategy that the package exports has a file in `configs/clip`."""
+    exported = {
+        name
+        for name in lightning_clip.strategies.__all__
+        if inspect.isclass(strategy := getattr(lightning_clip, name))
+        and issubclass(strategy, lightning_clip.ClipStrategy)
+        and not inspect.isabstract(strategy)
+    }
+    assert class_names("clip", "trainer", "callbacks+", 0, "init_args", "strategy") == exported
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_config_says_what_it_is_for(path):
+    """The first line of a file tells in a sentence what one gets."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# ")
+    assert first.endswith(".")
+
+
+def test_every_study_is_built_in():
+    """The studies in `configs/studies` are those that `compare --config NAME` knows."""
+    assert names_in("studies") == built_in_studies()
+
+
+@pytest.mark.parametrize("name", names_in("studies"))
+def test_every_study_runs(name, tmp_path):
+    """A built-in study is called like its file, and each of its models runs with each of its strategies."""
+    study = load_study(name)
+    assert study.name == name
+    few = {**study.trainer, "limit_train_batches": 2, "limit_test_batches": 2}
+    short = replace(study, seeds=1, max_epochs=1, trainer=few)
+    results = run_study(short, ResultsFolder(tmp_path), jobs=2)
+    assert [result.key for result in results] == [cell.key for cell in short.cells()]
+    assert all(result.steps > 0 for result in results)
