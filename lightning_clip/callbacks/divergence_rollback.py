@@ -11,13 +11,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from lightning_clip.callbacks.gradient_observer import observers
-from lightning_clip.callbacks.step_context import step_context
+from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._step_context import release, step_context
+from lightning_clip.callbacks._support import check_strategy_support
+from lightning_clip.callbacks._trainer_state import scale_learning_rates, stateful_parts
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 from lightning_clip.compat import grad_scaler
 from lightning_clip.core.checks import check_count, check_fraction
 from lightning_clip.core.records import RunEvent
-from lightning_clip.core.snapshot import Snapshot, Stateful, is_finite
+from lightning_clip.core.snapshot import Snapshot, is_finite
 from lightning_clip.core.switching import SpikeDetector
 
 
@@ -78,6 +80,11 @@ class DivergenceRollback(Callback):
         self._snapshot_lr_scale = 1.0
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            check_strategy_support(self, trainer)
+
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.tighten and _switcher(trainer) is None:
             raise MisconfigurationException(
@@ -97,6 +104,7 @@ class DivergenceRollback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        release(trainer)
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         readings = [self._norms.read(self._norm)]
         if isinstance(loss, Tensor):
@@ -116,7 +124,7 @@ class DivergenceRollback(Callback):
 
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the present state, unless its weights are not finite."""
-        snapshot = Snapshot(_parts(trainer, pl_module), step=trainer.global_step)
+        snapshot = Snapshot(stateful_parts(trainer, pl_module), step=trainer.global_step)
         if is_finite(snapshot.states[0]):
             self._snapshot = snapshot
             self._snapshot_lr_scale = self.lr_factor**self.restores
@@ -127,15 +135,9 @@ class DivergenceRollback(Callback):
         if snapshot is None:
             raise FloatingPointError("DivergenceRollback: the weights were not finite from the first step on.")
         self.restores += 1
-        snapshot.restore(_parts(trainer, pl_module))
+        snapshot.restore(stateful_parts(trainer, pl_module))
         scale = self.lr_factor**self.restores / self._snapshot_lr_scale
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                group.update({key: group[key] * scale for key in ("lr", "initial_lr") if key in group})
-        for config in trainer.lr_scheduler_configs:
-            base_lrs = getattr(config.scheduler, "base_lrs", None)
-            if base_lrs is not None:
-                config.scheduler.base_lrs = [lr * scale for lr in base_lrs]
+        scale_learning_rates(trainer, scale)
         switcher = _switcher(trainer)
         if self.tighten and switcher is not None:
             switcher.climb(trainer.global_step, "the run was put back")
@@ -183,14 +185,6 @@ _SEVERE = 3.0
 
 def _badness(norm: float) -> float:
     return norm if math.isfinite(norm) else math.inf
-
-
-def _parts(trainer: Trainer, pl_module: LightningModule) -> list[Stateful]:
-    """What is kept: the module first, then the optimizers."""
-    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
-    scaler = grad_scaler(trainer)
-    strategies = [strategy for observer in observers(trainer) for strategy in observer.strategies]
-    return [pl_module, *trainer.optimizers, *schedulers, *([scaler] if scaler is not None else []), *strategies]
 
 
 def _switcher(trainer: Trainer) -> StrategySwitcher | None:

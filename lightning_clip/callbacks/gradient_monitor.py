@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
-from lightning_clip.callbacks.gradient_observer import GradientObserver
-from lightning_clip.callbacks.metrics import GroupBy
-from lightning_clip.callbacks.support import check_trainer_does_not_clip
+from lightning_clip.callbacks._gradient_observer import GradientObserver
+from lightning_clip.callbacks._metrics import GroupBy
+from lightning_clip.callbacks._support import check_trainer_does_not_clip
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.no_clip import NoClip
 

@@ -7,9 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from lightning_clip.callbacks.gradient_observer import observers
-from lightning_clip.callbacks.step_context import StepContext, release, step_context
-from lightning_clip.callbacks.support import check_strategy_support
+from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._step_context import StepContext, release, step_context
+from lightning_clip.callbacks._support import check_strategy_support
 from lightning_clip.compat import grad_scaler, uncompiled
 from lightning_clip.core.checks import check_choice, check_count
 from lightning_clip.core.gradients import Gradients

@@ -6,8 +6,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from typing_extensions import override
 
+from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
-from lightning_clip.callbacks.gradient_observer import observers
 
 
 class RichGradientReport(Callback):

@@ -9,11 +9,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
+from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._metrics import publish
+from lightning_clip.callbacks._step_context import StepContext
+from lightning_clip.callbacks._tower import Climbing, Tower
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
-from lightning_clip.callbacks.gradient_observer import observers
-from lightning_clip.callbacks.metrics import publish
-from lightning_clip.callbacks.step_context import StepContext
-from lightning_clip.callbacks.tower import Climbing, Tower
 from lightning_clip.compat import should_log
 from lightning_clip.core.checks import check_count, check_fraction, check_positive
 from lightning_clip.core.momentum import reset_momentum_

@@ -50,8 +50,7 @@ def render_comparison(results: Sequence[RunResult], *, title: str = "") -> Repor
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTable:
-    """A row for each model and strategy; where the console is narrow, ranges go below the medians,
-    and where it is narrower still the time is left out.
+    """A row for each model and strategy; in a narrow console ranges go below, in a narrower one the time is left out.
 
     Attributes:
         rows: The standings.

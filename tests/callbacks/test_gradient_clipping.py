@@ -203,8 +203,9 @@ def test_the_device_is_read_at_flushes_only(monkeypatch):
     """Between flushes no tensor is turned into a number."""
     flushes = []
     callback = GradientClipping(NormClip(0.7), flush_every_n_steps=5)
-    original = callback._buffer.flush
-    monkeypatch.setattr(callback._buffer, "flush", lambda: flushes.append(len(callback._buffer)) or original())
+    waiting = callback._recorder.waiting
+    original = waiting.flush
+    monkeypatch.setattr(waiting, "flush", lambda: flushes.append(len(waiting)) or original())
     fit(Net(), callback, log_every_n_steps=100)
     assert [count for count in flushes if count] == [5, 5, 2]
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_clip.callbacks.gradient_observer import GradientObserver
+from lightning_clip.callbacks._gradient_observer import GradientObserver
 from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.records import RunEvent

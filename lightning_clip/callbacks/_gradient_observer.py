@@ -1,6 +1,5 @@
 """`GradientObserver`: what clipping and watching have in common."""
 
-import time
 from abc import ABC
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -12,15 +11,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from lightning_clip.callbacks.metrics import GroupBy, metrics_of, publish
-from lightning_clip.callbacks.step_context import StepContext, release, step_context
-from lightning_clip.callbacks.support import check_strategy_support, describe_run
+from lightning_clip.callbacks._metrics import GroupBy, metrics_of, publish
+from lightning_clip.callbacks._recorder import Recorder
+from lightning_clip.callbacks._step_context import StepContext, release, step_context
+from lightning_clip.callbacks._support import check_strategy_support, describe_run
 from lightning_clip.compat import should_log, uncompiled
 from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.checks import check_count
 from lightning_clip.core.engine import clip_
 from lightning_clip.core.history import History
-from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
+from lightning_clip.core.records import RunEvent, RunInfo, StepEvent
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.norms import local_values
@@ -54,16 +54,11 @@ class GradientObserver(Callback, ABC):
         self.group_by = group_by
         self.name = name
         self.strategies: list[ClipStrategy] = []
-        self._run = RunInfo()
         self.before_decision: list[Listener] = []
         self.active: dict[int, ClipStrategy] = {}
-        self._history = History()
-        self._buffer = EventBuffer()
+        self._recorder = Recorder(self.sinks)
         self._of_this_batch: list[StepEvent] = []
-        self._open_sinks: list[Sink] = []
         self._restored: dict[str, Any] = {}
-        self._started: float | None = None
-        self._seconds_before = 0.0
 
     @property
     @override
@@ -73,31 +68,16 @@ class GradientObserver(Callback, ABC):
     @property
     def history(self) -> History:
         """The records so far; asking for it reads the device."""
-        self.flush()
-        return self._history
+        return self._recorder.history
 
     @property
     def run(self) -> RunInfo:
         """What is being run, and for how long."""
-        self._run.seconds = self._seconds()
-        return self._run
+        return self._recorder.run
 
     def total(self, index: int) -> Aggregate | None:
         """Totals of one optimizer up to the latest flush, without reading the device."""
-        return self._history.aggregates.get(index)
-
-    def flush(self) -> list[StepRecord]:
-        """Read the steps that wait on the device into the history and the sinks.
-
-        Returns:
-            Their records, in order.
-        """
-        records = self._buffer.flush()
-        if records:
-            self._history.extend(records)
-            for sink in self._open_sinks:
-                sink.write(records)
-        return records
+        return self._recorder.known.aggregates.get(index)
 
     def add_event(self, event: RunEvent) -> None:
         """Put something that happened once into the history and the sinks.
@@ -105,10 +85,7 @@ class GradientObserver(Callback, ABC):
         Args:
             event: For instance a switch of strategy.
         """
-        self.flush()
-        self._history.events.append(event)
-        for sink in self._open_sinks:
-            sink.event(event)
+        self._recorder.add_event(event)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -120,11 +97,8 @@ class GradientObserver(Callback, ABC):
         if len(self.strategies) != len(trainer.optimizers):
             self.strategies = [deepcopy(self.strategy) for _ in trainer.optimizers]
         self._restore_strategies()
-        self._run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
-        self._started = time.monotonic()
-        self._open_sinks = self.sinks if trainer.is_global_zero else []
-        for sink in self._open_sinks:
-            sink.open(self.run)
+        run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
+        self._recorder.begin(run, write=trainer.is_global_zero)
 
     @uncompiled
     @override
@@ -136,7 +110,7 @@ class GradientObserver(Callback, ABC):
         strategy = self.active.get(index, self.strategies[index])
         event = clip_(context.current, strategy, optimizer_index=index)
         context.add(event)
-        self._buffer.add(event)
+        self._recorder.add(event)
         self._of_this_batch.append(event)
 
     @override
@@ -152,10 +126,10 @@ class GradientObserver(Callback, ABC):
         first_step = self._of_this_batch[0].step
         self._of_this_batch.clear()
         log_now = should_log(trainer)
-        if log_now or len(self._buffer) >= self.flush_every_n_steps:
-            records = [record for record in self.flush() if record.step >= first_step]
+        if log_now or len(self._recorder.waiting) >= self.flush_every_n_steps:
+            records = [record for record in self._recorder.flush() if record.step >= first_step]
             if log_now and records:
-                publish(trainer, metrics_of(records, self._history, self.group_by))
+                publish(trainer, metrics_of(records, self._recorder.known, self.group_by))
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -167,16 +141,8 @@ class GradientObserver(Callback, ABC):
         self._finish()
 
     def _finish(self) -> None:
-        self.flush()
         self._of_this_batch.clear()
-        self._seconds_before = self._seconds()
-        self._started = None
-        open_sinks, self._open_sinks = self._open_sinks, []
-        for sink in open_sinks:
-            sink.close(self.run, self._history.layers)
-
-    def _seconds(self) -> float:
-        return self._seconds_before + (time.monotonic() - self._started if self._started is not None else 0.0)
+        self._recorder.end()
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -184,15 +150,13 @@ class GradientObserver(Callback, ABC):
             "version": 1,
             "strategy": repr(self.strategy),
             "strategies": [dict(strategy.state_dict()) for strategy in self.strategies],
-            "history": self.history.state_dict(),
-            "seconds": self._seconds(),
+            **self._recorder.state_dict(),
         }
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict
-        self._history.load_state_dict(state_dict["history"])
-        self._seconds_before = state_dict["seconds"]
+        self._recorder.load_state_dict(state_dict)
 
     def _restore_strategies(self) -> None:
         """Give each strategy its saved state, unless the run goes on with another strategy."""

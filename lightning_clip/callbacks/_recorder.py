@@ -1,0 +1,107 @@
+"""`Recorder`: from events on the device to the history and the sinks."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_clip.core.history import History
+from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
+from lightning_clip.sinks.sink import Sink
+
+
+class Recorder:
+    """Keeps the record of a run, over interruptions.
+
+    Args:
+        sinks: Where records go besides the history.
+
+    Attributes:
+        waiting: Events that have not been read from the device.
+        known: The history up to the latest flush.
+    """
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.waiting = EventBuffer()
+        self.known = History()
+        self._sinks = list(sinks)
+        self._open: list[Sink] = []
+        self._run = RunInfo()
+        self._started: float | None = None
+        self._seconds_before = 0.0
+
+    @property
+    def run(self) -> RunInfo:
+        """What is being run, and for how long."""
+        self._run.seconds = self._seconds()
+        return self._run
+
+    @property
+    def history(self) -> History:
+        """The records so far; asking for it reads the device."""
+        self.flush()
+        return self.known
+
+    def begin(self, run: RunInfo, *, write: bool) -> None:
+        """Start the clock and open the sinks.
+
+        Args:
+            run: What is being run.
+            write: Whether this process writes: rank zero does.
+        """
+        self._run = run
+        self._started = time.monotonic()
+        self._open = self._sinks if write else []
+        for sink in self._open:
+            sink.open(self.run)
+
+    def add(self, event: StepEvent) -> None:
+        """Keep an event until the next flush.
+
+        Args:
+            event: What happened at a step.
+        """
+        self.waiting.add(event)
+
+    def flush(self) -> list[StepRecord]:
+        """Read the steps that wait on the device into the history and the sinks.
+
+        Returns:
+            Their records, in order.
+        """
+        records = self.waiting.flush()
+        if records:
+            self.known.extend(records)
+            for sink in self._open:
+                sink.write(records)
+        return records
+
+    def add_event(self, event: RunEvent) -> None:
+        """Put something that happened once into the history and the sinks.
+
+        Args:
+            event: For instance a switch of strategy.
+        """
+        self.flush()
+        self.known.events.append(event)
+        for sink in self._open:
+            sink.event(event)
+
+    def end(self) -> None:
+        """Read what waits, stop the clock and close the sinks."""
+        self.flush()
+        self._seconds_before, self._started = self._seconds(), None
+        sinks, self._open = self._open, []
+        for sink in sinks:
+            sink.close(self.run, self.known.layers)
+
+    def _seconds(self) -> float:
+        return self._seconds_before + (time.monotonic() - self._started if self._started is not None else 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and tensors; reads the device."""
+        return {"history": self.history.state_dict(), "seconds": self._seconds()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.known.load_state_dict(state["history"])
+        self._seconds_before = state["seconds"]
