@@ -1,52 +1,25 @@
 """The command line: what each command does, and what it says when it cannot."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lightning_clip import __version__
-from lightning_clip.cli import main
-from tests.support.studies import steps_in, timeless_runs, written_study
+from tests.support.command import call, refusal
 
 PARTS = ("--model=MLPRegressor", "--data=RegressionDataModule", "--trainer.accelerator=cpu", "--trainer.logger=false")
 SHORT = (*PARTS, "--trainer.fast_dev_run=2", "--trainer.enable_progress_bar=false")
 CLIPPED = ("--trainer.callbacks+=GradientClipping", "--trainer.callbacks.strategy=AutoClip")
 
 
-def call(*args: str | Path) -> int:
-    """The exit code of a command."""
-    try:
-        return main([str(arg) for arg in args])
-    except SystemExit as end:
-        return int(end.code or 0)
-
-
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-
-
-@pytest.fixture
-def refused(capsys):
-    """A function that makes sure that a command was refused, and gives the one line that it said."""
-
-    def line_of(*args: str | Path) -> str:
-        assert call(*args) == 2
-        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set")]
-        assert len(lines) == 1
-        assert lines[0].startswith("lightning-clip: ")
-        return lines[0].removeprefix("lightning-clip: ")
-
-    return line_of
 
 
 def test_without_a_command_the_commands_are_listed(capsys):
@@ -180,140 +153,8 @@ def test_fit_refuses_what_it_cannot_use(options, message, capsys):
         ),
     ],
 )
-def test_an_unreadable_config_is_named(tmp_path, refused, text, message):
+def test_an_unreadable_config_is_named(tmp_path, capsys, text, message):
     """What is wrong in a file is said together with its name."""
     (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
-    line = refused("fit", *SHORT, "--config", "bad.yaml")
+    line = refusal(capsys, "fit", *SHORT, "--config", "bad.yaml")
     assert re.match(message, line)
-
-
-def test_compare_and_report_show_the_same(tmp_path, capsys):
-    """`report DIR` prints what `compare` printed and wrote."""
-    assert call("compare", "--config", written_study(tmp_path), "--jobs", "1", "--output", "out") == 0
-    compared = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert call("report", "out") == 0
-    reported = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    written = Path("out/report.txt").read_text(encoding="utf-8").splitlines()
-    assert reported == written
-    assert compared[4:-2] == written
-
-
-def test_the_same_command_gives_the_same_numbers(tmp_path):
-    """Two studies with the same seeds differ in nothing but time, in the results and in the records."""
-    for output in ("a", "b"):
-        assert call("compare", "--config", written_study(tmp_path), "--seeds", "1", "--output", output) == 0
-    assert timeless_runs(Path("a")) == timeless_runs(Path("b"))
-    for record in Path("a/records").iterdir():
-        assert steps_in(record) == steps_in(Path("b/records") / record.name)
-
-
-def test_one_run_is_reported_from_its_record(tmp_path, capsys):
-    """`report FILE.jsonl` prints the report of a run."""
-    call("compare", "--config", written_study(tmp_path), "--seeds", "1", "--jobs", "1", "--output", "out")
-    capsys.readouterr()
-    assert call("report", "out/records/mlp-none-0.jsonl") == 0
-    assert capsys.readouterr().out.startswith("Gradient report: MLPRegressor")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--config", "none.yaml"], "none.yaml: cannot be read: No such file or directory"),
-        (["--config", "nothing"], "nothing: no such study; built in are mlp-regression"),
-        (["--seeds", "0"], "seeds: "),
-        (["--jobs", "two"], "jobs: "),
-        (["--frobnicate"], "unrecognized arguments: --frobnicate. See `lightning-clip compare --help`."),
-        (["--resume"], "--resume: name the folder"),
-        (["--output", "used"], "--output used: there is something in it already; name another folder, or go on with"),
-        (["--output", "used/notes.txt"], "--output used/notes.txt: there is something in it already"),
-        (["--config", "tiny.yaml", "--output", "used/notes.txt/out"], "used/notes.txt/out"),
-    ],
-)
-def test_compare_refuses_what_it_cannot_use(tmp_path, refused, options, message):
-    """A wrong option ends `compare` with exit code 2 and one line; nothing is run or written."""
-    written_study(tmp_path)
-    Path("used").mkdir()
-    Path("used/notes.txt").write_text("mine", encoding="utf-8")
-    assert message in refused("compare", *options)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
-        "tiny.yaml",
-        "used",
-        "used/notes.txt",
-    ]
-    assert Path("used/notes.txt").read_text(encoding="utf-8") == "mine"
-
-
-def test_an_unknown_strategy_is_refused(tmp_path, refused):
-    """A study with a strategy that does not exist says where, before anything is run."""
-    config = written_study(tmp_path, strategies={"norm": {"class_path": "NromClip"}})
-    line = refused("compare", "--config", config, "--output", "out")
-    assert line == f"{config}: strategies.norm: there is no class 'NromClip'"
-    assert not Path("out").exists()
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("none", "none: No such file or directory"),
-        ("bad.jsonl", "bad.jsonl: line 1: expected an object that begins with 'run', found '{\"a\": 1}'"),
-        ("empty", "empty: no results here (results.json: No such file or directory)"),
-        ("--frobnicate", "See `lightning-clip report --help`"),
-    ],
-)
-def test_report_refuses_what_it_cannot_read(refused, path, message):
-    """A wrong path or file ends `report` with exit code 2 and one line."""
-    Path("empty").mkdir()
-    Path("bad.jsonl").write_text('{"a": 1}\n', encoding="utf-8")
-    assert message in refused("report", path)
-
-
-@contextmanager
-def started_study(config: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A study in a process group of its own, once its first run has finished."""
-    command = [sys.executable, "-m", "lightning_clip", "compare", "--config", str(config), *options]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, start_new_session=True, **pipes)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("[1/")
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-@pytest.fixture(scope="module")
-def long_study(tmp_path_factory):
-    """A study whose runs take about a second, and its results."""
-    folder = tmp_path_factory.mktemp("long")
-    norm = {"class_path": "lightning_clip.NormClip"}
-    config = written_study(folder, strategies={"norm": norm}, seeds=4, max_epochs=40)
-    assert call("compare", "--config", config, "--jobs", "2", "--output", folder / "whole") == 0
-    return config, timeless_runs(folder / "whole")
-
-
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_an_interrupted_study_can_be_finished(long_study, jobs):
-    """Ctrl-C keeps the finished runs, says how to go on and leaves no process; `--resume` gives the same numbers."""
-    config, whole = long_study
-    with started_study(config, "--jobs", jobs, "--output", "out") as process:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the program and its workers
-        output, error = process.communicate(timeout=60)  # ends when no process holds the pipe any more
-    done = timeless_runs(Path("out"))
-    assert (process.returncode, error) == (130, "")
-    assert 1 <= len(done) < 4
-    assert [run for run in whole if run in done] == done
-    command = f"lightning-clip compare --config {config} --jobs {jobs} --output out --resume"
-    assert output.splitlines()[-1] == f"Interrupted: {len(done)} of 4 runs are in out. Go on with: {command}"
-
-    assert call(*command.split()[1:]) == 0
-    assert timeless_runs(Path("out")) == whole
-
-
-def test_workers_end_with_their_parent(long_study):
-    """A program that is killed leaves no process behind that works on."""
-    with started_study(long_study[0], "--jobs", "2", "--output", "out") as process:
-        process.kill()
-        process.communicate(timeout=60)
-    assert 1 <= len(timeless_runs(Path("out"))) < 4

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import lightning_clip
+import lightning_clip.callbacks
+import lightning_clip.strategies
 from lightning_clip import ClipStrategy
 from lightning_clip.cli import main
 

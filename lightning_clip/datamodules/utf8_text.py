@@ -24,7 +24,7 @@ class Utf8Text:
 
     Attributes:
         sha256: Hash of the bytes, in hexadecimal.
-        counts: `(code points,)`, how often each occurs.
+        counts: `(code points,)`, how often each occurs, up to the largest that does.
 
     Raises:
         ValueError: The bytes are not UTF-8.
@@ -48,6 +48,7 @@ class Utf8Text:
             except UnicodeDecodeError as error:
                 where = begin + error.start - len(decoder.getstate()[0])
                 raise ValueError(f"not UTF-8 at byte {where:,}: {error.reason}") from error
+        self.counts = self.counts[: int(np.flatnonzero(self.counts).max(initial=-1)) + 1].copy()
         self.sha256 = digest.hexdigest()
         self._starts_before = np.concatenate([[0], *starts]).cumsum()
 

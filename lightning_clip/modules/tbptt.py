@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_clip.modules.carried_state import StreamChunk
-from lightning_clip.modules.checks import check_choice
+from lightning_clip.modules.checks import check_choice, check_rule
 from lightning_clip.modules.element_losses import element_losses, masked_sum
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_layers import CellName, recurrent_layer, start_gates_
@@ -94,8 +94,10 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         name = type(self).__name__
         check_choice(name, ("next_token", "regression"), task=task)
         check_choice(name, ("loss", "lr"), scale_steps_by=scale_steps_by)
+        rule = "streams have a target at every step; TBPTTSequenceModule takes one after the last"
+        check_rule(f"{name}(many_to_many=False)", rule, holds=options.get("many_to_many") is not False)
         layer = recurrent_layer(name, cell, nonlinearity)
-        super().__init__(layer, in_features, out_features, task=task, many_to_many=True, optimizer=optimizer, **options)
+        super().__init__(layer, in_features, out_features, task=task, optimizer=optimizer, **options)
         start_gates_(name, self.recurrent, forget_bias, max_lag)
         self.cell = cell
         self.nonlinearity = nonlinearity
@@ -104,6 +106,11 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         self.scale_steps_by = scale_steps_by
         self._relative_lengths: list[float] = []
         self._target_means = nn.ModuleDict({f"{split}_mean": WeightedMean() for split in ("train", "val", "test")})
+
+    @property
+    def every_step(self) -> bool:
+        """Yes: there is an output at every step."""
+        return True
 
     def training_step(self, batch: TrainingChunk, batch_idx: int) -> Tensor:  # type: ignore[override]
         """What is minimised on a chunk: its loss and penalties; `train_loss` is without them.

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_clip import GradientClipping, GradientMonitor, GroupNormClip, NonFiniteGuard, NormClip
-from lightning_clip.callbacks import _step_context as step_context as shared
+from lightning_clip.callbacks import _step_context as shared
 from tests.support.training import Net, TwoOptimizers, loader, quiet_trainer
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from lightning_clip import Chunk, GradientClipping, NormClip, RandomTruncation
 from lightning_clip.modules.hiddens import map_hiddens
-from tests.support.streaming import Streaming, fit, series, streams_of
+from tests.support.streaming import SaveAt, Streaming, fit, series, streams_of
 from tests.support.training import assert_same_weights
 
 cells = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -335,25 +335,13 @@ def test_the_state_is_no_buffer():
 # Checkpoints
 
 
-class _SaveAt(Callback):
-    """Saves a checkpoint in a hook, once so many steps have been made."""
-
-    def __init__(self, step, path, hook="on_train_batch_end"):
-        self.step, self.path = step, path
-        setattr(self, hook, self._save)
-
-    def _save(self, trainer, *args):
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-
-
 @cells
 @pytest.mark.parametrize("step", [1, 3, 9, 13])
 @pytest.mark.parametrize("limit", [{"max_epochs": 3}, {"max_steps": 21, "max_epochs": -1}])
 def test_resuming_inside_an_epoch_equals_not_stopping(tmp_path, cell, step, limit):
     """Chunks, losses and weights, bit for bit, in the first epoch and the second."""
     path, full, resumed = tmp_path / "mid.ckpt", Streaming(cell), Streaming(cell)
-    fit(full, streams_of(), callbacks=[_SaveAt(step, path)], **limit)
+    fit(full, streams_of(), callbacks=[SaveAt(step, path)], **limit)
     fit(resumed, streams_of(), ckpt_path=path, **limit)
     assert full.starts[step:] == resumed.starts
     assert torch.equal(torch.stack(full.losses[step:]), torch.stack(resumed.losses))
@@ -364,7 +352,7 @@ def test_resuming_inside_an_epoch_equals_not_stopping(tmp_path, cell, step, limi
 def test_without_state_or_position_a_resumed_run_is_another_one(tmp_path, missing):
     """Either is needed: the proof that the test above can fail."""
     path, full, resumed = tmp_path / "mid.ckpt", Streaming(), Streaming()
-    fit(full, streams_of(), callbacks=[_SaveAt(3, path)])
+    fit(full, streams_of(), callbacks=[SaveAt(3, path)])
     checkpoint = torch.load(path, weights_only=True)
     if missing == "state":
         checkpoint["carried_hiddens"] = None
@@ -392,7 +380,7 @@ def test_resuming_at_the_end_of_an_epoch_begins_the_next(tmp_path, hook, limit):
     """From the start of the streams, with a fresh state."""
     full, resumed = Streaming(), Streaming()
     path = tmp_path / "end.ckpt"
-    fit(full, streams_of(), callbacks=[_SaveAt(7, path, hook)], **limit)
+    fit(full, streams_of(), callbacks=[SaveAt(7, path, hook)], **limit)
     fit(resumed, streams_of(), ckpt_path=path, **limit)
     assert resumed.starts[0] == 0
     assert torch.equal(torch.stack(full.losses[7:]), torch.stack(resumed.losses))
@@ -403,7 +391,7 @@ def test_a_checkpoint_made_while_validating_holds_the_state_of_training(tmp_path
     data, often = {"steps": 400, "val_fraction": 0.25}, {"limit_val_batches": 1.0, "val_check_interval": 3}
     full, resumed = Streaming(), Streaming()
     path = tmp_path / "validating.ckpt"
-    fit(full, streams_of(**data), callbacks=[_SaveAt(3, path, "on_validation_end")], **often)
+    fit(full, streams_of(**data), callbacks=[SaveAt(3, path, "on_validation_end")], **often)
     fit(resumed, streams_of(**data), ckpt_path=path, **often)
     assert torch.equal(torch.stack(full.losses[3:]), torch.stack(resumed.losses))
 
@@ -411,7 +399,7 @@ def test_a_checkpoint_made_while_validating_holds_the_state_of_training(tmp_path
 def test_a_new_fit_forgets_the_state_of_a_loaded_module(tmp_path):
     """`load_from_checkpoint` is for the weights."""
     path, full = tmp_path / "mid.ckpt", Streaming(lr=0.0)
-    fit(full, streams_of(), callbacks=[_SaveAt(3, path)])
+    fit(full, streams_of(), callbacks=[SaveAt(3, path)])
     loaded = Streaming.load_from_checkpoint(path, lr=0.0)
     fit(loaded, streams_of())
     assert torch.equal(torch.stack(full.losses), torch.stack(loaded.losses))

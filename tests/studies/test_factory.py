@@ -1,5 +1,8 @@
 """`build`: from a written `class_path` to an object."""
 
+import subprocess
+import sys
+
 import pytest
 from lightning.pytorch import LightningDataModule, LightningModule
 
@@ -24,6 +27,17 @@ def test_modules_and_data_are_built_the_same_way():
     assert isinstance(model, MLPRegressor)
     assert model.configure_optimizers().param_groups[0]["lr"] == 0.125
     assert isinstance(build(LightningDataModule, {"class_path": "RegressionDataModule"}), RegressionDataModule)
+
+
+def test_class_names_are_found_without_imports():
+    """What the package exports is found by its class name, whatever has been imported before."""
+    script = (
+        "from lightning.pytorch import LightningDataModule, LightningModule\n"
+        "from lightning_clip.studies.factory import build\n"
+        "build(LightningDataModule, {'class_path': 'RegressionDataModule'})\n"
+        "build(LightningModule, {'class_path': 'MLPRegressor'})"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_each_object_is_new():

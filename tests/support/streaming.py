@@ -83,6 +83,18 @@ class Splitting(TruncatedBPTTMixin):
         return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
+class SaveAt(pl.Callback):
+    """Saves a checkpoint in a hook, once so many steps have been made."""
+
+    def __init__(self, step, path, hook="on_train_batch_end"):
+        self.step, self.path = step, path
+        setattr(self, hook, self._save)
+
+    def _save(self, trainer, *args):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
 def sequences(rows: int = 6, steps: int = 30, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Inputs `(rows, steps, 2)`, and running sums of the first feature `(rows, steps, 1)`."""
     inputs = torch.randn(rows, steps, 2, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,80 @@
+"""`StreamDataModule`: splits, loaders and what they are made of."""
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_clip import ChunkedSequenceDataModule, NormalLengths
+
+
+def module(n=1000, **options):
+    return ChunkedSequenceDataModule(np.arange(n), **{"truncated_bptt_steps": 8, "batch_size": 4, **options})
+
+
+def elements(loader):
+    return torch.cat([chunk.inputs[chunk.mask] for chunk in loader]).sort().values.tolist()
+
+
+def test_splits_are_in_order_and_do_not_touch():
+    """Of 1,000 elements the first 70 percent, the next 20 and the last 10, less one for the target."""
+    data = module(val_fraction=0.2, test_fraction=0.1)
+    assert elements(data.train_dataloader()) == list(range(699))
+    assert elements(data.val_dataloader()) == list(range(700, 899))
+    assert elements(data.test_dataloader()) == elements(data.predict_dataloader()) == list(range(900, 999))
+
+
+def test_a_split_may_be_missing():
+    """Then it has no loader."""
+    data = module(val_fraction=0, test_fraction=0)
+    assert elements(data.train_dataloader()) == list(range(999))
+    assert data.val_dataloader() == data.test_dataloader() == []
+
+
+def test_evaluation_takes_long_chunks():
+    """Of at least 256 steps, with as many streams, or as there are steps."""
+    data = module(20_000, val_fraction=0.4, test_fraction=0.0002)
+    chunks = list(data.val_dataloader())
+    assert [chunk.inputs.shape for chunk in chunks[:2]] == [(4, 256)] * 2
+    assert next(iter(data.test_dataloader())).inputs.shape == (3, 1)
+    longer = module(20_000, val_fraction=0.4, truncated_bptt_steps=300)
+    assert next(iter(longer.val_dataloader())).inputs.shape == (4, 300)
+
+
+def test_the_global_seed_decides_random_lengths():
+    """Unless there is a seed of their own."""
+    law, orders = NormalLengths(3.0, min_steps=2), []
+    for global_seed, seed in ((1, None), (1, None), (2, None), (1, 5), (2, 5)):
+        torch.manual_seed(global_seed)
+        loader = module(chunk_lengths=law, seed=seed).train_dataloader()
+        orders.append([chunk.start for chunk in loader])
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[3] == orders[4] != orders[0]
+
+
+def test_too_few_steps_are_refused():
+    """With the number of steps and of streams."""
+    with pytest.raises(ValueError, match=r"batch_size=4\): the train sequence has 3 steps, fewer than the 4 streams"):
+        module(4, val_fraction=0, test_fraction=0).train_dataloader()
+
+
+def test_its_text_reads_no_loader():
+    """Lightning's own would iterate over all of them."""
+    data = module()
+    data.part = None
+    assert str(data) == "ChunkedSequenceDataModule(truncated_bptt_steps=8, batch_size=4)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"truncated_bptt_steps": 0}, ValueError, r"Module\(truncated_bptt_steps=0\): .* must be at least 1"),
+        ({"batch_size": 2.0}, TypeError, "batch_size must be a whole number"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+        ({"val_fraction": -0.1}, ValueError, r"val_fraction=-0\.1, .*both must be at least 0"),
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, ValueError, "their sum below 1"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    """Refused with the call and the rule."""
+    with pytest.raises(error, match=message):
+        module(**arguments)

@@ -1,0 +1,74 @@
+"""A study that is interrupted: what it leaves behind, and how it goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import call
+from tests.support.studies import timeless_runs, written_study
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@contextmanager
+def started_study(config: Path, *options: str, runs: int) -> Iterator[subprocess.Popen[str]]:
+    """A study of three runs in a process group of its own, once some of them have finished."""
+    command = [sys.executable, "-m", "lightning_clip", "compare", "--config", str(config), *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    try:
+        assert process.stdout is not None
+        assert [process.stdout.readline()[:5] for _ in range(runs)] == [f"[{n}/3]" for n in range(1, runs + 1)]
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def long_study(tmp_path_factory):
+    """A study whose runs take about a second, and its results."""
+    folder = tmp_path_factory.mktemp("long")
+    norm = {"class_path": "lightning_clip.NormClip"}
+    config = written_study(folder, strategies={"norm": norm}, seeds=3, max_epochs=40)
+    assert call("compare", "--config", config, "--jobs", "2", "--output", folder / "whole") == 0
+    return config, timeless_runs(folder / "whole")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_study_can_be_finished(long_study, jobs):
+    """Ctrl-C keeps the finished runs, says how to go on and leaves no process; `--resume` gives the same numbers."""
+    config, whole = long_study
+    with started_study(config, "--jobs", str(jobs), "--output", "out", runs=jobs) as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the program and its workers, busy or not
+        output, error = process.communicate(timeout=60)  # ends when no process holds the pipe any more
+    done = timeless_runs(Path("out"))
+    assert (process.returncode, error) == (130, "")
+    assert len(done) == jobs
+    assert done == [run for run in whole if run in done]
+    for seed in {run["seed"] for run in whole} - {run["seed"] for run in done}:
+        record = Path(f"out/records/mlp-norm-{seed}.jsonl")
+        assert not record.exists() or '"step": 639' not in record.read_text(encoding="utf-8")
+    command = f"lightning-clip compare --config {config} --jobs {jobs} --output out --resume"
+    assert output.splitlines()[-1] == f"Interrupted: {jobs} of 3 runs are in out. Go on with: {command}"
+
+    assert call(*command.split()[1:]) == 0
+    assert timeless_runs(Path("out")) == whole
+
+
+def test_workers_end_with_their_parent(long_study):
+    """A program that is killed leaves no process behind that works on."""
+    with started_study(long_study[0], "--jobs", "2", "--output", "out", runs=2) as process:
+        process.kill()
+        process.communicate(timeout=60)
+    assert len(timeless_runs(Path("out"))) == 2

@@ -1,0 +1,25 @@
+"""The command line, called from a test."""
+
+from pathlib import Path
+
+import pytest
+
+from lightning_clip.cli import main
+
+
+def call(*args: str | Path) -> int:
+    """The exit code of a command."""
+    try:
+        return main([str(arg) for arg in args])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: str | Path) -> str:
+    """The one line with which a command refuses its arguments."""
+    assert call(*args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("lightning-clip: ")
+    return line.removeprefix("lightning-clip: ")
