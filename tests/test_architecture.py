@@ -93,9 +93,10 @@ def test_a_file_is_short_and_silent(path):
 
 
 @pytest.mark.parametrize("folder", ["strategies", "callbacks", "modules", "datamodules"])
-def test_every_file_has_its_test(folder):
-    """`strategies/x.py` is tested by `tests/strategies/test_x.py`; a file `_x.py` serves others of its folder."""
-    names = {path.stem for path in (PACKAGE / folder).glob("[!_]*.py")}
+def test_every_file_that_is_on_offer_has_its_test(folder):
+    """`strategies/x.py` is tested by `tests/strategies/test_x.py`, where the folder offers a name from it."""
+    offered = imports(tree_of(PACKAGE / folder / "__init__.py"))
+    names = {name.removeprefix(f"{folder}.") for name in offered if name.startswith(f"{folder}.")}
     missing = sorted(name for name in names if not (TESTS / folder / f"test_{name}.py").exists())
     assert names
     assert not missing, f"tests/{folder}/ lacks {[f'test_{name}.py' for name in missing]}"

@@ -76,12 +76,11 @@ class Recorder:
         return records
 
     def add_event(self, event: RunEvent) -> None:
-        """Put something that happened once into the history and the sinks.
+        """Put something that happened once into the history and the sinks, ahead of the steps that still wait.
 
         Args:
             event: For instance a switch of strategy.
         """
-        self.flush()
         self.known.events.append(event)
         for sink in self._open:
             sink.event(event)

@@ -45,6 +45,8 @@ class RichGradientReport(Callback):
             return
         bar = trainer.progress_bar_callback
         for observer in observers(trainer):
+            if not observer.history:
+                continue
             report = render_report(observer.history, observer.run)
             if isinstance(bar, RichProgressBar):
                 bar.print(report)

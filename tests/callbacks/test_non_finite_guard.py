@@ -40,6 +40,7 @@ def test_a_skip_leaves_parameters_and_optimizer_state_as_they_were(kind, guard_f
     record = callbacks[1].history[-1]
     assert (record.step, record.skipped, record.finite, record.norm_after) == (5, True, False, 0.0)
     assert callbacks[1].history.aggregates[0].skipped == 1
+    assert record.loss is not None
 
 
 def test_it_skips_in_manual_optimisation():

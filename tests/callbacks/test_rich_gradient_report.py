@@ -1,6 +1,7 @@
 """`RichGradientReport`: the report at the end of a fit."""
 
 import pytest
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 
 from lightning_clip import GradientClipping, GradientMonitor, NormClip, RichGradientReport
@@ -52,6 +53,14 @@ def test_it_prints_after_an_exception(capsys):
     with pytest.raises(RuntimeError, match="out of luck"):
         trainer.fit(Failing(), loader())
     assert "3 optimizer steps" in capsys.readouterr().out
+
+
+def test_a_fit_that_never_began_has_no_report(capsys):
+    """Where a conflict is refused, the refusal is all there is to read."""
+    trainer = quiet_trainer(callbacks=[GradientClipping(), RichGradientReport()], gradient_clip_val=1.0)
+    with pytest.raises(MisconfigurationException):
+        trainer.fit(Net(), loader())
+    assert capsys.readouterr().out == ""
 
 
 def test_other_ranks_are_silent(capsys, monkeypatch):
