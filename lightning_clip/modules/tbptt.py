@@ -11,12 +11,12 @@ from torch.optim import Optimizer
 
 from lightning_clip.modules.carried_state import StreamChunk
 from lightning_clip.modules.checks import check_choice, check_rule
-from lightning_clip.modules.element_losses import element_losses, masked_sum
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_layers import CellName, recurrent_layer, start_gates_
 from lightning_clip.modules.recurrent_module import RecurrentModule
 from lightning_clip.modules.stateful_mixin import StatefulMixin
 from lightning_clip.modules.step_scaling import scaled_learning_rate
+from lightning_clip.modules.summed_loss import summed_loss
 from lightning_clip.modules.weighted_mean import WeightedMean
 
 
@@ -164,7 +164,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
     def _loss(self, split: str, chunk: TrainingChunk) -> tuple[Tensor, Tensor | int]:
         """The sum of the losses of a chunk and the number of its targets; both count for the mean of the epoch."""
         outputs = self.run_chunk(self.advance, chunk.inputs, chunk)
-        total, count = masked_sum(element_losses(self.task, outputs, chunk.targets), chunk.mask)
+        total, count = summed_loss(self.task, outputs, chunk.targets, chunk.mask)
         unit = math.log(2) if self.task == "next_token" else 1.0
         self._mean(split).update(total / unit, count)
         return total, count

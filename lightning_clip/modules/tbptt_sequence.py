@@ -8,7 +8,6 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from lightning_clip.modules.element_losses import element_losses, masked_sum
 from lightning_clip.modules.hiddens import Hiddens
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.padded import run_padded
@@ -16,6 +15,7 @@ from lightning_clip.modules.recurrent_layers import CellName, recurrent_layer, s
 from lightning_clip.modules.recurrent_module import RecurrentModule
 from lightning_clip.modules.sequence_parts import SequencePart, sequence_parts
 from lightning_clip.modules.sequence_tasks import TaskName
+from lightning_clip.modules.summed_loss import summed_loss
 from lightning_clip.modules.truncated_bptt_mixin import TruncatedBPTTMixin
 from lightning_clip.modules.weighted_mean import WeightedMean
 
@@ -120,8 +120,8 @@ class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
         outputs, hiddens = self._outputs(chunk, hiddens)
         if chunk.targets is None:
             return None, hiddens
-        losses = element_losses(self.task, outputs, chunk.targets)
-        total, count = masked_sum(losses, None if chunk.mask is None else chunk.mask.to(losses.device))
+        mask = None if chunk.mask is None else chunk.mask.to(outputs.device)
+        total, count = summed_loss(self.task, outputs, chunk.targets, mask)
         loss = total / torch.as_tensor(count).clamp(min=1)
         has_penalty = self.training and (self.recurrent_l1 or self.recurrent_l2)
         return loss + self._penalty() if has_penalty else loss, hiddens

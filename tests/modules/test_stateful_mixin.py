@@ -144,7 +144,6 @@ def test_a_chunk_that_is_left_out_is_refused():
         model.outputs_of(chunks[2:3])
 
 
-@pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
 @pytest.mark.parametrize("options", [{"shuffle": True}, {"sampler": "distributed"}])
 def test_loaders_that_mix_chunks_are_refused(options):
     """Shuffled, or dealt out to processes as Lightning does by default."""
@@ -167,7 +166,6 @@ def test_batches_that_say_nothing_go_on_row_by_row():
     torch.testing.assert_close(outputs[-1], expected[:3, 48:])
 
 
-@pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
 def test_batches_that_say_nothing_start_afresh_in_each_epoch():
     """The second epoch with a learning rate of 0 repeats the losses of the first."""
     model = Streaming(lr=0.0)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lightning_clip import ChunkedSequenceDataModule, StatefulMixin, TruncatedBPTTMixin
 
+LOADERS = ("train_dataloaders", "val_dataloaders")
 LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -79,6 +80,9 @@ class Splitting(TruncatedBPTTMixin):
         outputs, hiddens = self.rnn(inputs, hiddens)
         return F.mse_loss(self.head(outputs), targets), hiddens
 
+    def validation_step(self, batch, batch_idx):
+        self.evaluate_chunks(batch)
+
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=self.lr)
 
@@ -115,5 +119,6 @@ def fit(module: pl.LightningModule, data: Any, **options: Any) -> pl.Trainer:
     }
     ckpt_path = options.pop("ckpt_path", None)
     trainer = pl.Trainer(**{**defaults, **options})
-    trainer.fit(module, data, ckpt_path=ckpt_path)
+    both = {"datamodule": data} if isinstance(data, pl.LightningDataModule) else dict.fromkeys(LOADERS, data)
+    trainer.fit(module, **both, ckpt_path=ckpt_path)
     return trainer

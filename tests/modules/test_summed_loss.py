@@ -1,0 +1,54 @@
+"""`summed_loss`: one loss for each target, and which of them count."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lightning_clip.modules.summed_loss import summed_loss
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5)])
+@pytest.mark.parametrize("task", ["classification", "next_token"])
+def test_classes(task, shape):
+    """Cross-entropy in nats."""
+    outputs, targets = torch.randn(*shape, 4), torch.randint(4, shape)
+    total, count = summed_loss(task, outputs, targets)
+    torch.testing.assert_close(total, -outputs.log_softmax(-1).gather(-1, targets[..., None]).sum())
+    assert count == targets.numel()
+
+
+@pytest.mark.parametrize(("outputs", "targets"), [((2, 5, 3), (2, 5, 3)), ((2, 5, 1), (2, 5)), ((2, 1), (2,))])
+@pytest.mark.parametrize("masked", [True, False])
+def test_numbers(outputs, targets, masked):
+    """Squared error, the mean over the numbers of a target; one number needs no dimension of its own."""
+    y, t = torch.randn(outputs), torch.randn(targets)
+    mask = torch.ones(outputs[:-1], dtype=torch.bool) if masked else None
+    total, count = summed_loss("regression", y, t, mask)
+    torch.testing.assert_close(total / count, F.mse_loss(y, t.reshape(outputs)))
+
+
+def test_half_precision_is_summed_in_single():
+    """Otherwise a long sum stops growing."""
+    ones = torch.ones(1, 5000, 1, dtype=torch.bfloat16)
+    assert summed_loss("regression", ones, torch.zeros(1, 5000, 1))[0] == 5000
+
+
+def test_targets_that_do_not_count_may_be_anything():
+    """NaN, or no class at all: their loss and their gradient are 0."""
+    mask = torch.tensor([[True, False, False, True]])
+    outputs = torch.ones(1, 4, 1, requires_grad=True)
+    total, count = summed_loss("regression", outputs, torch.tensor([[0.0, float("nan"), float("inf"), 3.0]]), mask)
+    total.backward()
+    assert (total.item(), count.item()) == (5.0, 2)
+    assert outputs.grad.flatten().tolist() == [2, 0, 0, -4]
+    scores = torch.randn(1, 4, 3, requires_grad=True)
+    total, _ = summed_loss("next_token", scores, torch.tensor([[2, -7, 99, 0]]), mask)
+    total.backward()
+    assert scores.grad[0].any(dim=1).tolist() == [True, False, False, True]
+
+
+def test_without_a_mask_the_number_is_known():
+    """Without reading the device."""
+    total, count = summed_loss("regression", torch.ones(2, 3, 1, device="meta"), torch.ones(2, 3, device="meta"))
+    assert total.shape == ()
+    assert count == 6
