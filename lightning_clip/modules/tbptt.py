@@ -150,6 +150,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the mean over all targets of the epoch."""
+        super().on_train_epoch_end()
         self.log(f"train_{self._task.measured[0]}", self._mean("train"))
 
     def predict_step(self, batch: TrainingChunk, batch_idx: int) -> Tensor:  # type: ignore[override]

@@ -145,7 +145,7 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         plan = self._plan(batch)
         shares = plan.shares / self.accumulate_chunks
         states: dict[int, Hiddens] = {0: None}
-        total, waiting = torch.zeros_like(plan.total), 0
+        total, count, waiting = torch.zeros_like(plan.total), torch.zeros_like(plan.total), 0
         for number in range(plan.last + 1):
             loss = self._window(plan.chunks, states, number)
             if not plan.has_loss[number]:
@@ -155,13 +155,14 @@ class TruncatedBPTTMixin(LightningModule, ABC):
             with optimizer.toggle_model(sync_grad=is_due):
                 self.manual_backward(loss * shares[number])
             total += loss.detach() * plan.counts[number]
+            count += plan.counts[number]
             if is_due:
                 waiting = 0
                 self._step(optimizer)
                 if 0 <= self.trainer.max_steps <= self.global_step:
                     break
-        self._epoch_loss.update(total, plan.total)
-        mean = total / plan.total.clamp(min=1)
+        self._epoch_loss.update(total, count)
+        mean = total / count.clamp(min=1)
         self.log("train_loss", mean, prog_bar=True)
         return mean
 

@@ -121,8 +121,7 @@ def peak_while_training(steps, **options):
 
 
 def test_a_training_keeps_one_chunk_at_a_time():
-    """Or `backward_steps`, however long the sequences are and however many chunks are accumulated; and one number,
-    its weight, for each chunk of the batch."""
+    """Or `backward_steps`, however long the sequences are, and one number, its weight, for each chunk of the batch."""
     one = peak_while_training(64)
     more_weights = 4 * (512 - 64) // 8
     assert peak_while_training(512) == one + more_weights

@@ -332,8 +332,13 @@ def test_other_precisions_train(cell, precision):
 
 
 def test_max_steps_is_exact():
-    """Inside a batch too."""
-    assert fit(Splitting(truncated_bptt_steps=5), loader(), max_epochs=-1, max_steps=8).global_step == 8
+    """Inside a batch too, whose loss is then that of the chunks that were run."""
+    model = Splitting(truncated_bptt_steps=5, lr=0.0)
+    trainer = fit(model, loader(), max_epochs=-1, max_steps=8)
+    inputs, targets = (part[3:, :10] for part in sequences())
+    assert trainer.global_step == 8
+    expected = F.mse_loss(model.head(model.rnn(inputs)[0]), targets).detach()
+    torch.testing.assert_close(trainer.callback_metrics["train_loss"], expected)
 
 
 def test_several_optimizers_are_refused():
