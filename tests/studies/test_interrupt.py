@@ -19,12 +19,17 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def _hear_interrupts() -> None:
+    """A shell starts what runs in its background deaf to Ctrl-C, and processes inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started_study(config: Path, *options: str, runs: int) -> Iterator[subprocess.Popen[str]]:
     """A study of three runs in a process group of its own, once some of them have finished."""
     command = [sys.executable, "-m", "lightning_clip", "compare", "--config", str(config), *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    process = subprocess.Popen(command, start_new_session=True, preexec_fn=_hear_interrupts, **pipes)
     try:
         assert process.stdout is not None
         assert [process.stdout.readline()[:5] for _ in range(runs)] == [f"[{n}/3]" for n in range(1, runs + 1)]
