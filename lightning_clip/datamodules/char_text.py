@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip.datamodules.checks import check_whole
+from lightning_clip.datamodules._checks import check_whole
 from lightning_clip.datamodules.chunk_lengths import ChunkLengths
 from lightning_clip.datamodules.stream_data_module import Split, StreamDataModule
 from lightning_clip.datamodules.streams import Part

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip.datamodules.checks import check_rule, check_whole
+from lightning_clip.datamodules._checks import check_rule, check_whole
 
 
 class ChunkLengths(ABC):

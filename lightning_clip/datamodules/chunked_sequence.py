@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_clip.datamodules.checks import check_rule
+from lightning_clip.datamodules._checks import check_rule
 from lightning_clip.datamodules.chunk_lengths import ChunkLengths
 from lightning_clip.datamodules.mackey_glass import mackey_glass
 from lightning_clip.datamodules.stream_data_module import Split, StreamDataModule

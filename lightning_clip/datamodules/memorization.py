@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lightning_clip.datamodules.checks import check_rule, check_whole
-from lightning_clip.datamodules.generated_batches import Arrays, one_hot
+from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip.datamodules._generated_batches import Arrays, one_hot
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
 _MOST_PATTERNS = 4096

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip.datamodules.marked_values import MarkedValuesDataModule
+from lightning_clip.datamodules._marked_values import MarkedValuesDataModule
 
 
 class MultiplicationDataModule(MarkedValuesDataModule):

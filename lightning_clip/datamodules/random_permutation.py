@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightning_clip.datamodules.generated_batches import Arrays, one_hot
+from lightning_clip.datamodules._generated_batches import Arrays, one_hot
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
 

@@ -9,8 +9,8 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules.checks import check_rule, check_whole
-from lightning_clip.datamodules.tensor_rows import Batch, TensorRows, evaluation_loader, training_loader
+from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip.datamodules._tensor_rows import Batch, TensorRows, evaluation_loader, training_loader
 
 Rows = tuple[NDArray[np.float64], NDArray[np.float64]]
 

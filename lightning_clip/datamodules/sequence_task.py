@@ -8,9 +8,9 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules.checks import check_rule, check_whole
-from lightning_clip.datamodules.generated_batches import Arrays, FreshBatches, GeneratedBatches
-from lightning_clip.datamodules.tensor_rows import Batch, as_is
+from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip.datamodules._generated_batches import Arrays, FreshBatches, GeneratedBatches
+from lightning_clip.datamodules._tensor_rows import Batch, as_is
 
 
 class SequenceTaskDataModule(LightningDataModule, ABC):

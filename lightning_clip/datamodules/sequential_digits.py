@@ -4,8 +4,8 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules.checks import check_whole
-from lightning_clip.datamodules.tensor_rows import Batch, TensorRows, evaluation_loader, training_loader
+from lightning_clip.datamodules._checks import check_whole
+from lightning_clip.datamodules._tensor_rows import Batch, TensorRows, evaluation_loader, training_loader
 
 
 class SequentialDigitsDataModule(LightningDataModule):

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from lightning.pytorch import LightningDataModule
 
-from lightning_clip.datamodules.checks import check_rule, check_whole
+from lightning_clip.datamodules._checks import check_rule, check_whole
 from lightning_clip.datamodules.chunk_lengths import ChunkLengths, FixedLengths
 from lightning_clip.datamodules.chunk_loader import ChunkLoader, ChunkSampler
 from lightning_clip.datamodules.streams import Part, Streams

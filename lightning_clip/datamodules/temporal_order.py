@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from lightning_clip.datamodules.checks import check_rule
-from lightning_clip.datamodules.generated_batches import Arrays, one_hot
+from lightning_clip.datamodules._checks import check_rule
+from lightning_clip.datamodules._generated_batches import Arrays, one_hot
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
 

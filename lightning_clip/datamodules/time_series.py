@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules.checks import check_rule, check_whole
+from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip.datamodules._tensor_rows import as_is
 from lightning_clip.datamodules.mackey_glass import mackey_glass
 from lightning_clip.datamodules.table import RowPlaces, Table, read_table
-from lightning_clip.datamodules.tensor_rows import as_is
 from lightning_clip.datamodules.window_rows import WindowRows
 
 Loader = DataLoader[tuple[Tensor, ...]]

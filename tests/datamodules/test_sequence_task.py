@@ -15,7 +15,7 @@ from lightning_clip.datamodules import (
     SequenceTaskDataModule,
     TemporalOrderDataModule,
 )
-from lightning_clip.datamodules.generated_batches import FreshBatches
+from lightning_clip.datamodules._generated_batches import FreshBatches
 
 TASKS = {
     "adding": AddingProblemDataModule,

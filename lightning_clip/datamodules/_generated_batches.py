@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler
 
-from lightning_clip.datamodules.tensor_rows import Batch
+from lightning_clip.datamodules._tensor_rows import Batch
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32] | NDArray[np.int64]]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_clip.datamodules.generated_batches import Arrays
+from lightning_clip.datamodules._generated_batches import Arrays
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
 
