@@ -17,6 +17,7 @@ SAYS = {
     "02_custom_strategy": "Strategy   GrowSlowly(factor=1.05, start=1.0)",
     "03_compare_strategies": "lightning-clip report runs/three-strategies-1/records/mlp-",
     "04_read_the_record": "CRITICAL: The gradient is ",
+    "08_switching": "0 steps not finite. step 5: NoClip() → NormClip(1.0): 3 spikes in 3 steps",
 }
 
 

@@ -1,0 +1,33 @@
+"""A run that explodes without clipping, saved by a ladder of strategies: when it climbed, and what the run came to.
+
+Run it with `python examples/08_switching.py`; a number after it says how many seeds (5 by default).
+"""
+
+import sys
+import warnings
+
+from lightning.pytorch import Trainer, seed_everything
+
+from lightning_clip import GradientClipping, MLPRegressor, NoClip, NormClip, RegressionDataModule, StrategySwitcher
+
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
+    seed_everything(seed, verbose=False)
+    clipping = GradientClipping(NoClip())
+    trainer = Trainer(
+        max_epochs=100,
+        accelerator="cpu",
+        callbacks=[clipping, StrategySwitcher([NormClip(1.0)])],
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    model, data = MLPRegressor(), RegressionDataModule()
+    trainer.fit(model, data)
+    (metrics,) = trainer.test(model, data, verbose=False)
+    switches = "; ".join(f"step {event.step}: {event.message}" for event in clipping.history.events)
+    bad = clipping.history.aggregates[0].nonfinite
+    print(f"seed {seed}: test MSE {metrics['test_mse']:.1f}, {bad} steps not finite. {switches}")
