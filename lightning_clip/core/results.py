@@ -1,6 +1,10 @@
 """`RunResult`: what came out of one run of a study."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+Axes = Mapping[str, float | str]
+RunKey = tuple[str, str, tuple[tuple[str, float | str], ...], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +20,9 @@ class RunResult:
         steps: Optimizer steps made.
         seconds: Duration of the training, in seconds.
         clipped_fraction: Share of the finite steps at which clipping bound, in [0, 1].
-        metrics: Final metrics by name; `None` for a run that diverged.
+        metrics: Final metrics by name; `None` for one that there is not, as for a run that diverged.
         axes: What else tells this run apart, for instance `{"length": 100}`.
+        data: What the data say about themselves, for instance the hash of a text; empty where they say nothing.
     """
 
     model: str
@@ -30,8 +35,25 @@ class RunResult:
     clipped_fraction: float
     metrics: dict[str, float | None]
     axes: dict[str, float | str] = field(default_factory=dict)
+    data: str = ""
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> RunKey:
         """What tells the run apart from the others of its study."""
-        return self.model, self.strategy, self.seed
+        return run_key(self.model, self.strategy, self.axes, self.seed)
+
+
+def run_key(model: str, strategy: str, axes: Axes, seed: int) -> RunKey:
+    """What tells a run apart from the others of its study: model, strategy, axes and seed."""
+    return model, strategy, tuple(axes.items()), seed
+
+
+def key_name(key: RunKey) -> str:
+    """The same as part of a file name.
+
+    Example:
+        >>> key_name(run_key("rnn", "norm-1.0", {"length": 100}, 3))
+        'rnn-norm-1.0-length-100-3'
+    """
+    model, strategy, axes, seed = key
+    return "-".join([model, strategy, *(f"{name}-{value}" for name, value in axes), str(seed)])

@@ -1,5 +1,6 @@
 """`CharTextDataModule`: a text, character by character, read as parallel streams."""
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,13 @@ class CharTextDataModule(StreamDataModule):
         self.n_characters = len(text)
         self.sha256 = text.sha256
         self._coded = _CodedText(text, kept)
+
+    @property
+    def description(self) -> str:
+        """Which text it is: results on it can be compared with results on the same one only; reads the text."""
+        self.setup("fit")
+        source = f"the text inside Python {platform.python_version()}" if self.path is None else str(self.path)
+        return f"{source}: {self.n_characters:,} characters, sha256 {self.sha256}"
 
     def part(self, split: Split) -> Part:
         """A stretch of the text."""

@@ -8,9 +8,15 @@ from torch import nn
 
 from lightning_clip.modules.checks import check_choice, check_rule
 from lightning_clip.modules.initialization import set_forget_bias_, set_update_bias_
+from lightning_clip.modules.layer_norm_rnn import LayerNormRNN
 
-CellName = Literal["rnn", "lstm", "gru"]
-LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CellName = Literal["rnn", "lstm", "gru", "layer_norm_rnn"]
+LAYERS: dict[str, Callable[..., nn.RNNBase]] = {
+    "rnn": nn.RNN,
+    "lstm": nn.LSTM,
+    "gru": nn.GRU,
+    "layer_norm_rnn": LayerNormRNN,
+}
 
 
 def recurrent_layer(name: str, cell: CellName, nonlinearity: Literal["tanh", "relu"]) -> Callable[..., nn.RNNBase]:

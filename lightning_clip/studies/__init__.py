@@ -6,9 +6,22 @@ from lightning_clip._lazy import lazy_names
 
 if TYPE_CHECKING:
     from lightning_clip.studies.cell import *
+    from lightning_clip.studies.experiment import *
+    from lightning_clip.studies.largest_norm import *
+    from lightning_clip.studies.measure import *
     from lightning_clip.studies.results import *
+    from lightning_clip.studies.one_run import *
     from lightning_clip.studies.runner import *
+    from lightning_clip.studies.stop_when_solved import *
     from lightning_clip.studies.study import *
+    from lightning_clip.studies.study_file import *
+    from lightning_clip.studies.training import *
 
 # Showing the results of a study needs none of what running one needs.
-__getattr__, __dir__ = lazy_names(__name__, ["results", "study", "cell", "runner"])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    [
+        *("results", "cell", "study", "study_file", "experiment", "training", "one_run", "runner"),
+        *("measure", "stop_when_solved", "largest_norm", "recurrent_weights"),
+    ],
+)

@@ -13,7 +13,7 @@ from lightning_clip.studies.progress import StudyProgress
 from lightning_clip.studies.results import ResultsFolder, next_free_folder
 from lightning_clip.studies.runner import run_study
 from lightning_clip.studies.show import story
-from lightning_clip.studies.study import load_study
+from lightning_clip.studies.study_file import load_study
 
 
 def compare(
@@ -58,7 +58,7 @@ def compare(
     console.print(renderable)
     folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
     _say(console, f"Results: {folder.path}")
-    _say(console, f"Any run in detail: lightning-clip report {folder.record_of(*results[-1].key)}")
+    _say(console, f"Any run in detail: lightning-clip report {folder.record_of(results[-1].key)}")
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_clip._version import __version__
-from lightning_clip.core.results import RunResult
+from lightning_clip.core.results import RunKey, RunResult, key_name
 from lightning_clip.errors import InputError
 
 __all__ = ["ResultsFolder", "next_free_folder"]
@@ -35,9 +35,9 @@ class ResultsFolder:
         """Whether a run has finished."""
         return self._results.exists()
 
-    def record_of(self, model: str, strategy: str, seed: int) -> Path:
+    def record_of(self, key: RunKey) -> Path:
         """The file that a run is recorded in, step by step."""
-        return self.records / f"{model}-{strategy}-{seed}.jsonl"
+        return self.records / f"{key_name(key)}.jsonl"
 
     def write(self, study: str, runs: Sequence[RunResult]) -> None:
         """Write all results so far, whole or not at all.
@@ -84,8 +84,8 @@ def next_free_folder(parent: Path, name: str) -> Path:
 
 def _to_json(run: RunResult) -> dict[str, Any]:
     row: dict[str, Any] = asdict(run)
-    axes = row.pop("axes")
-    return {**row, **axes}
+    axes, data = row.pop("axes"), row.pop("data")
+    return {**row, **axes, **({"data": data} if data else {})}
 
 
 def _from_json(row: dict[str, Any]) -> RunResult:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from lightning_clip.core.results import RunResult
 from lightning_clip.errors import InputError
-from lightning_clip.studies.cell import Cell, run_cell
+from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.results import ResultsFolder
+from lightning_clip.studies.one_run import run_cell
 from lightning_clip.studies.study import Study
 
 __all__ = ["run_study"]
@@ -46,7 +47,7 @@ def run_study(
         raise InputError(f"{folder.path}: it holds results; name another folder, or give them as `finished` to go on")
     cells = study.cells()
     results = {result.key: result for result in finished}
-    waiting = [(cell, folder.record_of(*cell.key)) for cell in cells if cell.key not in results]
+    waiting = [(cell, folder.record_of(cell.key)) for cell in cells if cell.key not in results]
     order = dict.fromkeys([*(cell.key for cell in cells), *results])  # a run that the study no longer asks for is kept
     folder.records.mkdir(parents=True, exist_ok=True)
     folder.write(study.name, finished)

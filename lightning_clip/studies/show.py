@@ -53,7 +53,7 @@ def story(study: str, results: Sequence[RunResult], folder: ResultsFolder) -> Re
     lost = next((result for result in results if result.diverged), None)
     saved = [result for result in results if lost and not result.diverged and _is_like(result, lost)]
     for result in [lost, *saved[-1:]] if lost else []:
-        run, history = read_jsonl(folder.record_of(*result.key))
+        run, history = read_jsonl(folder.record_of(result.key))
         parts.append(render_report(history, run, title=f"{result.model}, {result.strategy}, seed {result.seed}"))
     return Group(*parts)
 

@@ -20,7 +20,7 @@ def with_model(name: str, cell: Cell = CLIPPED) -> Cell:
 def test_a_run_has_metrics_on_train_and_test_data(tmp_path):
     """A run that stays finite has numbers, and says which run it was."""
     result = run_cell(CLIPPED, tmp_path / "run.jsonl")
-    assert result.key == CLIPPED.key == ("mlp", "norm-1.0", 0)
+    assert result.key == CLIPPED.key == ("mlp", "norm-1.0", (), 0)
     assert result.metrics.keys() == {"train_mse", "test_mse"}
     assert all(value is not None and value > 0 for value in result.metrics.values())
     assert (result.diverged, result.diverged_at_step, result.steps) == (False, None, 16)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lightning_clip import __version__
+from lightning_clip.core.results import run_key
 from lightning_clip.errors import InputError
 from lightning_clip.studies import ResultsFolder, next_free_folder
 from tests.support.studies import result
@@ -48,7 +49,7 @@ def test_results_have_the_published_schema(tmp_path):
 
 def test_results_are_read_as_they_were_written(tmp_path):
     """Reading gives the study's name and the same runs, also what else tells them apart."""
-    runs = [result(), LOST, result("norm-1.0", 2, axes={"length": 100})]
+    runs = [result(), LOST, result("norm-1.0", 2, axes={"length": 100}, data="a text")]
     ResultsFolder(tmp_path).write("tiny", runs)
     assert ResultsFolder(str(tmp_path)).read() == ("tiny", runs)
 
@@ -76,8 +77,8 @@ def test_a_folder_knows_whether_it_is_used(tmp_path):
 
 def test_a_record_is_named_after_its_run(tmp_path):
     """One record a run, under `records/`."""
-    record = ResultsFolder(tmp_path).record_of("mlp", "norm-1.0", 3)
-    assert record == tmp_path / "records" / "mlp-norm-1.0-3.jsonl"
+    record = ResultsFolder(tmp_path).record_of(run_key("mlp", "norm-1.0", {"length": 100}, 3))
+    assert record == tmp_path / "records" / "mlp-norm-1.0-length-100-3.jsonl"
 
 
 def test_a_new_folder_is_numbered(tmp_path):

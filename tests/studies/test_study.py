@@ -4,6 +4,7 @@ import pytest
 
 from lightning_clip.errors import InputError
 from lightning_clip.studies import Study, built_in_studies, load_study
+from lightning_clip.studies.check import check_study
 from tests.support.studies import CONTENT, tiny_study, written_study
 
 NORM = {"class_path": "lightning_clip.NormClip"}
@@ -13,7 +14,7 @@ def test_a_study_is_a_grid():
     """Each model meets each strategy with each seed, and results are listed in this order."""
     study = tiny_study(models={"a": {}, "b": {}}, seeds=2)
     keys = [cell.key for cell in study.cells()]
-    assert keys[:4] == [("a", "none", 0), ("a", "none", 1), ("a", "norm-1.0", 0), ("a", "norm-1.0", 1)]
+    assert keys[:4] == [(*pair, (), seed) for pair in (("a", "none"), ("a", "norm-1.0")) for seed in (0, 1)]
     assert len(keys) == 8
 
 
@@ -100,15 +101,15 @@ def test_two_runs_never_share_a_record():
     mlp = CONTENT["models"]["mlp"]
     study = tiny_study(models={"mlp": mlp, "mlp-a": mlp}, strategies={"a-b": NORM, "b": NORM})
     with pytest.raises(InputError, match="the same record, mlp-a-b: rename one"):
-        study.check()
+        check_study(study)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a: [", "not a YAML file: .*line 1"),
-        ("", r"expected the keys name, data, models, strategies .*found NoneType"),
-        ("name: x", "expected the keys name, data, models, strategies .*found name"),
+        ("", r"expected the keys name, models, strategies, data .*found NoneType"),
+        ("name: x", "expected the keys name, models, strategies, data .*found name"),
         ("- 1", "expected the keys .*found list"),
     ],
 )

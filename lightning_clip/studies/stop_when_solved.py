@@ -1,0 +1,105 @@
+"""`StopWhenSolved`: a run ends at success."""
+
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lightning_clip.studies.measure import Measure
+
+__all__ = ["StopWhenSolved"]
+
+
+class StopWhenSolved(Measure):
+    """Ask now and then whether the task is solved, and stop the training when it is.
+
+    Solved means: fewer than `error` of all test sequences are wrong by the data module's own criterion,
+    `wrong(outputs, targets)`. Training never sees those sequences. As soon as too many are wrong the rest is not
+    looked at, so that asking an untrained network is cheap.
+
+    Args:
+        error: Share of wrong sequences below which the task is solved, in (0, 1).
+        every_n_steps: How often to ask, in optimizer steps; the end of the training is always asked.
+
+    Attributes:
+        metrics: `solved`, 1 or 0, and `steps_to_solve`, optimizer steps, `None` where it is not solved.
+
+    Raises:
+        ValueError: An argument is out of range.
+        MisconfigurationException: At fit, if the data module does not say which outputs are wrong.
+
+    Example:
+        >>> StopWhenSolved(error=0.01).metrics
+        {'solved': 0.0, 'steps_to_solve': None}
+
+    References:
+        Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
+        2013, https://arxiv.org/abs/1211.5063: success is an error below 1 % on 10,000 sequences.
+    """
+
+    def __init__(self, error: float = 0.01, *, every_n_steps: int = 250) -> None:
+        super().__init__()
+        if not 0 < error < 1:
+            raise ValueError(f"StopWhenSolved(error={error!r}): error must be a share between 0 and 1.")
+        if every_n_steps < 1:
+            raise ValueError(f"StopWhenSolved(every_n_steps={every_n_steps!r}): every_n_steps must be at least 1.")
+        self.error = error
+        self.every_n_steps = every_n_steps
+        self._solved_at: int | None = None
+
+    @property
+    @override
+    def metrics(self) -> dict[str, float | None]:
+        return {"solved": float(self._solved_at is not None), "steps_to_solve": self._solved_at}
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not hasattr(trainer.datamodule, "wrong"):  # type: ignore[attr-defined]
+            raise MisconfigurationException(
+                "StopWhenSolved needs a data module with the method `wrong(outputs, targets)`, as TemporalOrderDataModule "
+                "and the other generated tasks have: leave the callback out for other data."
+            )
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            self._ask(trainer, pl_module)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._solved_at is None:
+            self._ask(trainer, pl_module)
+
+    def _ask(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if share_wrong_below(pl_module, trainer.datamodule, self.error):  # type: ignore[attr-defined]
+            self._solved_at = trainer.global_step
+            trainer.should_stop = True
+
+
+@torch.no_grad()
+def share_wrong_below(model: nn.Module, data: Any, limit: float) -> bool:
+    """Whether a model gets fewer than a share of the test sequences wrong; it is left in the mode in which it was.
+
+    Args:
+        model: From inputs to outputs.
+        data: A data module with `test_dataloader()`, `n_test` and `wrong(outputs, targets)`.
+        limit: The share, in (0, 1).
+
+    Returns:
+        The answer; a sequence whose outputs are not finite is wrong.
+    """
+    was_training = model.training
+    model.eval()
+    allowed, wrong = limit * data.n_test, 0
+    for inputs, targets in data.test_dataloader():
+        missed: Tensor = data.wrong(model(inputs), targets)
+        wrong += int(missed.sum())
+        if wrong >= allowed:
+            break
+    model.train(was_training)
+    return wrong < allowed

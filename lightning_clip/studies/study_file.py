@@ -1,0 +1,66 @@
+"""`load_study`: a study from a YAML file, or one that comes with the package."""
+
+from dataclasses import MISSING, fields
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from lightning_clip.errors import InputError
+from lightning_clip.studies.check import check_study
+from lightning_clip.studies.study import Study
+
+__all__ = ["built_in_studies", "load_study"]
+
+
+def load_study(source: str | Path) -> Study:
+    """Read a study from a YAML file, or one that comes with the package.
+
+    Args:
+        source: A path, or the name of a built-in study, for instance `"mlp-regression"`.
+
+    Returns:
+        The study, checked.
+
+    Raises:
+        InputError: It cannot be read, or does not describe a study; one line that says where and why.
+    """
+    text = _text_of(source)
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{source}: not a YAML file: {' '.join(str(error).split())}") from error
+    required = {f.name for f in fields(Study) if f.default is MISSING and f.default_factory is MISSING}
+    known = [f.name for f in fields(Study)]
+    if not isinstance(content, dict) or not required <= content.keys() <= set(known):
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise InputError(
+            f"{source}: expected the keys {', '.join(known[:4])} (and {', '.join(known[4:])}), found {found}"
+        )
+    study = Study(**content)
+    try:
+        check_study(study)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    return study
+
+
+def built_in_studies() -> list[str]:
+    """The names of the studies that come with the package."""
+    folder = files("lightning_clip.configs") / "studies"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _text_of(source: str | Path) -> str:
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(source) not in built_in_studies():
+            raise InputError(
+                f"{source}: no such study; built in are {', '.join(built_in_studies())}, or give a .yaml file"
+            )
+        return (files("lightning_clip.configs") / "studies" / f"{source}.yaml").read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise InputError(f"{source}: cannot be read: {reason}") from error
