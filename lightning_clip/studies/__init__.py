@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from lightning_clip.studies.experiment import *
     from lightning_clip.studies.largest_norm import *
     from lightning_clip.studies.measure import *
-    from lightning_clip.studies.results import *
     from lightning_clip.studies.one_run import *
+    from lightning_clip.studies.results import *
     from lightning_clip.studies.runner import *
     from lightning_clip.studies.stop_when_solved import *
     from lightning_clip.studies.study import *

@@ -13,8 +13,8 @@ from pathlib import Path
 from lightning_clip.core.results import RunResult
 from lightning_clip.errors import InputError
 from lightning_clip.studies.cell import Cell
-from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.one_run import run_cell
+from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.study import Study
 
 __all__ = ["run_study"]

@@ -59,8 +59,8 @@ class StopWhenSolved(Measure):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not hasattr(trainer.datamodule, "wrong"):  # type: ignore[attr-defined]
             raise MisconfigurationException(
-                "StopWhenSolved needs a data module with the method `wrong(outputs, targets)`, as TemporalOrderDataModule "
-                "and the other generated tasks have: leave the callback out for other data."
+                "StopWhenSolved needs a data module with the method `wrong(outputs, targets)`, as "
+                "TemporalOrderDataModule and the other generated tasks have: leave the callback out for other data."
             )
 
     @override
