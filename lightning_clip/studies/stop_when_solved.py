@@ -95,7 +95,8 @@ def share_wrong_below(model: nn.Module, data: Any, limit: float) -> bool:
     """
     was_training = model.training
     model.eval()
-    allowed, wrong = limit * data.n_test, 0
+    allowed: float = limit * data.n_test
+    wrong = 0
     for inputs, targets in data.test_dataloader():
         missed: Tensor = data.wrong(model(inputs), targets)
         wrong += int(missed.sum())
