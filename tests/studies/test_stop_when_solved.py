@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_clip import MLPRegressor, RegressionDataModule, RNNModule, TemporalOrderDataModule
 from lightning_clip.studies import StopWhenSolved
-from lightning_clip.studies.stop_when_solved import share_wrong_below
+from lightning_clip.studies.stop_when_solved import evaluating, is_dead, is_solved
 
 
 class Oracle(nn.Module):
@@ -31,7 +31,7 @@ def data(**options: int) -> TemporalOrderDataModule:
     return TemporalOrderDataModule(length=10, n_test=1_000, batches_per_epoch=6, seed=0, **options)
 
 
-def trained(criterion: StopWhenSolved, **options: int) -> Trainer:
+def trained(criterion: StopWhenSolved, model: RNNModule | None = None) -> Trainer:
     trainer = Trainer(
         max_epochs=1,
         callbacks=[criterion],
@@ -41,10 +41,9 @@ def trained(criterion: StopWhenSolved, **options: int) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=0,
-        **options,
     )
     torch.manual_seed(0)
-    trainer.fit(RNNModule(), data())
+    trainer.fit(model or RNNModule(), data())
     return trainer
 
 
@@ -52,45 +51,70 @@ def trained(criterion: StopWhenSolved, **options: int) -> Trainer:
 def test_solved_is_a_share_below_the_limit(misses, solved):
     """Of 1,000 sequences in two batches fewer than 10 have to be wrong for an error below 1 %."""
     task = data()
-    assert share_wrong_below(Oracle(task, misses), task, 0.01) is solved
+    assert is_solved(Oracle(task, misses), task, 0.01) is solved
 
 
 def test_too_many_mistakes_end_the_count():
     """A network that guesses is not asked about every sequence."""
     task = data()
     oracle = Oracle(task, 100)
-    assert not share_wrong_below(oracle, task, 0.01)
+    assert not is_solved(oracle, task, 0.01)
     assert oracle.asked == 1
 
 
 def test_the_mode_of_the_model_is_kept():
-    """The question is asked in evaluation mode and leaves the mode as it was."""
-    task, model = data(), RNNModule(dropout=0.5)
-    model.train()
-    share_wrong_below(model, task, 0.01)
-    assert model.training
-    assert all(param.grad is None for param in model.parameters())
+    """Questions are asked in evaluation mode and without autograd; the mode is then as it was."""
+    model = RNNModule(dropout=0.5)
+    for was_training in (True, False):
+        model.train(was_training)
+        with evaluating(model):
+            assert not model.training
+            assert not torch.is_grad_enabled()
+        assert model.training is was_training
+
+
+def test_a_network_that_does_not_see_its_inputs_is_dead():
+    """ReLU units that are all off give one output for all sequences; a network that guesses is alive."""
+    task, model = data(), RNNModule(nonlinearity="relu", init="identity")
+    assert not is_dead(model, task)
+    torch.nn.init.constant_(model.recurrent.bias_ih_l0, -1e9)
+    assert is_dead(model, task)
+
+
+def test_a_dead_run_ends():
+    """A run whose units are all off is stopped at the next question, and is not solved."""
+    criterion, model = StopWhenSolved(every_n_steps=2), RNNModule(nonlinearity="relu", init="identity")
+    torch.nn.init.constant_(model.recurrent.bias_ih_l0, -1e9)
+    assert trained(criterion, model).global_step == 2
+    assert criterion.metrics == {"solved": 0.0, "steps_to_solve": None, "dead": 1.0}
+
+
+def test_what_is_not_a_number_is_not_called_dead():
+    """Outputs that are not finite are divergence, which has a name of its own."""
+    task, model = data(), RNNModule()
+    torch.nn.init.constant_(model.head.bias, torch.nan)
+    assert not is_dead(model, task)
 
 
 def test_a_run_ends_where_it_is_solved():
     """With a limit that guessing meets, the first question ends the run."""
     criterion = StopWhenSolved(error=0.99, every_n_steps=2)
     assert trained(criterion).global_step == 2
-    assert criterion.metrics == {"solved": 1.0, "steps_to_solve": 2}
+    assert criterion.metrics == {"solved": 1.0, "steps_to_solve": 2, "dead": 0.0}
 
 
 def test_a_run_that_is_not_solved_goes_on_to_its_end():
     """With a limit that no untrained network meets, the run has all its steps, and no step at which it was solved."""
     criterion = StopWhenSolved(error=0.001, every_n_steps=2)
     assert trained(criterion).global_step == 6
-    assert criterion.metrics == {"solved": 0.0, "steps_to_solve": None}
+    assert criterion.metrics == {"solved": 0.0, "steps_to_solve": None, "dead": 0.0}
 
 
 def test_the_end_of_a_run_is_asked():
     """Success between the last question and the end of the training counts."""
     criterion = StopWhenSolved(error=0.99, every_n_steps=4_000)
     assert trained(criterion).global_step == 6
-    assert criterion.metrics == {"solved": 1.0, "steps_to_solve": 6}
+    assert criterion.metrics == {"solved": 1.0, "steps_to_solve": 6, "dead": 0.0}
 
 
 def test_asking_changes_no_bit_of_the_training():
