@@ -62,10 +62,10 @@ class SpectralClip(ClipStrategy):
     norm. A gradient that is not finite is left as it is.
 
     A step costs up to `4 · iterations · (m + n) · n²` operations for an `(m, n)` weight with `m ≥ n`, and as much
-    memory as the gradients: exclude large embeddings. A sharded weight's gradient (FSDP2, tensor parallelism) is put
-    together on every process, one weight at a time, and each process does the same work. On an accelerator it always takes all iterations; on the CPU it
-    stops when they change nothing more. The result is as exact as matrix products are: about 1e-6 of the largest
-    singular value in float32, less where TF32 is allowed.
+    memory as the gradients: exclude large embeddings. The gradient of a sharded weight (FSDP2, tensor parallelism) is
+    put together on every process, one weight at a time, and each process does the same work. On an accelerator it
+    always takes all iterations; on the CPU it stops when they change nothing more. The result is as exact as matrix
+    products are: about 1e-6 of the largest singular value in float32, less where TF32 is allowed.
 
     Args:
         max_singular_value: c, what a singular value tends to as it grows, in the unit of the gradient of the loss.
