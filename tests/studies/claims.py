@@ -20,10 +20,18 @@ def solved(runs: Runs) -> int:
     return sum(int(run.metrics["solved"]) for run in runs)
 
 
-def bits(runs: Runs) -> float:
-    """Median bits per character; a run that diverged has more than any other."""
+def bits_of_each(runs: Runs) -> list[float]:
+    """Bits per character; a run that diverged has more than any other."""
     values = [run.metrics["test_bits_per_char"] for run in runs]
-    return median(float("inf") if value is None else value for value in values)
+    return [float("inf") if value is None else value for value in values]
+
+
+def bits(runs: Runs) -> float:
+    return median(bits_of_each(runs))
+
+
+def worst_bits(runs: Runs) -> float:
+    return max(bits_of_each(runs))
 
 
 def temporal_order(runs: Runs) -> None:
@@ -62,13 +70,15 @@ def text(runs: Runs) -> None:
 
 
 def remedies(runs: Runs) -> None:
-    """Clipping, LayerNorm and Adam cure the network; penalties, orthogonal weights and shorter chunks do not."""
-    lost = bits(of(runs, "none"))
+    """Clipping, LayerNorm and Adam cure the network; penalties, orthogonal weights and shorter chunks do not.
+
+    A cure works with every seed: some seeds go well with half a remedy, and by luck.
+    """
+    lost, cured = bits(of(runs, "none")), bits(of(runs, "norm-0.5"))
     for cure in ("norm-0.5", "value-0.1", "value-0.01", "layer-norm", "adam-0.002"):
-        assert bits(of(runs, cure)) <= lost - 0.8, cure
-    cured = bits(of(runs, "norm-0.5"))
+        assert worst_bits(of(runs, cure)) <= lost - 0.8, cure
     for alone in ("l1-0.0001", "l2-0.001", "orthogonal", "chunk-16"):
-        assert bits(of(runs, alone)) >= cured + 0.3, alone
+        assert worst_bits(of(runs, alone)) >= cured + 0.3, alone
 
 
 def architectures(runs: Runs) -> None:
