@@ -67,11 +67,10 @@ def gradient_flow(
         weights[0] = torch.cat([weights[0], _random_columns(weights[0], probes)], dim=1)
     state = _first_state(layer, inputs, hiddens)
     early = 0 if max_steps is None else max(0, len(inputs) - max_steps)
-    if early:
-        with torch.no_grad():
-            state = _run(layer, weights, inputs[:early], state)[1:]
     flow = _at_states if exact else _at_inputs
-    with torch.enable_grad():
+    with torch.autocast(inputs.device.type, enabled=False), torch.enable_grad():  # a backward pass heeds autocast too
+        if early:
+            state = _run(layer, weights, inputs[:early], state)[1:]
         return flow(layer, weights, inputs[early:], state, direction).flip(0)
 
 
@@ -99,13 +98,14 @@ def run_layer(layer: nn.RNNBase, inputs: Tensor, hiddens: Tensor | State | None 
     """
     weights = _weights(layer)
     inputs = inputs.detach().to(weights[0])
-    return _run(layer, weights, inputs, _first_state(layer, inputs, hiddens))
+    with torch.autocast(inputs.device.type, enabled=False):
+        return _run(layer, weights, inputs, _first_state(layer, inputs, hiddens))
 
 
 def _run(layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, state: State) -> State:
     """Run layers of the kind and with the weights, as many as the state is for."""
     hiddens: Any = state if isinstance(layer, nn.LSTM) else state[0]
-    with torch.autocast(inputs.device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
+    with torch.backends.cudnn.flags(enabled=False):  # its kernels want their weights in one piece, and no evaluation
         return _KERNELS[layer.mode](inputs, hiddens, weights, layer.bias, len(state[0]), 0.0, False, False, False)
 
 
