@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
-from lightning_clip.functional.norms import combine_norms, local_values, tensor_norms
+from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.sharded import laid_out_like
 
@@ -52,10 +52,15 @@ class Gradients:
         optimizer: Optimizer | None = None,
     ) -> None:
         held: dict[int, tuple[str, Tensor, Tensor]] = {}
+        self._are_plain = True
         for name, param in zip(names, params, strict=True):
-            if param.grad is not None:
-                held.setdefault(id(param), (name, param, _made_ready(param, param.grad)))
-        self.names: tuple[str, ...] = tuple(name for name, _, _ in held.values())
+            grad = param.grad
+            if grad is None or id(param) in held:
+                continue
+            if not is_plain(grad):
+                self._are_plain, grad = False, _made_ready(param, grad)
+            held[id(param)] = name, param, grad
+        self.names: tuple[str, ...] = tuple([name for name, _, _ in held.values()])
         self._all_names: list[Iterable[str]] = [names]
         self.params: list[Tensor] = [param for _, param, _ in held.values()]
         self._tensors: list[Tensor] | None = [grad for _, _, grad in held.values()]
@@ -128,7 +133,7 @@ class Gradients:
     @property
     def locals(self) -> list[Tensor]:
         """The elements of each gradient that live on this process, as plain dense tensors sharing its memory."""
-        return [local_values(tensor) for tensor in self.tensors]
+        return self.tensors if self._are_plain else [local_values(tensor) for tensor in self.tensors]
 
     @property
     def device(self) -> torch.device:
