@@ -1,5 +1,6 @@
 """`Gradients`: what one optimizer is about to apply."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Self
@@ -231,7 +232,7 @@ class Gradients:
         norms = tensor_norms(self.tensors, norm_type)
         total = combine_norms(norms, norm_type)
         # Squares of a finite gradient can overflow float32. On the CPU reading the total is free, so look again.
-        if is_free_to_read(total) and not total.isfinite():
+        if is_free_to_read(total) and not math.isfinite(total.item()):
             return self._measured_again(norm_type, norms)
         return norms, total
 
