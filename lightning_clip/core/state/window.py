@@ -1,5 +1,6 @@
 """`Window`: the latest values, with their median, spread and quantiles."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,10 +70,19 @@ class Window(State):
         Returns:
             `()`; NaN before the first value.
         """
+        if is_free_to_read(self.count):
+            return self._quantile_on_host(fraction)
         rank = (self._stored() - 1).to(self.values.dtype) * fraction
         low = rank.long()
         ends = _in_order(self.values).index_select(0, torch.stack([low, rank.ceil().long()]))
         return torch.lerp(ends[0], ends[1], rank - low)
+
+    def _quantile_on_host(self, fraction: float) -> Tensor:
+        """The same in Python's arithmetic, which takes a third of the time where reading is free."""
+        rank = (min(max(self.count.item(), 1), self.size) - 1) * fraction
+        ordered = np.sort(self.values.numpy())
+        low, high = ordered[int(rank)].item(), ordered[math.ceil(rank)].item()
+        return torch.tensor(low + (high - low) * (rank % 1.0), dtype=self.values.dtype)
 
     def median(self) -> Tensor:
         """The median, `()`: the mean of the two middle values of an even number; NaN before the first value."""
