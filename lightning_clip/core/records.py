@@ -99,8 +99,9 @@ class StepRecord:
 
     def without_params(self) -> "StepRecord":
         """The same record without the norms of parameters, which take more room than all the rest."""
-        plain = (self.norm_before, self.norm_after, self.threshold, self.clip_coef, self.clipped, self.finite, self.skipped)
-        return StepRecord(self.step, self.optimizer, self.strategy, *plain, self.loss, self.watched)
+        norms = self.norm_before, self.norm_after, self.threshold, self.clip_coef
+        flags = self.clipped, self.finite, self.skipped
+        return StepRecord(self.step, self.optimizer, self.strategy, *norms, *flags, self.loss, self.watched)
 
 
 @dataclass(slots=True)
