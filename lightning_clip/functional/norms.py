@@ -148,6 +148,6 @@ def _foreach_norms(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dty
 
 
 def _largest(tensor: Tensor) -> Tensor:
-    """The largest absolute element; torch's own infinity norm is not vectorised on the CPU and takes 20 times as long."""
+    """The largest absolute element, 20 times as fast as torch's infinity norm, which the CPU does not vectorise."""
     low, high = tensor.aminmax()
     return torch.maximum(low.abs(), high.abs())
