@@ -24,8 +24,8 @@ ASKED = {
 NOTES = (
     "Ours is `clip_(Gradients.of_optimizer(…), NormClip(c))` into an `EventBuffer` that is read every 50 steps; theirs "
     "is `torch.nn.utils.clip_grad_norm_(…, foreach=True)`, which records nothing. The two take turns step by step; a "
-    "time is the mean of 50 steps (10 of `lstm`), flushes among them; the ratio is the median over such rounds. Before each step, "
-    "untimed, the gradients are brought back to a norm of 100.",
+    "time is the mean of 50 steps (10 of `lstm`), flushes among them; the ratio is the median over such rounds. Before "
+    "each step, untimed, the gradients are brought back to a norm of 100.",
     "The floor on `lstm` is memory: 79 MB of gradients are read for the norm, and read and written again where the "
     "limit binds; where it does not bind, ours only reads, and the ratio cannot fall below a third of what torch moves "
     "plus its arithmetic. On `mlp` no byte matters: the time is the number of calls into torch.",
@@ -34,7 +34,9 @@ NOTES = (
 )
 
 
-def ours(optimizer: torch.optim.Optimizer, module: nn.Module, limit: float, *, norms: bool = True) -> Callable[[], None]:
+def ours(
+    optimizer: torch.optim.Optimizer, module: nn.Module, limit: float, *, norms: bool = True
+) -> Callable[[], None]:
     """One step of the engine, with the record of it."""
     names, strategy, buffer, nothing = parameter_names(module), NormClip(limit), EventBuffer(), torch.empty(0)
     numbers = count()

@@ -1,7 +1,10 @@
 """What the benchmarks share: timing in turn, tables, and the machine in words."""
 
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +14,8 @@ import lightning
 import torch
 from rich.console import Console
 from rich.table import Table as RichTable
+
+import lightning_clip
 
 Times = dict[str, list[float]]
 
@@ -119,6 +124,15 @@ def bandwidth(megabytes: int = 256, rounds: int = 7) -> float:
     tensor = torch.ones(megabytes * 1024 * 1024 // 4)
     times = in_turn({"multiply": lambda: tensor.mul_(1.0)}, rounds=rounds)["multiply"]
     return 2 * tensor.nbytes / median(times)
+
+
+def python(*args: str) -> list[str]:
+    """The lines that a new interpreter prints, with the same package as here."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(lightning_clip.__file__).parents[1])}
+    command = [sys.executable, *args]
+    return subprocess.run(
+        command, capture_output=True, check=True, encoding="utf-8", env=environment
+    ).stdout.splitlines()
 
 
 def machine() -> str:

@@ -58,8 +58,11 @@ class LogsNorms(Fitted):
 class Clock(pl.Callback):
     """Notes when the first steps are over."""
 
+    def __init__(self, warm_up: int) -> None:
+        self.warm_up = warm_up
+
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        if trainer.global_step == WARM_UP:
+        if trainer.global_step == self.warm_up:
             self.start = time.perf_counter()
 
 
@@ -74,30 +77,43 @@ class Repeated(IterableDataset[Any]):
             yield self.batch
 
 
-def fit(module: Fitted, batch: tuple[Tensor, Tensor], steps: int, callbacks: Sequence[pl.Callback], **options: Any) -> float:
-    """Seconds a step of a fit, without those of its beginning."""
-    clock = Clock()
+def fit(
+    module: pl.LightningModule,
+    batch: tuple[Tensor, Tensor],
+    batches: int,
+    callbacks: Sequence[pl.Callback],
+    *,
+    warm_up: int = WARM_UP,
+    steps_a_batch: int = 1,
+    **options: Any,
+) -> float:
+    """Seconds a batch of a fit, without those of its beginning."""
+    clock = Clock(warm_up * steps_a_batch)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        max_steps=WARM_UP + steps,
+        max_steps=(warm_up + batches) * steps_a_batch,
         max_epochs=-1,
         callbacks=[*callbacks, clock],
         **options,
     )
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.fit(module, DataLoader(Repeated(batch), batch_size=None))
-    return (time.perf_counter() - clock.start) / steps
+    return (time.perf_counter() - clock.start) / batches
 
 
 def rounds_of(fits: Mapping[str, Callable[[], float]], rounds: int) -> Times:
     """Fits in turn, after one of each to warm up."""
     for one in fits.values():
         one()
-    return {name: list(times) for name, times in zip(fits, zip(*[[one() for one in fits.values()] for _ in range(rounds)], strict=True), strict=True)}
+    times: Times = {name: [] for name in fits}
+    for _ in range(rounds):
+        for name, one in fits.items():
+            times[name].append(one())
+    return times
 
 
 def measure(*, rounds: int = 5, mlp_steps: int = 2000, lstm_steps: int = 20, watched_steps: int = 100) -> Table:
