@@ -56,7 +56,7 @@ class TemporalGradientMonitor(Callback):
         rows: How many rows of the batch; of packed sequences the longest.
         max_steps: Longest lag; of longer sequences the last steps are looked at.
         exact: Look at the gradient with respect to the states themselves, by running the layer step by step, instead of
-            that with respect to its inputs, which falls and grows alike. It takes about ten times as long.
+            that with respect to its inputs, which falls and grows alike. An LSTM's profile takes ten times as long.
         layer: Dotted name of the recurrent layer; needed where there are several.
 
     Attributes:
@@ -160,7 +160,10 @@ class TemporalGradientMonitor(Callback):
         norms = norms_by_lag(flow)
         read = torch.cat([norms, denormal_fraction(flow).to(norms)[None]]).cpu()
         usual = float(np.median(self._peaks)) if len(self._peaks) >= FEWEST_PEAKS else math.nan
-        return TemporalProfile.of_norms(step, name, read[:-1], denormal_fraction=float(read[-1]), usual_peak=usual)
+        denormal = float(read[-1])
+        return TemporalProfile.of_norms(
+            step, name, read[:-1], cell=layer.mode, denormal_fraction=denormal, usual_peak=usual
+        )
 
     @override
     def on_train_batch_end(

@@ -1,14 +1,13 @@
 """`TemporalProfile`: how the gradient of a late loss falls or grows with lag, and what that means."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from torch import Tensor
 
-from lightning_clip.core.measurements import Measurement
+from lightning_clip.core.measurements import Measurement, Measurements
 from lightning_clip.functional.temporal import growth_rate, half_life, horizon, span
 
 TEMPORAL_GRADIENT = "temporal-gradient"
@@ -48,6 +47,7 @@ class TemporalProfile:
     Attributes:
         step: The number of optimizer steps completed before it.
         layer: Dotted name of the recurrent layer.
+        cell: What it is made of, as torch's layers name their `mode`: `"RNN_TANH"`, `"RNN_RELU"`, `"LSTM"`, `"GRU"`.
         norms: 2-norm at each lag; only their ratios mean something.
         growth_rate: Slope of the norm's logarithm over lag, per step; NaN where too few norms can be told.
         r_squared: How well one rate fits, in [0, 1].
@@ -59,6 +59,7 @@ class TemporalProfile:
 
     step: int
     layer: str
+    cell: str
     norms: tuple[float, ...]
     growth_rate: float
     r_squared: float
@@ -69,7 +70,7 @@ class TemporalProfile:
 
     @classmethod
     def of_norms(
-        cls, step: int, layer: str, norms: Tensor, *, denormal_fraction: float, usual_peak: float
+        cls, step: int, layer: str, norms: Tensor, *, cell: str, denormal_fraction: float, usual_peak: float
     ) -> "TemporalProfile":
         """Make a profile of what was measured.
 
@@ -77,6 +78,7 @@ class TemporalProfile:
             step: The number of optimizer steps completed before it.
             layer: Dotted name of the recurrent layer.
             norms: `(lags,)`, on the host.
+            cell: The layer's `mode`.
             denormal_fraction: Share of the elements that are denormal.
             usual_peak: Median largest norm of earlier profiles; NaN where there are too few.
 
@@ -87,6 +89,7 @@ class TemporalProfile:
         return cls(
             step=step,
             layer=layer,
+            cell=cell,
             norms=tuple(norms.tolist()),
             growth_rate=rate,
             r_squared=r_squared,
@@ -119,6 +122,11 @@ class TemporalProfile:
         return math.isfinite(self.peak)
 
     @property
+    def is_gated(self) -> bool:
+        """Whether the layer has gates that decide how long it remembers."""
+        return not self.cell.startswith("RNN")
+
+    @property
     def half_life(self) -> float:
         """Steps over which the gradient halves; infinite where it does not vanish."""
         return half_life(self.growth_rate)
@@ -138,6 +146,11 @@ class TemporalProfile:
         return Flow.HEALTHY
 
     @property
+    def has_weak_rest(self) -> bool:
+        """Whether much of the gradient, though less than 1 % of lag 0 at each lag, comes from beyond the horizon."""
+        return self.span >= REACHED_FRACTION * self.window > self.horizon
+
+    @property
     def chunk_steps(self) -> tuple[int, int] | None:
         """The least and the most steps a chunk of truncated backpropagation should have, by what it would lose.
 
@@ -153,10 +166,14 @@ class TemporalProfile:
         return Measurement(self.step, TEMPORAL_GRADIENT, data | more)
 
 
-def temporal_profiles(measurements: Sequence[Measurement]) -> list[TemporalProfile]:
-    """The profiles among measurements of their kind, in order.
+def temporal_profiles(measurements: Measurements) -> dict[str, list[TemporalProfile]]:
+    """The profiles of a run, in order, by the name of the layer.
 
     Args:
-        measurements: As `History.measurements.of(TEMPORAL_GRADIENT)` gives them.
+        measurements: Of the run.
     """
-    return [TemporalProfile.of_measurement(measurement) for measurement in measurements]
+    profiles: dict[str, list[TemporalProfile]] = {}
+    for measurement in measurements.of(TEMPORAL_GRADIENT):
+        profile = TemporalProfile.of_measurement(measurement)
+        profiles.setdefault(profile.layer, []).append(profile)
+    return profiles

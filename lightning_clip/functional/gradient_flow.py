@@ -82,7 +82,8 @@ def random_directions(rows: int, size: int) -> Tensor:
         size: Elements of each.
     """
     directions = torch.randn(rows, size, generator=torch.Generator().manual_seed(0))
-    return directions / directions.norm()
+    total: Tensor = torch.linalg.vector_norm(directions)
+    return directions / total
 
 
 def run_layer(layer: nn.RNNBase, inputs: Tensor, hiddens: Tensor | State | None = None) -> State:
@@ -122,7 +123,7 @@ def _at_states(
 ) -> Tensor:
     """A state is one tensor both for the next step and for the layer above, so that its gradient is all of it."""
     each = len(weights) // layer.num_layers
-    sequence = list(inputs.detach().split(1))
+    sequence = list(inputs.detach().chunk(len(inputs)))
     sequence[0].requires_grad_()
     first: list[Tensor] = []
     for depth in range(layer.num_layers):
@@ -143,7 +144,8 @@ def _gradients(last: Tensor, direction: Tensor | None, at: list[Tensor]) -> list
 def _random_columns(weight: Tensor, columns: int) -> Tensor:
     """The same at each call, and of the size that torch gives to weights."""
     generator = torch.Generator().manual_seed(0)
-    return (torch.randn(len(weight), columns, generator=generator) / len(weight) ** 0.5).to(weight)
+    drawn = torch.randn(len(weight), columns, generator=generator).to(weight)
+    return drawn.mul_(len(weight) ** -0.5)
 
 
 def _weights(layer: nn.RNNBase) -> list[Tensor]:
