@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
+from lightning_clip.core.ready import made_ready
 from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
-from lightning_clip.functional.sharded import laid_out_like
 
 if TYPE_CHECKING:
     from lightning_clip.core.actions import Action
@@ -54,12 +54,10 @@ class Gradients:
         held: dict[int, tuple[str, Tensor, Tensor]] = {}
         self._are_plain = True
         for name, param in zip(names, params, strict=True):
-            grad = param.grad
-            if grad is None or id(param) in held:
-                continue
-            if not is_plain(grad):
-                self._are_plain, grad = False, _made_ready(param, grad)
-            held[id(param)] = name, param, grad
+            if (grad := param.grad) is not None and id(param) not in held:
+                if not is_plain(grad):
+                    self._are_plain, grad = False, made_ready(param, grad)
+                held[id(param)] = name, param, grad
         self.names: tuple[str, ...] = tuple([name for name, _, _ in held.values()])
         self._all_names: list[Iterable[str]] = [names]
         self.params: list[Tensor] = [param for _, param, _ in held.values()]
@@ -93,8 +91,9 @@ class Gradients:
             for g, group in enumerate(optimizer.param_groups)
             for i, param in enumerate(group["params"])
         ]
-        own, params = [name for name, _ in pairs], [param for _, param in pairs]
-        grads = cls(own, params, step=step, epoch=epoch, optimizer=optimizer)
+        grads = cls(
+            [name for name, _ in pairs], [param for _, param in pairs], step=step, epoch=epoch, optimizer=optimizer
+        )
         grads._all_names.append(known.values())
         return grads
 
@@ -243,13 +242,3 @@ class Gradients:
         if bad:
             norms[bad] = tensor_norms([self.tensors[i] for i in bad], norm_type, dtype=torch.float64).to(norms.device)
         return norms, combine_norms(norms, norm_type)
-
-
-def _made_ready(param: Tensor, grad: Tensor) -> Tensor:
-    """The gradient as it will be applied: sums carried out, so that its elements can be changed in place."""
-    ready = laid_out_like(grad, param)
-    if ready.layout is torch.sparse_coo and not ready.is_coalesced():
-        ready = ready.coalesce()
-    if ready is not grad:
-        param.grad = ready
-    return ready

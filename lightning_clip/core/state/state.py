@@ -26,7 +26,9 @@ class State(nn.Module):
         if not self._has_dtype:
             self._has_dtype = True
             self.to(device=value.device, dtype=value.dtype)
-        elif next(iter(self._buffers.values())).device != value.device:
+            return
+        first = next(iter(self._buffers.values()))
+        if first is not None and first.device != value.device:
             self.to(device=value.device)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

@@ -53,7 +53,7 @@ class Window(State):
         self.match(value)
         if is_free_to_read(self.count):
             if keep.item():
-                self.values.numpy()[self.count.item() % self.size] = value.item()
+                self.values.numpy()[int(self.count) % self.size] = value.item()
                 self.count.add_(1)
             return
         slot = (self.count % self.size).view(1)
@@ -79,7 +79,7 @@ class Window(State):
 
     def _quantile_on_host(self, fraction: float) -> Tensor:
         """The same in Python's arithmetic, which takes a third of the time where reading is free."""
-        rank = (min(max(self.count.item(), 1), self.size) - 1) * fraction
+        rank = (min(max(int(self.count), 1), self.size) - 1) * fraction
         ordered = np.sort(self.values.numpy())
         low, high = ordered[int(rank)].item(), ordered[math.ceil(rank)].item()
         return torch.tensor(low + (high - low) * (rank % 1.0), dtype=self.values.dtype)
