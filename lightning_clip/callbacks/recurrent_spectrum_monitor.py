@@ -15,7 +15,8 @@ from lightning_clip.callbacks._support import check_strategy_support
 from lightning_clip.core.checks import check_count
 from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.recurrent_layer import RecurrentLayer, recurrent_layers
-from lightning_clip.core.spectrum_probe import KIND, Data, SpectrumProbe, column
+from lightning_clip.core.spectrum import KIND, Data, column
+from lightning_clip.core.spectrum_probe import SpectrumProbe
 from lightning_clip.functional.sharded import is_sharded
 
 _LARGEST = (
@@ -49,8 +50,8 @@ class RecurrentSpectrumMonitor(Callback):
     batch, the mean of forget gates (LSTM) or update gates (GRU), and the share of gates below 0.05 or above 0.95. A
     mean gate of f halves a state in ln 0.5 / ln f steps. Units of the top layer are seen for the whole batch; gates and
     lower layers are computed again for a few sequences, without dropout between layers. And it measures the share of
-    denormal numbers in the gradient that a layer passes back to its input: arithmetic with them slows down a CPU, and
-    `torch.set_flush_denormal(True)` makes them zero.
+    denormal numbers in the gradient that a layer passes back to its input: arithmetic with them is slow on many CPUs,
+    and `torch.set_flush_denormal(True)` makes them zero.
 
     A sample is taken at the start of a batch (weights) and during it (units, gradients), and read at its end, in one
     copy. The training stays the same bit for bit: nothing is drawn at random, no mode is changed, and of the graph

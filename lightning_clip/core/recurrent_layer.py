@@ -81,7 +81,7 @@ class RecurrentLayer:
             `(suffixes * gates, hidden_size, hidden_size)`, without a gradient, in float32 or better.
         """
         size = self.module.hidden_size
-        weights = [self._of("weight_hh", suffix).unflatten(0, (-1, size)) for suffix in self.suffixes]
+        weights = [self._of("weight_hh", suffix).reshape(len(self.cell.gates), size, -1) for suffix in self.suffixes]
         if self.module.proj_size:
             weights = [weight @ self._of("weight_hr", s) for weight, s in zip(weights, self.suffixes, strict=True)]
         return torch.cat(weights)

@@ -14,24 +14,9 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_clip.core.recurrent_layer import RecurrentLayer
 from lightning_clip.core.recurrent_rows import first_rows
+from lightning_clip.core.spectrum import SHARES, Data
 from lightning_clip.functional.spectral import largest_singular_value, spectral_radius
 from lightning_clip.functional.unit_states import denormal_fraction
-
-KIND = "recurrent-spectrum"
-"""What its measurements are called."""
-
-SHARES = (
-    "saturated_fraction",
-    "dead_fraction",
-    "forget_gate_mean",
-    "forget_gate_max",
-    "update_gate_mean",
-    "update_gate_max",
-    "saturated_gate_fraction",
-)
-"""What is known of the units behind each recurrent weight; NaN where it does not apply or was not seen."""
-
-Data = dict[str, float | str | list[float] | list[str]]
 
 
 class SpectrumProbe:
@@ -110,6 +95,7 @@ class SpectrumProbe:
         values, self.vectors[layer.name] = largest_singular_value(blocks, vectors)
         return values, spectral_radius(blocks, exact_up_to=self._exact_up_to)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would trace into the hooks of a layer
     def _before(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any) -> Any:
         """Have the layer read an alias of its input, where the gradient that it passes back can be seen."""
         inputs = args[0] if args else kwargs["input"]
@@ -126,6 +112,7 @@ class SpectrumProbe:
     def _passed_back(self, layer: RecurrentLayer, gradient: Tensor) -> None:
         self._denormal.setdefault(layer.name, denormal_fraction(gradient))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def _after(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Measure units and gates with the weights that they have come from."""
@@ -144,17 +131,3 @@ def _read(found: dict[str, list[Tensor | None]]) -> dict[str, list[float]]:
     known = [value for value in chain.from_iterable(found.values()) if value is not None]
     numbers = iter(torch.stack([value.to(known[0].device, torch.float32) for value in known]).tolist())
     return {name: [math.nan if value is None else next(numbers) for value in values] for name, values in found.items()}
-
-
-def column(data: Data, name: str) -> list[float]:
-    """A list of numbers in what `SpectrumProbe.read` has returned; empty where it is none.
-
-    Args:
-        data: Of a measurement.
-        name: Of the list.
-
-    Returns:
-        The numbers.
-    """
-    values = data.get(name)
-    return [value for value in values if not isinstance(value, str)] if isinstance(values, list) else []

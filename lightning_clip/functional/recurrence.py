@@ -94,5 +94,5 @@ def gate_activations(
         `(gates, rows, hidden_size)`, each in [0, 1].
     """
     ih, hh = biases if biases is not None else (None, None)
-    blocks = (F.linear(inputs, weights[0], ih) + F.linear(previous, weights[1], hh)).split(hidden_size, dim=1)
+    blocks = torch.split(F.linear(inputs, weights[0], ih) + F.linear(previous, weights[1], hh), hidden_size, dim=1)
     return torch.stack([blocks[gate] for gate in gates]).sigmoid()

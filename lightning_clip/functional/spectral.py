@@ -69,7 +69,7 @@ def spectral_radius(matrices: Tensor, *, exact_up_to: int = 256, squarings: int 
     scale, scaled = _scaled(matrices)
     if matrices.shape[-1] <= exact_up_to and is_free_to_read(matrices):
         finite = scale.isfinite()[..., None, None]
-        eigenvalues = torch.linalg.eigvals(torch.where(finite, scaled, 0.0))
+        eigenvalues: Tensor = torch.linalg.eigvals(torch.where(finite, scaled, 0.0))
         return scale * eigenvalues.abs().amax(dim=-1)
     return scale * _radius_by_squaring(scaled, squarings)
 
@@ -97,8 +97,9 @@ def _scaled(matrices: Tensor) -> tuple[Tensor, Tensor]:
 def _start(matrices: Tensor) -> Tensor:
     """A fixed vector without a pattern: it is not orthogonal to a singular vector but by an unlikely chance."""
     positions = torch.arange(1, matrices.shape[-1] + 1, device=matrices.device, dtype=torch.float64)
-    vector = (positions.square() * 0.6180339887498949).frac() - 0.5
-    return (vector / torch.linalg.vector_norm(vector)).to(matrices).expand(*matrices.shape[:-2], -1)
+    vector: Tensor = (positions.square() * 0.6180339887498949).frac() - 0.5
+    vector = vector / torch.linalg.vector_norm(vector)
+    return vector.to(matrices).expand(*matrices.shape[:-2], -1)
 
 
 def _normalized(row: Tensor, *, otherwise: Tensor) -> Tensor:

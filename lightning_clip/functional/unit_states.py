@@ -62,7 +62,7 @@ def saturated_gate_fraction(gates: Tensor) -> Tensor:
 def denormal_fraction(tensor: Tensor) -> Tensor:
     """The share of numbers that are too small for full precision: below 1.18e-38 in float32 and not zero.
 
-    Arithmetic with them takes a CPU many times as long, unless `torch.set_flush_denormal(True)` makes them zero.
+    Arithmetic with them takes many CPUs several times as long, unless `torch.set_flush_denormal(True)` makes them zero.
 
     Args:
         tensor: Any shape; in half precision the limit is that of float32.

@@ -17,6 +17,7 @@ from lightning_clip.reports.formats import count, counted, duration
 from lightning_clip.reports.layer_table import LayerTable
 from lightning_clip.reports.optimizer_section import optimizer_section
 from lightning_clip.reports.pairs import pairs
+from lightning_clip.reports.spectrum import spectrum_section
 from lightning_clip.reports.summary import FEW_STEPS, Summary, summarize
 from lightning_clip.reports.text import Report
 
@@ -63,6 +64,7 @@ def render_report(history: History, run: RunInfo, *, title: str = "") -> Report:
         parts.extend(optimizer_section(summary, part))
     if summary.layers:
         parts.append(LayerTable(summary.layers))
+    parts.extend(spectrum_section(history))
     if summary.events:
         parts.append(_events(summary.events))
     parts.append(_findings(diagnose(history, run), summary.steps))

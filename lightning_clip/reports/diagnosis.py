@@ -7,6 +7,7 @@ from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.findings import Finding, Severity
 from lightning_clip.reports.layer_rules import dead_layers, dominant_layer, vanishing_layers
 from lightning_clip.reports.norm_rules import explodes, not_finite
+from lightning_clip.reports.spectrum_rules import spectrum_findings
 from lightning_clip.reports.summary import summarize
 
 __all__ = ["Finding", "Severity", "diagnose"]
@@ -41,4 +42,5 @@ def diagnose(history: History, run: RunInfo) -> list[Finding]:
         if (finding := rule(Evidence(history, summary, part))) is not None
     ]
     found += [finding for rule in _OF_LAYERS if (finding := rule(summary)) is not None]
+    found += spectrum_findings(history)
     return sorted(found, key=lambda finding: -finding.severity)
