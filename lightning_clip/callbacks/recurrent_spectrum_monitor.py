@@ -103,7 +103,7 @@ class RecurrentSpectrumMonitor(Callback):
             check_strategy_support(self, trainer)
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._probe.layers = _checked(recurrent_layers(pl_module), pl_module)
 
     @override

@@ -25,6 +25,7 @@ NETS = {
     "lstm, projected": lambda: RecurrentNet("lstm", num_layers=2, proj_size=2, batch_first=False),
     "gru": lambda: RecurrentNet("gru", num_layers=2, bidirectional=True),
     "packed": lambda: RecurrentNet("gru", packed=True),
+    "embedded": lambda: RecurrentNet("gru", embedded=True),
     "manual": lambda: ManualRecurrentNet("tanh", num_layers=2, dropout=0.5),
 }
 
@@ -109,25 +110,19 @@ def test_forget_gates_are_where_their_bias_puts_them():
 def test_denormal_gradients_of_long_sequences_are_seen(where):
     """In the gradient that the layer passes back, also where nobody asked for it; with `set_flush_denormal` none."""
 
-    class Long(RecurrentNet):
-        def __init__(self):
-            super().__init__("tanh", scale=0.1, packed=where == "packed")
-            self.embedding = nn.Linear(3, 3)
-
-        def training_step(self, batch, batch_idx):
-            x, y = batch
-            return super().training_step((self.embedding(x) if where == "embedding" else x, y), batch_idx)
+    def make() -> RecurrentNet:
+        return RecurrentNet("tanh", scale=0.1, packed=where == "packed", embedded=where == "embedding")
 
     monitor = RecurrentSpectrumMonitor()
     trainer = quiet_trainer(callbacks=[monitor], max_steps=1)
-    trainer.fit(Long(), recurrent_batches(steps=80))
+    trainer.fit(make(), recurrent_batches(steps=80))
     assert monitor.latest.data["layers"] == ["rnn"]
     assert 0.01 < monitor.latest.data["denormal_fraction"][0] < 0.5
     assert monitor.latest.data["device"] == "cpu"
     if torch.set_flush_denormal(True):
         try:
             trainer = quiet_trainer(callbacks=[monitor := RecurrentSpectrumMonitor()], max_steps=1)
-            trainer.fit(Long(), recurrent_batches(steps=80))
+            trainer.fit(make(), recurrent_batches(steps=80))
         finally:
             torch.set_flush_denormal(False)
         assert monitor.latest.data["denormal_fraction"] == [0.0]
@@ -222,17 +217,14 @@ def test_a_run_that_is_resumed_measures_what_the_whole_one_does(tmp_path):
     """Step for step and digit for digit: power iterations go on where they were."""
     whole, first, second = (GradientMonitor() for _ in range(3))
     make = lambda: RecurrentNet("lstm", num_layers=2)  # noqa: E731
-    fit(make(), RecurrentSpectrumMonitor(2), whole)
-    trainer = fit(make(), RecurrentSpectrumMonitor(2), first, max_epochs=1)
+    fit(make(), RecurrentSpectrumMonitor(4), whole)
+    trainer = fit(make(), RecurrentSpectrumMonitor(4), first, max_epochs=1)
     trainer.save_checkpoint(tmp_path / "half.ckpt")
-    monitor = RecurrentSpectrumMonitor(2)
+    monitor = RecurrentSpectrumMonitor(4)
     trainer = quiet_trainer(callbacks=[monitor, second], max_epochs=2)
     trainer.fit(make(), recurrent_batches(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert str(second.history.measurements.of(KIND)) == str(whole.history.measurements.of(KIND))
-    assert len(whole.history.measurements.of(KIND)) == 6
-    cold = RecurrentSpectrumMonitor(2)
-    cold.load_state_dict({**monitor.state_dict(), "latest": None})
-    assert cold.latest is None
+    assert [sample.step for sample in whole.history.measurements.of(KIND)] == [0, 4, 8]
 
 
 def test_a_network_that_has_diverged_is_measured_without_an_error():
@@ -244,6 +236,35 @@ def test_a_network_that_has_diverged_is_measured_without_an_error():
     assert math.isnan(monitor.latest.data["sigma_max"][0])
     assert math.isnan(monitor.latest.data["spectral_radius"][0])
     assert not {"rnn/sigma_max", "rnn/spectral_radius"} & set(trainer.callback_metrics)
+
+
+def test_of_a_layer_that_runs_twice_in_a_batch_the_first_time_counts():
+    """In states and in gradients, though the second comes first on the way back."""
+
+    class Twice(RecurrentNet):
+        def training_step(self, batch, batch_idx):
+            first = super().training_step(batch, batch_idx)
+            return first + 1e-40 * self.head(self.states(100 * batch[0])[:, -1]).sum()
+
+    twice, once = RecurrentSpectrumMonitor(), RecurrentSpectrumMonitor()
+    fit(Twice("tanh"), twice, max_steps=1)
+    fit(RecurrentNet("tanh"), once, max_steps=1)
+    assert str(twice.latest) == str(once.latest)
+    assert twice.latest.data["denormal_fraction"] == [0.0]
+
+
+def test_only_the_gradient_through_the_layer_counts():
+    """Not what comes to its input past it."""
+
+    class Skipping(RecurrentNet):
+        def training_step(self, batch, batch_idx):
+            x, y = batch
+            return super().training_step((x, y), batch_idx) + self.embedding(x).sum()
+
+    monitor = RecurrentSpectrumMonitor()
+    trainer = quiet_trainer(callbacks=[monitor], max_steps=1)
+    trainer.fit(Skipping("tanh", scale=0.1, embedded=True), recurrent_batches(steps=80))
+    assert monitor.latest.data["denormal_fraction"][0] > 0.01
 
 
 def test_a_layer_that_is_not_run_has_spectra_only():

@@ -18,13 +18,16 @@ def recurrent_batches(rows: int = 24, batch_size: int = 4, steps: int = 9) -> Da
 
 
 class RecurrentNet(pl.LightningModule):
-    """One recurrent layer (`cell`, with its options) and a linear one; Adam."""
+    """One recurrent layer (`cell`, with its options) and a linear one; Adam. `embedded` puts one before it, too."""
 
-    def __init__(self, cell: str = "lstm", *, packed: bool = False, scale: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self, cell: str = "lstm", *, packed: bool = False, embedded: bool = False, scale: float = 1.0, **options: Any
+    ) -> None:
         super().__init__()
         torch.manual_seed(0)
         own = {"nonlinearity": cell} if cell in ("tanh", "relu") else {}
         self.rnn = CELLS[cell](3, 6, **own, **{"batch_first": True, **options})
+        self.embedding = nn.Linear(3, 3) if embedded else nn.Identity()
         self.head = nn.LazyLinear(1)
         self.packed = packed
         self.head(self.states(torch.zeros(2, 9, 3))[:, -1])
@@ -34,6 +37,7 @@ class RecurrentNet(pl.LightningModule):
 
     def states(self, x: Tensor) -> Tensor:
         """`(batch, steps, …)`; packed sequences are cut to different lengths."""
+        x = self.embedding(x)
         if self.packed:
             rows = [row[: len(row) - 2 * (i % 3)] for i, row in enumerate(x)]
             return pad_packed_sequence(self.rnn(pack_sequence(rows, enforce_sorted=False))[0], batch_first=True)[0]
