@@ -59,7 +59,7 @@ class RecurrentLayer:
     """
 
     def __init__(self, name: str, module: nn.RNNBase) -> None:
-        self.name = plain_name(name)
+        self.name = plain_name(f"{name}.")[:-1]
         self.module = module
         self.cell = CELLS[module.mode]
         self.directions = 2 if module.bidirectional else 1

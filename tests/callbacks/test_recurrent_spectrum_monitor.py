@@ -13,8 +13,8 @@ from lightning_clip import GradientClipping, GradientMonitor, JsonlSink, NormCli
 from lightning_clip.core.recurrent_layer import recurrent_layers
 from lightning_clip.core.spectrum_probe import SpectrumProbe
 from lightning_clip.sinks import read_jsonl
-from tests.support.recurrent import ManualRecurrentNet, RecurrentNet, recurrent_batches
 from tests.support.training import Net, assert_same_weights, loader, quiet_trainer, weights_of
+from tests.support.watched_rnn import ManualRecurrentNet, RecurrentNet, recurrent_batches
 
 KIND = "recurrent-spectrum"
 NETS = {
@@ -257,13 +257,17 @@ def test_only_the_gradient_through_the_layer_counts():
     """Not what comes to its input past it."""
 
     class Skipping(RecurrentNet):
+        def __init__(self) -> None:
+            super().__init__("tanh", scale=0.1)
+            self.front = nn.Linear(3, 3)
+
         def training_step(self, batch, batch_idx):
-            x, y = batch
-            return super().training_step((x, y), batch_idx) + self.embedding(x).sum()
+            x = self.front(batch[0])
+            return super().training_step((x, batch[1]), batch_idx) + x.sum()
 
     monitor = RecurrentSpectrumMonitor()
     trainer = quiet_trainer(callbacks=[monitor], max_steps=1)
-    trainer.fit(Skipping("tanh", scale=0.1, embedded=True), recurrent_batches(steps=80))
+    trainer.fit(Skipping(), recurrent_batches(steps=80))
     assert monitor.latest.data["denormal_fraction"][0] > 0.01
 
 

@@ -195,4 +195,6 @@ def test_every_recurrent_layer_of_a_module_is_found():
     )
     assert [layer.name for layer in recurrent_layers(module)] == ["a", "b.1"]
     assert recurrent_layers(nn.RNN(2, 3))[0].weight_names == ["weight_hh_l0"]
+    compiled = nn.ModuleDict({"rnn": torch.compile(nn.RNN(2, 3), backend="eager")})
+    assert recurrent_layers(compiled)[0].weight_names == ["rnn.weight_hh_l0"]
     assert np.isfinite([bound for layer in recurrent_layers(module) for *_, bound in layer.block_names()]).all()

@@ -5,8 +5,8 @@ import torch
 
 from lightning_clip import GradientMonitor, RecurrentSpectrumMonitor
 from tests.support.processes import fit_in_two
-from tests.support.recurrent import RecurrentNet, recurrent_batches
 from tests.support.training import assert_same_weights, quiet_trainer
+from tests.support.watched_rnn import RecurrentNet, recurrent_batches
 
 
 class OfRows(RecurrentNet):
