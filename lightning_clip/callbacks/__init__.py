@@ -4,6 +4,7 @@ from lightning_clip.callbacks.divergence_rollback import DivergenceRollback
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
+from lightning_clip.callbacks.recurrent_spectrum_monitor import RecurrentSpectrumMonitor
 from lightning_clip.callbacks.rich_gradient_report import RichGradientReport
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 from lightning_clip.callbacks.temporal_gradient_monitor import TemporalGradientMonitor
@@ -13,6 +14,7 @@ __all__ = [
     "GradientClipping",
     "GradientMonitor",
     "NonFiniteGuard",
+    "RecurrentSpectrumMonitor",
     "RichGradientReport",
     "StrategySwitcher",
     "TemporalGradientMonitor",

@@ -19,6 +19,7 @@ from lightning_clip.reports.layer_table import FEWEST_SHOWN, SHOWN_LAYERS, Layer
 from lightning_clip.reports.optimizer_section import optimizer_section
 from lightning_clip.reports.pairs import pairs
 from lightning_clip.reports.recurrent_tables import RecurrentTables, listed_layers
+from lightning_clip.reports.spectrum import spectrum_section
 from lightning_clip.reports.summary import FEW_STEPS, Summary, summarize
 from lightning_clip.reports.temporal import temporal_section
 from lightning_clip.reports.text import Report
@@ -72,6 +73,7 @@ def render_report(history: History, run: RunInfo, *, title: str = "") -> Report:
         parts.append(LayerTable(summary.layers, most=max(FEWEST_SHOWN, SHOWN_LAYERS - listed_layers(summary))))
     for profiles in temporal_profiles(history.measurements).values():
         parts.extend(temporal_section(profiles))
+    parts.extend(spectrum_section(history))
     if summary.events:
         parts.append(_events(summary.events))
     parts.append(_findings(diagnose(history, run), summary.steps))

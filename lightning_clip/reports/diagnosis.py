@@ -8,6 +8,7 @@ from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.findings import Finding, Severity
 from lightning_clip.reports.layer_rules import dead_layers, dominant_layer, vanishing_layers
 from lightning_clip.reports.norm_rules import explodes, not_finite
+from lightning_clip.reports.spectrum_rules import spectrum_findings
 from lightning_clip.reports.summary import summarize
 from lightning_clip.reports.temporal_rules import denormal, explodes_through_time, vanishes_through_time
 
@@ -50,4 +51,5 @@ def diagnose(history: History, run: RunInfo) -> list[Finding]:
         for time_rule in _OF_TIME
         if (finding := time_rule(profiles, summary)) is not None
     ]
+    found += spectrum_findings(history)
     return sorted(found, key=lambda finding: -finding.severity)

@@ -16,6 +16,7 @@ from lightning_clip.core.results import RunResult
 from lightning_clip.core.temporal_profile import TemporalProfile
 from lightning_clip.reports import render_comparison, render_report, to_text
 from tests.support.recorded import history_of, record
+from tests.support.spectra import sample
 
 EXPECTED = Path(__file__).parent / "expected"
 MLP = {"net.0.weight": 0.5, "net.2.weight": 0.45, "net.0.bias": 0.04, "net.2.bias": 0.01}
@@ -140,6 +141,35 @@ def overflows_through_time() -> Run:
     return with_profiles([profile(0, grown), profile(100, np.where(LAGS < 60, grown, math.inf))])
 
 
+def exploded_weights() -> Run:
+    """Two tanh layers: the first has exploded, saturates, and passes back denormal numbers; the second is calm."""
+    rng = np.random.default_rng(3)
+    history = history_of(np.exp(rng.standard_normal(900)).tolist())
+    names = ["rnn.weight_hh_l0", "rnn.weight_hh_l1"]
+    for step, sigma, saturated in ((0, (1.02, 0.9), 0.0), (400, (41.0, 0.91), 0.4), (800, (557.0, 0.95), 0.83)):
+        history.measurements.add(
+            sample(step, "tanh", names, sigma, denormal=0.125, saturated_fraction=[saturated, 0.02])
+        )
+    return history, RunInfo("RNNModule", "NoClip()", "SGD(lr=1)", {}, 11.0)
+
+
+def gates() -> Run:
+    """A bidirectional LSTM of three layers, whose forget gates open: too many blocks to list."""
+    rng = np.random.default_rng(4)
+    history = history_of(np.exp(0.3 * rng.standard_normal(300)).tolist())
+    names = [f"encoder.lstm.weight_hh_l{depth}{end}" for depth in range(3) for end in ("", "_reverse")]
+    for step, factor, kept in ((0, 1.0, 0.5), (200, 1.5, 0.93)):
+        sigma = (factor * (1.1 + 0.01 * rng.permutation(24))).tolist()
+        means = [kept - 0.01 * i for i in range(6)]
+        shares = {"forget_gate_mean": means, "forget_gate_max": [(1 + mean) / 2 for mean in means]}
+        history.measurements.add(
+            sample(
+                step, "lstm", names, sigma, radius=0.6, saturated_gate_fraction=[0.01 * i for i in range(6)], **shares
+            )
+        )
+    return history, RunInfo("Tagger", "NoClip()", "Adam(lr=0.001)", {}, 30.0)
+
+
 def result(strategy: str, seed: int, test_mse: float | None, *, model: str = "mlp", **axes: float | str) -> RunResult:
     """A run of a study; it diverged where there is no test MSE."""
     diverged = test_mse is None
@@ -196,6 +226,8 @@ TEXTS = {
             overflows_through_time,
         )
     },
+    "exploded_weights": lambda width: to_text(render_report(*exploded_weights()), width=width),
+    "gates": lambda width: to_text(render_report(*gates()), width=width),
     "study": lambda width: to_text(render_comparison(study(), title="mlp-regression"), width=width),
     "grid": lambda width: to_text(render_comparison(grid(), title="lengths"), width=width),
 }

@@ -1,0 +1,176 @@
+"""`RecurrentSpectrumMonitor`: recurrent weights and units, looked at now and then."""
+
+import math
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._metrics import publish
+from lightning_clip.callbacks._support import check_strategy_support
+from lightning_clip.core.checks import check_count
+from lightning_clip.core.measurements import Measurement
+from lightning_clip.core.recurrent_layer import RecurrentLayer, recurrent_layers
+from lightning_clip.core.spectrum import KIND, Data, column
+from lightning_clip.core.spectrum_probe import SpectrumProbe
+from lightning_clip.functional.sharded import is_sharded
+
+_LARGEST = (
+    "sigma_max",
+    "spectral_radius",
+    "saturated_fraction",
+    "dead_fraction",
+    "saturated_gate_fraction",
+    "denormal_fraction",
+)
+_MEANS = ("forget_gate_mean", "update_gate_mean")
+
+
+class RecurrentSpectrumMonitor(Callback):
+    r"""Watch the recurrent weights of every `nn.RNN`, `nn.LSTM` and `nn.GRU`, and the state of their units.
+
+    Of each `weight_hh` it measures, for each gate on its own, the largest singular value σ and the spectral radius ρ.
+    On its way back through one step of a plain RNN a gradient is multiplied by $W^T \mathrm{diag}(f')$, and
+    $|f'| \le 1$ for tanh and ReLU:
+
+    - σ < 1 proves that gradients vanish: n steps back at most σⁿ is left of them;
+    - σ ≤ 1 proves that they do not explode;
+    - σ > 1 makes an explosion possible and does not prove it, as saturated units hold gradients back. Neither does
+      ρ > 1, which says what the weights alone, without f, do in the long run;
+    - behind a sigmoid, where $|f'| \le 1/4$, the bound is 4. In an LSTM and a GRU the state also goes past the gates,
+      so that the σ of one gate proves nothing: `TemporalGradientMonitor` measures how fast gradients really grow.
+
+    After training, σ in the hundreds is a sign of weights that have exploded.
+
+    Of the units it measures the share of tanh units beyond ±0.95, the share of ReLU units that are zero throughout the
+    batch, the mean of forget gates (LSTM) or update gates (GRU), and the share of gates below 0.05 or above 0.95. A
+    mean gate of f halves a state in ln 0.5 / ln f steps. Units of the top layer are seen for the whole batch; gates and
+    lower layers are computed again for a few sequences, without dropout between layers. And it measures the share of
+    denormal numbers in the gradient that a layer passes back to its input: arithmetic with them is slow on many CPUs,
+    and `torch.set_flush_denormal(True)` makes them zero.
+
+    A sample is taken at the start of a batch (weights) and during it (units, gradients), and read at its end, in one
+    copy. The training stays the same bit for bit: nothing is drawn at random, no mode is changed, and of the graph
+    only an alias of the layer's input is new. Its numbers go to every `GradientClipping` and `GradientMonitor` of
+    the trainer, as a `Measurement` of kind `"recurrent-spectrum"`, and to the loggers, the largest over all layers
+    each: `rnn/sigma_max`, `rnn/spectral_radius`, `rnn/saturated_fraction`, `rnn/dead_fraction`,
+    `rnn/saturated_gate_fraction`, `rnn/denormal_fraction`; and the mean over layers: `rnn/forget_gate_mean`,
+    `rnn/update_gate_mean`. With several processes the first one measures, alone.
+
+    Args:
+        every_n_steps: Optimizer steps between two samples.
+        rows: Sequences of the batch that gates and lower layers are computed again for.
+        exact_up_to: The largest matrix (rows) whose spectral radius is computed from eigenvalues, on a CPU; that of
+            larger ones, and on an accelerator, comes out up to 0.3 % too high.
+
+    Attributes:
+        latest: The latest sample, `None` before the first.
+
+    Raises:
+        TypeError: An argument is not a whole number.
+        ValueError: An argument is below 1.
+        MisconfigurationException: At fit, if the module has no recurrent layer, or a parallel strategy keeps its
+            weights in pieces.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> monitor = RecurrentSpectrumMonitor(every_n_steps=50)
+        >>> trainer = Trainer(callbacks=[monitor], logger=False, accelerator="cpu")
+
+    References:
+        Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
+        2013, https://arxiv.org/abs/1211.5063, section 2.1.
+    """
+
+    def __init__(self, every_n_steps: int = 100, *, rows: int = 8, exact_up_to: int = 256) -> None:
+        super().__init__()
+        check_count(type(self).__name__, every_n_steps=every_n_steps, rows=rows, exact_up_to=exact_up_to)
+        self.every_n_steps = every_n_steps
+        self.rows = rows
+        self.exact_up_to = exact_up_to
+        self.latest: Measurement | None = None
+        self._next_step = 0
+        self._armed_at: int | None = None
+        self._probe = SpectrumProbe([], rows=rows, exact_up_to=exact_up_to)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            check_strategy_support(self, trainer)
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._probe.layers = _checked(recurrent_layers(pl_module), pl_module)
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.is_global_zero and trainer.global_step >= self._next_step:
+            self._armed_at = trainer.global_step
+            self._probe.arm()
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._armed_at is None:
+            return
+        self.latest = Measurement(self._armed_at, KIND, self._probe.read())
+        self._next_step = (self._armed_at // self.every_n_steps + 1) * self.every_n_steps
+        self._disarm()
+        for observer in observers(trainer):
+            observer.add_measurement(self.latest)
+        publish(trainer, _metrics(self.latest.data))
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._disarm()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._disarm()
+
+    def _disarm(self) -> None:
+        self._armed_at = None
+        self._probe.disarm()
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "next_step": self._next_step,
+            "latest": None if self.latest is None else asdict(self.latest),
+            "vectors": dict(self._probe.vectors),
+        }
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._next_step = state_dict["next_step"]
+        self.latest = None if state_dict["latest"] is None else Measurement(**state_dict["latest"])
+        self._probe.vectors = dict(state_dict["vectors"])
+
+
+def _checked(layers: list[RecurrentLayer], pl_module: LightningModule) -> list[RecurrentLayer]:
+    model = type(getattr(pl_module, "_orig_mod", pl_module)).__name__
+    if not layers:
+        raise MisconfigurationException(
+            f"RecurrentSpectrumMonitor(): {model} has no nn.RNN, nn.LSTM or nn.GRU to watch (cells such as nn.LSTMCell "
+            "are no layers). Remove it; GradientMonitor watches the gradients of any module."
+        )
+    for layer in layers:
+        if any(is_sharded(parameter) for parameter in layer.module.parameters()):
+            raise MisconfigurationException(
+                f"RecurrentSpectrumMonitor(): {layer.weight_names[0]} of {model} is sharded, and singular values need "
+                f"the whole matrix. Leave {layer.name!r} out of the sharding, or remove RecurrentSpectrumMonitor."
+            )
+    return layers
+
+
+def _metrics(data: Data) -> dict[str, float]:
+    """One number for each key, over all layers; what is unknown or not finite is left out."""
+    known = {name: [value for value in column(data, name) if math.isfinite(value)] for name in (*_LARGEST, *_MEANS)}
+    largest = {f"rnn/{name}": max(known[name]) for name in _LARGEST if known[name]}
+    return largest | {f"rnn/{name}": fmean(known[name]) for name in _MEANS if known[name]}

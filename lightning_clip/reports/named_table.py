@@ -1,0 +1,74 @@
+"""`NamedTable`: numbers by the name of a parameter, as wide as the console."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lightning_clip.reports.formats import count, shorten, shorten_all
+
+SHOWN_ROWS = 16
+"""How many rows are listed: those of the largest importance."""
+
+_NARROWEST_NAME = 12
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTable:
+    """Rows of a name and cells. The names are shortened where the console is narrow, and not repeated.
+
+    Attributes:
+        title: Above the table.
+        name: Heading of the names.
+        headings: Of the cells.
+        rows: Name and cells of each.
+        importance: Of each row: where there are too many, those with the least are left out; the last by default.
+        rest: What those that are left out have in common.
+        left: Headings of columns that are words.
+        notes: Below the table, each on a line of its own.
+    """
+
+    title: str
+    name: str
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str | Text]]]
+    importance: Sequence[float] = ()
+    rest: str = ""
+    left: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = self._shown()
+        numbers = Measurement.get(console, options.update(max_width=10_000), self._table(shown, 0)).maximum
+        left_out = len(self.rows) - len(shown)
+        notes = [*([f"… and {count(left_out)} more{self.rest}"] if left_out else []), *self.notes]
+        yield Text(f"  {self.title}", style="bold")
+        width = max(_NARROWEST_NAME, options.max_width - 2 - numbers)
+        yield Padding(self._table(shown, width), (0, 0, 0 if notes else 1, 2))
+        if notes:
+            yield Padding(Text("\n".join(notes), "dim"), (0, 0, 1, 2))
+
+    def _shown(self) -> Sequence[tuple[str, Sequence[str | Text]]]:
+        if len(self.rows) <= SHOWN_ROWS + 1:
+            return self.rows
+        importance = self.importance or range(len(self.rows), 0, -1)
+        first = sorted(range(len(self.rows)), key=lambda row: -importance[row])[:SHOWN_ROWS]
+        return [self.rows[row] for row in sorted(first)]
+
+    def _table(self, rows: Sequence[tuple[str, Sequence[str | Text]]], name_width: int) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        table.add_column(shorten(self.name, name_width), no_wrap=True)
+        for heading in self.headings:
+            table.add_column(heading, justify="left" if heading in self.left else "right", no_wrap=True)
+        before = ""
+        for (name, cells), short in zip(rows, shorten_all([name for name, _ in rows], name_width), strict=True):
+            table.add_row(
+                Text("" if name == before else short),
+                *(cell if isinstance(cell, Text) else Text(cell) for cell in cells),
+            )
+            before = name
+        return table

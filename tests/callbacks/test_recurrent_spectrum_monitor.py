@@ -1,0 +1,321 @@
+"""`RecurrentSpectrumMonitor`: recurrent weights and units, looked at now and then."""
+
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+
+from lightning_clip import GradientClipping, GradientMonitor, JsonlSink, NormClip, RecurrentSpectrumMonitor
+from lightning_clip.core.recurrent_layer import recurrent_layers
+from lightning_clip.core.spectrum_probe import SpectrumProbe
+from lightning_clip.sinks import read_jsonl
+from tests.support.training import Net, assert_same_weights, loader, quiet_trainer, weights_of
+from tests.support.watched_rnn import ManualRecurrentNet, RecurrentNet, recurrent_batches
+
+KIND = "recurrent-spectrum"
+NETS = {
+    "tanh": lambda: RecurrentNet("tanh"),
+    "relu": lambda: RecurrentNet("relu", bidirectional=True),
+    "lstm": lambda: RecurrentNet("lstm"),
+    "lstm, two layers, dropout": lambda: RecurrentNet("lstm", num_layers=2, dropout=0.5),
+    "lstm, projected": lambda: RecurrentNet("lstm", num_layers=2, proj_size=2, batch_first=False),
+    "gru": lambda: RecurrentNet("gru", num_layers=2, bidirectional=True),
+    "packed": lambda: RecurrentNet("gru", packed=True),
+    "embedded": lambda: RecurrentNet("gru", embedded=True),
+    "manual": lambda: ManualRecurrentNet("tanh", num_layers=2, dropout=0.5),
+}
+
+
+def fit(module, *callbacks, **options):
+    trainer = quiet_trainer(**{"callbacks": list(callbacks), "max_epochs": 2, **options})
+    trainer.fit(module, recurrent_batches())
+    return trainer
+
+
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS.keys())
+def test_a_watched_training_is_the_same_bit_for_bit(make):
+    """Weights, optimizer state, random numbers and training mode, when every step is sampled."""
+    watched, alone, monitor = make(), make(), RecurrentSpectrumMonitor(1)
+    torch.manual_seed(1)
+    ours = fit(watched, monitor)
+    ours_random = torch.get_rng_state()
+    torch.manual_seed(1)
+    theirs = fit(alone)
+    assert monitor.latest is not None
+    assert_same_weights(watched, alone)
+    for a, b in zip(*(t.optimizers[0].state_dict()["state"].values() for t in (ours, theirs)), strict=True):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a)
+    assert torch.equal(ours_random, torch.get_rng_state())
+    assert watched.rnn.training
+
+
+class WeightsBefore(pl.Callback):
+    """Keeps the weights at the beginning of each batch."""
+
+    def __init__(self) -> None:
+        self.kept = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.kept[trainer.global_step] = weights_of(pl_module), batch[0]
+
+
+def test_a_sample_holds_the_spectra_of_the_weights_before_its_step():
+    """Each gate of each depth and direction, against `torch.linalg`."""
+    before, observer = WeightsBefore(), GradientMonitor()
+    fit(RecurrentNet("gru", num_layers=2, bidirectional=True), RecurrentSpectrumMonitor(4), before, observer)
+    samples = observer.history.measurements.of(KIND)
+    assert [sample.step for sample in samples] == [0, 4, 8]
+    suffixes = ["l0", "l0_reverse", "l1", "l1_reverse"]
+    for sample in samples:
+        weights, data = before.kept[sample.step][0], sample.data
+        assert data["weights"] == [f"rnn.weight_hh_{suffix}" for suffix in suffixes for _ in range(3)]
+        assert data["gates"] == ["reset", "update", "new"] * 4
+        assert data["bounds"] == [4.0, 4.0, 1.0] * 4
+        blocks = torch.cat([weights[f"rnn.weight_hh_{suffix}"].unflatten(0, (3, 6)) for suffix in suffixes])
+        assert data["sigma_max"] == pytest.approx(torch.linalg.svdvals(blocks)[:, 0].tolist(), rel=1e-2)
+        radii = torch.linalg.eigvals(blocks).abs().amax(1).tolist()
+        assert data["spectral_radius"] == pytest.approx(radii, rel=1e-4)
+
+
+def test_a_sample_holds_what_the_units_were_at_its_step():
+    """With the weights before the step, on its batch."""
+    before, monitor, net = WeightsBefore(), RecurrentSpectrumMonitor(5), RecurrentNet("tanh", scale=8.0)
+    fit(net, monitor, before)
+    weights, inputs = before.kept[10]
+    net.load_state_dict(weights)
+    assert monitor.latest.step == 10
+    assert monitor.latest.data["saturated_fraction"] == [
+        pytest.approx(float((net.states(inputs).abs() > 0.95).float().mean()))
+    ]
+    assert 0.1 < monitor.latest.data["saturated_fraction"][0] < 0.9
+
+
+def test_forget_gates_are_where_their_bias_puts_them():
+    """At a bias of 4 nearly open."""
+    net, monitor = RecurrentNet("lstm", num_layers=2), RecurrentSpectrumMonitor()
+    with torch.no_grad():
+        for depth in range(2):
+            net.rnn.get_parameter(f"bias_ih_l{depth}")[6:12] = 4.0
+    fit(net, monitor, max_steps=1)
+    assert monitor.latest.data["forget_gate_mean"] == pytest.approx([1 / (1 + math.exp(-4.0))] * 2, abs=0.02)
+    assert all(math.isnan(value) for value in monitor.latest.data["update_gate_mean"])
+
+
+@pytest.mark.parametrize("where", ["input", "embedding", "packed"])
+def test_denormal_gradients_of_long_sequences_are_seen(where):
+    """In the gradient that the layer passes back, also where nobody asked for it; with `set_flush_denormal` none."""
+
+    def make() -> RecurrentNet:
+        return RecurrentNet("tanh", scale=0.1, packed=where == "packed", embedded=where == "embedding")
+
+    monitor = RecurrentSpectrumMonitor()
+    trainer = quiet_trainer(callbacks=[monitor], max_steps=1)
+    trainer.fit(make(), recurrent_batches(steps=80))
+    assert monitor.latest.data["layers"] == ["rnn"]
+    assert 0.01 < monitor.latest.data["denormal_fraction"][0] < 0.5
+    assert monitor.latest.data["device"] == "cpu"
+    if torch.set_flush_denormal(True):
+        try:
+            trainer = quiet_trainer(callbacks=[monitor := RecurrentSpectrumMonitor()], max_steps=1)
+            trainer.fit(make(), recurrent_batches(steps=80))
+        finally:
+            torch.set_flush_denormal(False)
+        assert monitor.latest.data["denormal_fraction"] == [0.0]
+
+
+def test_samples_reach_observers_files_and_loggers(tmp_path):
+    """Every observer of the trainer, the JSONL record, the metrics file and `callback_metrics`."""
+    first, second = GradientClipping(NormClip(1.0)), GradientMonitor(sinks=[JsonlSink(tmp_path / "run.jsonl")])
+    monitor, logger = RecurrentSpectrumMonitor(3), CSVLogger(tmp_path)
+    trainer = fit(RecurrentNet("lstm", num_layers=2), first, monitor, second, logger=logger)
+    found = [observer.history.measurements.of(KIND) for observer in (first, second)]
+    assert [sample.step for sample in found[0]] == [0, 3, 6, 9]
+    assert str(found[0]) == str(found[1]) == str(read_jsonl(tmp_path / "run.jsonl")[1].measurements.of(KIND))
+    assert monitor.latest is found[0][-1]
+    metrics, data = trainer.callback_metrics, monitor.latest.data
+    assert {key for key in metrics if key.startswith("rnn/")} == {
+        *("rnn/sigma_max", "rnn/spectral_radius", "rnn/forget_gate_mean"),
+        *("rnn/saturated_gate_fraction", "rnn/denormal_fraction"),
+    }
+    assert float(metrics["rnn/sigma_max"]) == pytest.approx(max(data["sigma_max"]))
+    assert float(metrics["rnn/forget_gate_mean"]) == pytest.approx(sum(data["forget_gate_mean"]) / 2)
+    logger.save()
+    lines = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()
+    steps = lines[0].split(",").index("step")
+    assert [line.split(",")[steps] for line in lines[1:]] == ["0", "3", "6", "9"]
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "steps"),
+    [
+        (RecurrentNet, {}, [0, 4, 8]),
+        (RecurrentNet, {"accumulate_grad_batches": 3}, [0]),
+        (ManualRecurrentNet, {"max_epochs": 1}, [0, 6, 9, 12]),
+    ],
+    ids=["one step a batch", "several batches a step", "several steps a batch"],
+)
+def test_samples_are_counted_in_optimizer_steps(module, options, steps):
+    """At the first batch that begins at or after the next multiple."""
+    observer = GradientMonitor()
+    fit(module(), RecurrentSpectrumMonitor(4), observer, **options)
+    assert [sample.step for sample in observer.history.measurements.of(KIND)] == steps
+
+
+def test_a_layer_is_looked_at_once_a_sample_and_let_go():
+    """No hook stays, between samples, after the fit and after an exception."""
+
+    class Failing(RecurrentNet):
+        def training_step(self, batch, batch_idx):
+            self.hooks.append(len(self.rnn._forward_hooks) + len(self.rnn._forward_pre_hooks))
+            if len(self.hooks) == 5:
+                raise ValueError("bad batch")
+            return super().training_step(batch, batch_idx)
+
+    module = Failing()
+    module.hooks = []
+    with pytest.raises(ValueError, match="bad batch"):
+        fit(module, RecurrentSpectrumMonitor(4))
+    assert module.hooks == [2, 0, 0, 0, 2]
+    assert not module.rnn._forward_hooks
+    assert not module.rnn._forward_pre_hooks
+
+
+def test_an_epoch_that_is_cut_short_leaves_no_hook():
+    """A batch that the module declines is not sampled in the validation that follows."""
+    module, monitor = RecurrentNet(), RecurrentSpectrumMonitor()
+    trainer = quiet_trainer(callbacks=[monitor], max_epochs=1)
+    module.on_train_batch_start = lambda batch, batch_idx: -1
+    trainer.fit(module, recurrent_batches())
+    assert not module.rnn._forward_hooks
+    assert monitor.latest is None
+
+
+def test_one_sample_is_one_read_of_the_device(monkeypatch):
+    """On the meta device everything up to it runs, where a host read raises; then one tensor is read."""
+    layers = nn.ModuleList([nn.GRU(3, 6, 2, device="meta"), nn.LSTM(3, 6, device="meta"), nn.RNN(3, 6, device="meta")])
+    probe, reads = SpectrumProbe(recurrent_layers(layers), rows=2, exact_up_to=256), []
+    for _ in range(2):
+        probe.arm()
+        for layer in layers:
+            layer(torch.empty(5, 4, 3, device="meta"))[0].sum().backward()
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.Tensor, "tolist", lambda tensor: reads.append(tensor) or [0.5] * len(tensor))
+            data = probe.read()
+    assert [tensor.device.type for tensor in reads] == ["meta"] * 2
+    assert data["update_gate_mean"][:2] == [0.5, 0.5]
+    assert math.isnan(data["update_gate_mean"][2])
+    spectra, gates, units, layers = 2 * (6 + 4 + 1), 3 * 3, 1, 3
+    assert len(reads[0]) == spectra + gates + units + layers
+
+
+def test_a_run_that_is_resumed_measures_what_the_whole_one_does(tmp_path):
+    """Step for step and digit for digit: power iterations go on where they were."""
+    whole, first, second = (GradientMonitor() for _ in range(3))
+    make = lambda: RecurrentNet("lstm", num_layers=2)  # noqa: E731
+    fit(make(), RecurrentSpectrumMonitor(4), whole)
+    trainer = fit(make(), RecurrentSpectrumMonitor(4), first, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    monitor = RecurrentSpectrumMonitor(4)
+    trainer = quiet_trainer(callbacks=[monitor, second], max_epochs=2)
+    trainer.fit(make(), recurrent_batches(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert str(second.history.measurements.of(KIND)) == str(whole.history.measurements.of(KIND))
+    assert [sample.step for sample in whole.history.measurements.of(KIND)] == [0, 4, 8]
+
+
+def test_a_network_that_has_diverged_is_measured_without_an_error():
+    """NaN in the weights is NaN in the sample, and no metric."""
+    net, monitor = RecurrentNet("tanh"), RecurrentSpectrumMonitor()
+    with torch.no_grad():
+        net.rnn.weight_hh_l0[0, 0] = math.inf
+    trainer = fit(net, monitor, max_steps=1)
+    assert math.isnan(monitor.latest.data["sigma_max"][0])
+    assert math.isnan(monitor.latest.data["spectral_radius"][0])
+    assert not {"rnn/sigma_max", "rnn/spectral_radius"} & set(trainer.callback_metrics)
+
+
+def test_of_a_layer_that_runs_twice_in_a_batch_the_first_time_counts():
+    """In states and in gradients, though the second comes first on the way back."""
+
+    class Twice(RecurrentNet):
+        def training_step(self, batch, batch_idx):
+            first = super().training_step(batch, batch_idx)
+            return first + 1e-40 * self.head(self.states(100 * batch[0])[:, -1]).sum()
+
+    twice, once = RecurrentSpectrumMonitor(), RecurrentSpectrumMonitor()
+    fit(Twice("tanh"), twice, max_steps=1)
+    fit(RecurrentNet("tanh"), once, max_steps=1)
+    assert str(twice.latest) == str(once.latest)
+    assert twice.latest.data["denormal_fraction"] == [0.0]
+
+
+def test_only_the_gradient_through_the_layer_counts():
+    """Not what comes to its input past it."""
+
+    class Skipping(RecurrentNet):
+        def __init__(self) -> None:
+            super().__init__("tanh", scale=0.1)
+            self.front = nn.Linear(3, 3)
+
+        def training_step(self, batch, batch_idx):
+            x = self.front(batch[0])
+            return super().training_step((x, batch[1]), batch_idx) + x.sum()
+
+    monitor = RecurrentSpectrumMonitor()
+    trainer = quiet_trainer(callbacks=[monitor], max_steps=1)
+    trainer.fit(Skipping(), recurrent_batches(steps=80))
+    assert monitor.latest.data["denormal_fraction"][0] > 0.01
+
+
+def test_a_layer_that_is_not_run_has_spectra_only():
+    """An unused layer is no error."""
+
+    class Unused(RecurrentNet):
+        def __init__(self):
+            super().__init__("tanh")
+            self.spare = nn.GRU(2, 3)
+
+    monitor = RecurrentSpectrumMonitor()
+    fit(Unused(), monitor, max_steps=1)
+    data = monitor.latest.data
+    assert data["weights"] == ["rnn.weight_hh_l0", *["spare.weight_hh_l0"] * 3]
+    assert all(math.isfinite(value) for value in data["sigma_max"])
+    assert math.isnan(data["update_gate_mean"][1])
+    assert math.isnan(data["denormal_fraction"][1])
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "64-true"])
+def test_it_works_in_every_precision(precision):
+    """Half weights, half states and double ones."""
+    monitor = RecurrentSpectrumMonitor(1)
+    fit(RecurrentNet("gru", num_layers=2), monitor, precision=precision)
+    assert all(0 < value < 1 for value in monitor.latest.data["update_gate_mean"])
+    assert all(0 < value < 5 for value in monitor.latest.data["sigma_max"])
+
+
+def test_a_module_without_recurrent_layers_is_refused():
+    """With what to do instead."""
+    with pytest.raises(
+        MisconfigurationException, match=r"Net has no nn\.RNN, nn\.LSTM or nn\.GRU .*Remove it; Gradient"
+    ):
+        quiet_trainer(callbacks=[RecurrentSpectrumMonitor()]).fit(Net(), loader())
+
+
+def test_sharded_weights_are_refused(monkeypatch):
+    """No process holds the matrix."""
+    monkeypatch.setattr("lightning_clip.callbacks.recurrent_spectrum_monitor.is_sharded", lambda parameter: True)
+    with pytest.raises(
+        MisconfigurationException, match=r"rnn\.weight_hh_l0 of RecurrentNet is sharded.* Leave 'rnn' out"
+    ):
+        fit(RecurrentNet(), RecurrentSpectrumMonitor())
+
+
+@pytest.mark.parametrize("name", ["every_n_steps", "rows", "exact_up_to"])
+def test_bad_arguments_are_refused(name):
+    """The call is quoted and the rule stated."""
+    with pytest.raises(ValueError, match=rf"RecurrentSpectrumMonitor\({name}=0\): {name} must be at least 1"):
+        RecurrentSpectrumMonitor(**{name: 0})

@@ -1,0 +1,56 @@
+"""Shares of saturated, dead and denormal numbers."""
+
+import math
+
+import pytest
+import torch
+
+from lightning_clip.functional.unit_states import (
+    dead_fraction,
+    denormal_fraction,
+    saturated_fraction,
+    saturated_gate_fraction,
+)
+
+
+def test_saturated_is_beyond_the_limit_on_either_side():
+    """At the limit is not beyond."""
+    states = torch.tensor([0.95, -0.95, 0.951, -0.951, 0.0])
+    assert float(saturated_fraction(states.double(), 0.95)) == pytest.approx(0.4)
+    assert float(saturated_fraction(states.double(), 0.5)) == pytest.approx(0.8)
+
+
+def test_a_unit_is_dead_when_no_row_moves_it():
+    """One positive state is enough to live."""
+    assert float(dead_fraction(torch.tensor([[0.0, 0.0, 1.0, 1e-30], [0.0, 2.0, 1.0, 0.0]]))) == 0.25
+
+
+def test_gates_count_when_they_are_nearly_closed_or_open():
+    """Half-open ones learn."""
+    assert float(saturated_gate_fraction(torch.tensor([0.04, 0.06, 0.94, 0.96]))) == 0.5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_has_no_share(bad):
+    """NaN compares false with everything, and would count as healthy or as dead."""
+    for share in (saturated_fraction, dead_fraction, saturated_gate_fraction):
+        assert math.isnan(share(torch.tensor([[bad, 0.5]])))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "denormal", "normal"),
+    [
+        (torch.float32, 1e-40, 1.2e-38),
+        (torch.float64, 1e-310, 1e-40),
+        (torch.bfloat16, 1e-40, 1.2e-38),
+        (torch.float16, None, 6e-8),
+    ],
+    ids=str,
+)
+def test_denormal_is_below_the_smallest_normal_number_of_the_arithmetic(dtype, denormal, normal):
+    """Of float32 for half precision; zero is none, nor is NaN."""
+    values = torch.tensor([normal, -normal, 0.0, math.nan], dtype=dtype)
+    assert float(denormal_fraction(values)) == 0.0
+    if denormal is not None:
+        values = torch.tensor([denormal, -denormal, 0.0, 1.0], dtype=dtype)
+        assert float(denormal_fraction(values)) == 0.5
