@@ -1,22 +1,25 @@
 """`diagnose`: what is wrong with a run, and what to do about it."""
 
+from collections.abc import Callable, Sequence
+
 from lightning_clip.core.history import History
 from lightning_clip.core.records import RunInfo
-from lightning_clip.core.temporal_profile import temporal_profiles
+from lightning_clip.core.spectrum import KIND as SPECTRUM
+from lightning_clip.core.temporal_profile import TemporalProfile, temporal_profiles
 from lightning_clip.reports.clipping_rules import binds_mostly, never_binds, skips
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.findings import Finding, Severity
 from lightning_clip.reports.layer_rules import dead_layers, dominant_layer, vanishing_layers
 from lightning_clip.reports.norm_rules import explodes, not_finite
 from lightning_clip.reports.spectrum_rules import spectrum_findings
-from lightning_clip.reports.summary import summarize
+from lightning_clip.reports.summary import Summary, summarize
 from lightning_clip.reports.temporal_rules import denormal, explodes_through_time, vanishes_through_time
 
 __all__ = ["Finding", "Severity", "diagnose"]
 
 _OF_AN_OPTIMIZER = (not_finite, explodes, skips, binds_mostly, never_binds)
 _OF_LAYERS = (dead_layers, vanishing_layers, dominant_layer)
-_OF_TIME = (explodes_through_time, vanishes_through_time, denormal)
+_OF_TIME = (explodes_through_time, vanishes_through_time)
 
 
 def diagnose(history: History, run: RunInfo) -> list[Finding]:
@@ -48,8 +51,13 @@ def diagnose(history: History, run: RunInfo) -> list[Finding]:
     found += [
         finding
         for profiles in temporal_profiles(history.measurements).values()
-        for time_rule in _OF_TIME
+        for time_rule in _rules_of_time(history)
         if (finding := time_rule(profiles, summary)) is not None
     ]
     found += spectrum_findings(history)
     return sorted(found, key=lambda finding: -finding.severity)
+
+
+def _rules_of_time(history: History) -> tuple[Callable[[Sequence[TemporalProfile], Summary], Finding | None], ...]:
+    """Denormal numbers are told of once, where two monitors have seen them."""
+    return _OF_TIME if SPECTRUM in history.measurements.kinds else (*_OF_TIME, denormal)
