@@ -20,6 +20,7 @@ from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.checks import check_count
 from lightning_clip.core.engine import clip_
 from lightning_clip.core.history import History
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import RunEvent, RunInfo, StepEvent
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
@@ -86,6 +87,14 @@ class GradientObserver(Callback, ABC):
             event: For instance a switch of strategy.
         """
         self._recorder.add_event(event)
+
+    def add_measurement(self, measurement: Measurement) -> None:
+        """Put a measurement into the history and the sinks that take them.
+
+        Args:
+            measurement: Of any kind.
+        """
+        self._recorder.add_measurement(measurement)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
