@@ -20,7 +20,8 @@ class GrowthRates(Measure):
     """How fast the gradient grows on its way back through time, at the first training batch.
 
     What a `TemporalGradientMonitor` among the callbacks has measured in one backward pass of the fused layer is
-    compared with the exact recursion: the gradient with respect to each state, from a run step by step, of the same loss.
+    compared with the exact recursion: the gradient of the same loss with respect to each state, from a run step by
+    step.
 
     Its metrics, rates per step: `difference` of the two growth rates, without sign; `growth_rate_exact`, by the exact
     recursion; `r_squared`, how well one rate fits; `horizon`, the largest lag at which 1 % is left, in steps; and

@@ -101,9 +101,11 @@ def _chunks(config: Config, chunk: int, window: int) -> Iterator[Chunk]:
     """The first steps of the training streams, cut into chunks."""
     data = build(StreamDataModule, overridden(config, {"init_args": {"truncated_bptt_steps": chunk}}))  # type: ignore[type-abstract]
     data.setup("fit")
+    steps = 0
     for part in data.train_dataloader():
         yield part
-        if part.start + part.inputs.shape[1] >= window:
+        steps += part.inputs.shape[1]
+        if steps >= window:
             return
 
 
