@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from lightning_clip.core.gates import gate_measurements
 from lightning_clip.core.history import History
 from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
@@ -74,6 +75,8 @@ class Recorder:
             self.known.extend(records)
             for sink in self._open:
                 sink.write(records)
+            for measurement in gate_measurements(records):
+                self.add_measurement(measurement)
         return records
 
     def add_event(self, event: RunEvent) -> None:

@@ -233,6 +233,14 @@ def test_what_is_not_a_number_is_not_logged():
     assert all(math.isfinite(float(value)) for key, value in trainer.callback_metrics.items() if "rnn" in key)
 
 
+def test_denormal_numbers_are_found():
+    """Over 256 steps the gradient of an untrained LSTM falls below the smallest normal number."""
+    torch.set_flush_denormal(False)
+    fit(Recurrent(), monitor := TemporalGradientMonitor(), data=sequences(rows=4, steps=256))
+    assert monitor.latest.window == 256
+    assert 0.01 < monitor.latest.denormal_fraction < 0.5
+
+
 def test_it_is_one_layer_of_several_that_is_named():
     """Two monitors look at one layer each, and keep their own state."""
 
