@@ -29,8 +29,8 @@ MAY_IMPORT = {
     "modules": {"lightning", "torchmetrics", "sklearn", *NUMERIC},
     "datamodules": {"lightning", "torchmetrics", "sklearn", *NUMERIC},
     "studies": {
-        *("callbacks", "core", "strategies", "modules", "datamodules", "reports", "sinks", "errors", "_version"),
-        *("lightning", "joblib", "jsonargparse", "rich", "yaml", *NUMERIC),
+        *("callbacks", "core", "functional", "strategies", "modules", "datamodules", "reports", "sinks", "errors"),
+        *("_version", "lightning", "joblib", "jsonargparse", "rich", "matplotlib", "yaml", *NUMERIC),
     },
 }
 UNBOUND = {"__init__", "__main__", "cli", "lightning_cli"}

@@ -121,11 +121,11 @@ def test_every_study_is_built_in():
 
 @pytest.mark.parametrize("name", names_in("studies"))
 def test_every_study_runs(name, tmp_path):
-    """A built-in study is called like its file, and each of its models runs with each of its strategies."""
+    """A built-in study is called like its file, and each of its models makes a step or is measured, as it says."""
     study = load_study(name)
     assert study.name == name
     few = {**study.trainer, "limit_train_batches": 2, "limit_test_batches": 2}
     short = replace(study, seeds=1, max_epochs=1, trainer=few)
     results = run_study(short, ResultsFolder(tmp_path), jobs=2)
     assert [result.key for result in results] == [cell.key for cell in short.cells()]
-    assert all(result.steps > 0 for result in results)
+    assert all(result.steps > 0 or any(result.metrics.values()) for result in results)

@@ -7,6 +7,7 @@ from lightning_clip._lazy import lazy_names
 if TYPE_CHECKING:
     from lightning_clip.studies.cell import *
     from lightning_clip.studies.experiment import *
+    from lightning_clip.studies.growth_rates import *
     from lightning_clip.studies.largest_norm import *
     from lightning_clip.studies.measure import *
     from lightning_clip.studies.one_run import *
@@ -22,6 +23,6 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     [
         *("results", "cell", "study", "study_file", "experiment", "training", "one_run", "runner"),
-        *("measure", "stop_when_solved", "largest_norm", "recurrent_weights"),
+        *("measure", "stop_when_solved", "largest_norm", "recurrent_weights", "growth_rates"),
     ],
 )

@@ -104,7 +104,8 @@ def _check_grid(study: Study) -> None:
 def _parts(study: Study) -> Iterator[tuple[str, type, Any]]:
     """Every part as it is written, then as each cell changes it, with where it is from."""
     for name, config in study.models.items():
-        yield f"models.{name}", LightningModule, config
+        if config != {} or study.experiment is None:
+            yield f"models.{name}", LightningModule, config
     for name, config in study.strategies.items():
         own = {k: v for k, v in config.items() if k not in OVERRIDES} if isinstance(config, dict) else config
         yield f"strategies.{name}", ClipStrategy, own
@@ -113,7 +114,8 @@ def _parts(study: Study) -> Iterator[tuple[str, type, Any]]:
     for cell in study.cells():
         for number, config in enumerate(cell.callbacks, start=1):
             yield f"callbacks: number {number}", Callback, config
-        yield f"model of {_name(cell)}", LightningModule, cell.model
+        if cell.model != {}:
+            yield f"model of {_name(cell)}", LightningModule, cell.model
         if cell.data is not None:
             yield f"data of {_name(cell)}", LightningDataModule, cell.data
         if cell.experiment is not None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from lightning_clip.core.results import RunResult
 from lightning_clip.errors import InputError
 from lightning_clip.reports.text import to_text
+from lightning_clip.studies.picture import write_picture
 from lightning_clip.studies.progress import StudyProgress
 from lightning_clip.studies.results import ResultsFolder, next_free_folder
 from lightning_clip.studies.runner import run_study
@@ -58,6 +59,8 @@ def compare(
     console.print(renderable)
     folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
     _say(console, f"Results: {folder.path}")
+    if picture := write_picture(study, results, folder):
+        _say(console, f"Picture: {picture}")
     _say(console, f"Any run in detail: lightning-clip report {folder.record_of(results[-1].key)}")
     return 0
 

@@ -1,10 +1,17 @@
 """`Experiment`: how a cell of a study becomes a result."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_clip.core.results import RunResult
 from lightning_clip.studies.cell import Cell
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Experiment"]
 
@@ -26,3 +33,18 @@ class Experiment(ABC):
         Returns:
             What came out.
         """
+
+    def figure(self, cells: Sequence[Cell], results: Sequence[RunResult]) -> Figure | None:
+        """Draw what came out, where this experiment has a picture of its own.
+
+        Args:
+            cells: The cells of the study.
+            results: Their results; some are missing where a study was interrupted.
+
+        Returns:
+            A matplotlib figure; `None` where there is none.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        return None

@@ -15,7 +15,7 @@ __all__ = ["ResultsFolder", "next_free_folder"]
 
 
 class ResultsFolder:
-    """A folder with `results.json`, one record a run under `records/`, and `report.txt`.
+    """A folder with `results.json`, one record a run under `records/`, `report.txt`, and `figure.png` if there is one.
 
     Args:
         path: The folder; made when the first result is written.

@@ -10,6 +10,7 @@ from lightning_clip.errors import InputError
 from lightning_clip.reports.comparison import render_comparison
 from lightning_clip.reports.console import render_report
 from lightning_clip.sinks.jsonl import read_jsonl
+from lightning_clip.studies.flow_reports import flow_reports
 from lightning_clip.studies.results import ResultsFolder
 
 
@@ -41,6 +42,8 @@ def show(path: Path) -> int:
 def story(study: str, results: Sequence[RunResult], folder: ResultsFolder) -> RenderableType:
     """The comparison, the first run that diverged, and the same model and seed with clipping that saved it.
 
+    Where a study is about the gradient through time, its profiles come last.
+
     Args:
         study: The name of the study.
         results: Its finished runs.
@@ -55,7 +58,7 @@ def story(study: str, results: Sequence[RunResult], folder: ResultsFolder) -> Re
     for result in [lost, *saved[-1:]] if lost else []:
         run, history = read_jsonl(folder.record_of(result.key))
         parts.append(render_report(history, run, title=f"{result.model}, {result.strategy}, seed {result.seed}"))
-    return Group(*parts)
+    return Group(*parts, *flow_reports(results, folder))
 
 
 def _is_like(result: RunResult, other: RunResult) -> bool:

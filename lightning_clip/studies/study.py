@@ -20,7 +20,7 @@ class Study:
 
     Attributes:
         name: What results are called.
-        models: The models by name, each as `class_path` and `init_args`.
+        models: The models by name, each as `class_path` and `init_args`; `{}` where an experiment brings its own.
         strategies: The clipping strategies by name, each as `class_path` and `init_args`. Beside these, what goes with
             a strategy: changes to `data`, `model`, `trainer` and `experiment`, for remedies other than clipping.
         data: The data module, as `class_path` and `init_args`; an experiment may do without.

@@ -6,36 +6,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.data import DataLoader
 
 from lightning_clip import ChunkedSequenceDataModule, TBPTTModule, TBPTTSequenceModule
+from lightning_clip.functional.saved_bytes import SavedBytes
 from tests.support.streaming import Splitting, Streaming, fit, sequences, series
 
 HIDDEN, FEATURES, ROWS = 16, 2, 4
 cells = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-
-
-class SavedBytes:
-    """Bytes of the storages that autograd keeps, without parameters and what was there before."""
-
-    def __init__(self, *known):
-        self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
-        self.storages = {}
-
-    def __enter__(self):
-        self.hooks = saved_tensors_hooks(self.note, lambda tensor: tensor)
-        self.hooks.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self.hooks.__exit__(*error)
-
-    def note(self, tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.known:
-            self.storages[storage.data_ptr()] = (storage.nbytes(), tensor)  # kept alive, so that no address is reused
-        return tensor
-
-    @property
-    def total(self):
-        return sum(size for size, _ in self.storages.values())
 
 
 def bytes_of_chunks(cell, k, steps):

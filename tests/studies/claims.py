@@ -87,6 +87,40 @@ def architectures(runs: Runs) -> None:
     assert solved(of(runs, "norm-1.0", "lstm-forget-4.6", task="temporal-order")) >= 4
 
 
+def cliff(runs: Runs) -> None:
+    """Clipped descents end in the valley, by steps that are at most rate times threshold; few others do."""
+    clipped = of(runs, "norm-1.0")
+    assert solved(clipped) >= 0.96 * len(clipped)
+    assert solved(of(runs, "none")) <= 0.4 * len(clipped)
+    assert all(run.metrics["longest_step"] <= 0.1 + 1e-6 for run in clipped)
+
+
+def tbptt_bias(runs: Runs) -> None:
+    """Longer chunks are wrong by less with every seed, and keep more: so much a step, however long the streams are."""
+    chunks = (1, 4, 16, 64, 256)
+    for model in ("rnn", "lstm", "rnn-trained", "lstm-trained"):
+        by_chunk = [of(runs, "none", model, chunk=chunk) for chunk in chunks]
+        for same_seed in zip(*by_chunk, strict=True):
+            errors = [run.metrics["relative_error"] for run in same_seed]
+            assert errors == sorted(errors, reverse=True), (model, errors)
+        sizes = [own[0].metrics["saved_bytes"] for own in by_chunk]
+        assert all(run.metrics["saved_bytes_long"] == run.metrics["saved_bytes"] for own in by_chunk for run in own)
+        per_step = (sizes[-1] - sizes[1]) / (chunks[-1] - chunks[1])
+        for chunk, size in zip(chunks[1:], sizes[1:], strict=True):
+            assert abs(sizes[1] + per_step * (chunk - chunks[1]) - size) < 0.01 * size
+    for model in ("rnn", "lstm"):
+        assert all(run.metrics["cosine"] > 0.98 for run in of(runs, "none", model, chunk=16))
+
+
+def flow_through_time(runs: Runs) -> None:
+    """One network explodes, one vanishes, one does neither; what the monitor sees is exact to 0.005 per step."""
+    assert all(run.metrics["difference"] < 0.005 for run in runs)
+    assert all(run.metrics["growth_rate"] > 0.02 for run in of(runs, "none", "rnn-exploding"))
+    assert all(run.metrics["horizon"] < 25 for run in of(runs, "none", "rnn-vanishing"))
+    assert all(run.metrics["growth_rate"] < 0.02 for run in of(runs, "none", "lstm"))
+    assert all(run.metrics["horizon"] >= 25 for run in of(runs, "none", "lstm"))
+
+
 CLAIMS = {
     "rnn-temporal-order": temporal_order,
     "rnn-temporal-order-length": temporal_order_length,
@@ -95,4 +129,7 @@ CLAIMS = {
     "rnn-text": text,
     "rnn-remedies": remedies,
     "rnn-architectures": architectures,
+    "cliff": cliff,
+    "tbptt-bias": tbptt_bias,
+    "gradient-flow": flow_through_time,
 }

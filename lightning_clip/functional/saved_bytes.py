@@ -1,0 +1,52 @@
+"""`SavedBytes`: the memory that autograd keeps for a backward pass."""
+
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+
+class SavedBytes:
+    """Counts the bytes of what autograd saves inside a `with` block, each storage once; the same on every machine.
+
+    A storage counts as a whole, whichever part of it is saved. It is kept alive until the count is thrown away, so that
+    none is taken for another.
+
+    Args:
+        *known: What does not count: parameters and inputs, which are there anyway. Name an input whose parts are used
+            as a whole, too.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.ones(10, requires_grad=True)
+        >>> with SavedBytes(weight) as saved:
+        ...     loss = (weight.exp() * weight).sum()
+        >>> saved.total
+        40
+    """
+
+    def __init__(self, *known: Tensor) -> None:
+        self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self._sizes: dict[int, tuple[int, Tensor]] = {}
+        self._hooks = saved_tensors_hooks(self._note, lambda tensor: tensor)
+
+    @property
+    def total(self) -> int:
+        """Bytes so far."""
+        return sum(size for size, _ in self._sizes.values())
+
+    def __enter__(self) -> Self:
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hooks.__exit__(kind, error, trace)
+
+    def _note(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._known:
+            self._sizes[storage.data_ptr()] = storage.nbytes(), tensor
+        return tensor

@@ -1,0 +1,11 @@
+"""Experiments that are not a training: what a study does in each cell instead."""
+
+from typing import TYPE_CHECKING
+
+from lightning_clip._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lightning_clip.studies.experiments.cliff import *
+    from lightning_clip.studies.experiments.truncation_bias import *
+
+__getattr__, __dir__ = lazy_names(__name__, ["cliff", "truncation_bias"])

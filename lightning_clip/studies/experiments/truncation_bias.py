@@ -1,0 +1,136 @@
+"""`TruncationBias`: what truncated backpropagation through time gets wrong, and what it saves."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_clip.callbacks.gradient_clipping import GradientClipping
+from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
+from lightning_clip.core.checks import check_count
+from lightning_clip.core.results import RunResult
+from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.datamodules.chunk import Chunk
+from lightning_clip.datamodules.stream_data_module import StreamDataModule
+from lightning_clip.functional.saved_bytes import SavedBytes
+from lightning_clip.modules.summed_loss import summed_loss
+from lightning_clip.modules.tbptt import TBPTTModule
+from lightning_clip.sinks.jsonl import JsonlSink
+from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.experiment import Experiment
+from lightning_clip.studies.experiments.record import clipped_fraction
+from lightning_clip.studies.factory import Config, build
+from lightning_clip.studies.overrides import overridden
+from lightning_clip.studies.training import make_trainer
+
+__all__ = ["TruncationBias"]
+
+_SHORT, _LONG = 256, 1024
+
+
+class TruncationBias(Experiment):
+    """Compare the gradient of truncated backpropagation through time with the full one, at the same weights.
+
+    The model, a `TBPTTModule`, is trained first, as long as the trainer's options say: not at all with `max_epochs: 0`.
+    Then its weights stay. Over the first steps of the training streams the loss is the mean over all targets; its
+    gradient with respect to all recurrent weights (`weight_hh`) is computed from one chunk, and once more as the sum of
+    those of short chunks, each of which begins with the state that the one before has left.
+
+    Its metrics:
+
+    - `saved_bytes`, `saved_bytes_long`: the most that autograd keeps for one chunk, without parameters and inputs, over
+      256 steps and over 1,024.
+    - `cosine` of the angle between the gradients.
+    - `relative_error`: the length of their difference, relative to that of the full gradient.
+
+    A run has diverged when its training has, or a gradient here is not finite. Where a model is trained, the training
+    is recorded.
+
+    Args:
+        chunk: Steps of the short chunks.
+        window: Steps of the full gradient.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument is not a whole number.
+    """
+
+    def __init__(self, chunk: int = 16, *, window: int = 512) -> None:
+        check_count("TruncationBias", chunk=chunk, window=window)
+        self.chunk = chunk
+        self.window = window
+
+    @override
+    def run(self, cell: Cell, record: Path) -> RunResult:
+        start = time.perf_counter()
+        config = cell.data or {}
+        data, model = build(StreamDataModule, config), build(TBPTTModule, cell.model)  # type: ignore[type-abstract]
+        clipping = GradientClipping(build(ClipStrategy, cell.strategy), sinks=[JsonlSink(record)])  # type: ignore[type-abstract]
+        guard = NonFiniteGuard("stop")
+        trainer = make_trainer([clipping, guard], cell.trainer)
+        trainer.fit(model, datamodule=data)
+        model.eval()
+        full = _gradient(model, _chunks(config, self.window, self.window))
+        truncated = _gradient(model, _chunks(config, self.chunk, self.window))
+        is_lost = guard.total > 0 or not bool((full + truncated).isfinite().all())
+        metrics: dict[str, float | None] = {
+            "saved_bytes": _saved_bytes(model, _chunks(config, self.chunk, _SHORT)),
+            "saved_bytes_long": _saved_bytes(model, _chunks(config, self.chunk, _LONG)),
+            "cosine": float(torch.cosine_similarity(truncated, full, dim=0)),
+            "relative_error": float((truncated - full).norm() / full.norm()),
+        }
+        return RunResult(
+            model=cell.model_name,
+            strategy=cell.strategy_name,
+            seed=cell.seed,
+            diverged=is_lost,
+            diverged_at_step=trainer.global_step if is_lost else None,
+            steps=trainer.global_step,
+            seconds=round(time.perf_counter() - start, 3),
+            clipped_fraction=clipped_fraction(clipping.history),
+            metrics=dict.fromkeys(metrics) if is_lost else metrics,
+            axes=dict(cell.axes),
+            data=getattr(data, "description", ""),
+        )
+
+
+def _chunks(config: Config, chunk: int, window: int) -> Iterator[Chunk]:
+    """The first steps of the training streams, cut into chunks."""
+    data = build(StreamDataModule, overridden(config, {"init_args": {"truncated_bptt_steps": chunk}}))  # type: ignore[type-abstract]
+    data.setup("fit")
+    steps = 0
+    for part in data.train_dataloader():
+        yield part
+        steps += part.inputs.shape[1]
+        if steps >= window:
+            return
+
+
+def _loss(model: TBPTTModule, chunk: Chunk) -> tuple[Tensor, Tensor | int]:
+    """The sum of the losses, and the number of targets."""
+    outputs = model.run_chunk(model.advance, chunk.inputs, chunk)
+    return summed_loss(model.task, outputs, chunk.targets, chunk.mask)
+
+
+def _gradient(model: TBPTTModule, chunks: Iterator[Chunk]) -> Tensor:
+    """That of the mean loss over all chunks with respect to all recurrent weights, `(n,)`, in double precision."""
+    weights = [weight for name, weight in model.recurrent.named_parameters() if name.startswith("weight_hh")]
+    total, targets = torch.zeros(sum(weight.numel() for weight in weights), dtype=torch.double), 0
+    for chunk in chunks:
+        loss, count = _loss(model, chunk)
+        total += torch.cat([part.flatten() for part in torch.autograd.grad(loss, weights)])
+        targets += int(count)
+    return total / targets
+
+
+def _saved_bytes(model: TBPTTModule, chunks: Iterator[Chunk]) -> int:
+    """The most that autograd keeps for a chunk."""
+    sizes = []
+    for chunk in chunks:
+        with SavedBytes(*model.parameters(), *(part for part in chunk if isinstance(part, Tensor))) as saved:
+            _loss(model, chunk)
+        sizes.append(saved.total)
+    return max(sizes)

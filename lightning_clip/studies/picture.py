@@ -1,0 +1,54 @@
+"""`write_picture`: the figure of a study, where it can be drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_clip.core.results import RunResult
+from lightning_clip.studies.experiment import Experiment
+from lightning_clip.studies.factory import build
+from lightning_clip.studies.results import ResultsFolder
+from lightning_clip.studies.study import Study
+
+_DOTS_PER_INCH = 150
+
+
+def study_figure(study: Study, results: Sequence[RunResult]) -> Any:
+    """The figure of a study: that of its experiment.
+
+    Args:
+        study: What was run.
+        results: What came out.
+
+    Returns:
+        A matplotlib figure; `None` where there is none.
+
+    Raises:
+        ModuleNotFoundError: There is one, but matplotlib is not installed.
+    """
+    if study.experiment is None:
+        return None
+    experiment: Experiment = build(Experiment, study.experiment)  # type: ignore[type-abstract]
+    return experiment.figure(study.cells(), results)
+
+
+def write_picture(study: Study, results: Sequence[RunResult], folder: ResultsFolder) -> Path | None:
+    """Draw the figure of a study into its folder.
+
+    Args:
+        study: What was run.
+        results: What came out.
+        folder: Where the file is written.
+
+    Returns:
+        The file; `None` where there is no figure, or matplotlib is not installed.
+    """
+    try:
+        figure = study_figure(study, results)
+    except ModuleNotFoundError:
+        return None
+    if figure is None:
+        return None
+    path = folder.path / "figure.png"
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    return path
