@@ -4,7 +4,8 @@ import pytest
 
 from lightning_clip.core.results import RunResult
 from lightning_clip.reports.conclusions import conclusions
-from lightning_clip.reports.standings import Spread, metric_names, metric_title, standings
+from lightning_clip.reports.metrics import metric_names, metric_title
+from lightning_clip.reports.standings import Spread, standings
 from tests.reports.runs import grid, result, study
 
 
