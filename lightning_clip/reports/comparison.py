@@ -72,4 +72,6 @@ def _extent(results: Sequence[RunResult], rows: Sequence[Standing]) -> str:
     extent += ["1 strategy" if strategies == 1 else f"{count(strategies)} strategies"]
     extent += [f"{len(values)} values of {name}" for name, values in axes.items()]
     extent += [counted(len({result.seed for result in results}), "seed"), counted(len(results), "run")]
-    return ", ".join(extent) + "; metrics are medians over the runs that did not diverge"
+    asked = any(row.solved is not None for row in rows)
+    steps = ", steps over those that solved the task" if asked else ""
+    return ", ".join(extent) + f"; metrics are medians over the runs that did not diverge{steps}"

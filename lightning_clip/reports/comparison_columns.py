@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 from rich.text import Text
 
-from lightning_clip.reports.formats import DASH, count, duration, number, percent
-from lightning_clip.reports.metrics import SOLVED, STEPS_TO_SOLVE, main_metric, metric_title
+from lightning_clip.reports.formats import DASH, count, duration, percent
+from lightning_clip.reports.metrics import SOLVED, STEPS_TO_SOLVE, main_metric, metric_number, metric_title
 from lightning_clip.reports.standings import Standing
 
 BEST = "*"
@@ -117,10 +117,11 @@ class ComparisonColumns:
         if spread is None:
             return Text(DASH)
         mark, style = (BEST, "bold green") if metric in row.best else ("", "")
-        text = Text(f"{mark}{number(spread.median)}", style=style)
+        text = Text(f"{mark}{metric_number(metric, spread.median)}", style=style)
         values = row.solved if metric == STEPS_TO_SOLVE else row.runs - row.diverged
         if self._has_range(metric) and (values or 0) > 1:
-            text.append(f"{self.layout.separator}[{number(spread.min)}{DASH}{number(spread.max)}]", style="dim")
+            limits = DASH.join(metric_number(metric, limit) for limit in (spread.min, spread.max))
+            text.append(f"{self.layout.separator}[{limits}]", style="dim")
         return text
 
 

@@ -85,7 +85,7 @@ def _on_groups(ranked: Sequence[Sequence[Standing]], metric: str) -> str:
         return text + "; one seed does not show whether that is more than chance."
     close = sum(bool(_overlapping(own, metric)) for own in compared)
     if not close:
-        return text + f"; its range over {seeds} seeds overlaps with no other."
+        return text + f"; no other range over {seeds} seeds overlaps."
     cases = "each case" if close == len(compared) else f"{close} of {len(compared)} cases"
     return text + f"; in {cases} another range overlaps, so {seeds} seeds do not settle who is first there."
 

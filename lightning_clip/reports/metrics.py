@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from lightning_clip.core.results import RunResult
+from lightning_clip.reports.formats import count, number
 
 SOLVED = "solved"
 STEPS_TO_SOLVE = "steps_to_solve"
@@ -46,3 +47,13 @@ def metric_title(metric: str) -> str:
         'test MSE'
     """
     return " ".join(word.upper() if word in _ABBREVIATIONS else word for word in metric.replace("/", "_").split("_"))
+
+
+def metric_number(metric: str, value: float) -> str:
+    """A value of the metric: steps as whole numbers.
+
+    Example:
+        >>> metric_number("steps_to_solve", 12250.0), metric_number("test_mse", 12250.0)
+        ('12,250', '12,200')
+    """
+    return count(value) if metric == STEPS_TO_SOLVE else number(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from lightning_clip.reports.formats import DASH, TIMES, number, shorten
+from lightning_clip.reports.formats import DASH, TIMES, count, number, shorten
 from lightning_clip.reports.metrics import STEPS_TO_SOLVE, metric_title
 from lightning_clip.reports.pivot import Pivot, Value, value_name
 from lightning_clip.reports.standings import Standing
@@ -101,7 +101,7 @@ def _main_cell(row: Standing, metric: str) -> Cell:
 
 def _steps_cell(row: Standing) -> Cell:
     steps = row.spreads.get(STEPS_TO_SOLVE)
-    return (number(steps.median), "bold green" if STEPS_TO_SOLVE in row.best else "") if steps else (DASH, "dim")
+    return (count(steps.median), "bold green" if STEPS_TO_SOLVE in row.best else "") if steps else (DASH, "dim")
 
 
 def _divergence_cell(row: Standing) -> Cell:
