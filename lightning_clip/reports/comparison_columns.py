@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lightning_clip.reports.formats import DASH, count, duration, percent
-from lightning_clip.reports.metrics import SOLVED, STEPS_TO_SOLVE, main_metric, metric_number, metric_title
+from lightning_clip.reports.metrics import DEAD, SOLVED, STEPS_TO_SOLVE, main_metric, metric_number, metric_title
 from lightning_clip.reports.standings import Standing
 
 BEST = "*"
@@ -62,7 +62,7 @@ class ComparisonColumns:
         """What is above the columns."""
         asked = [SOLVED] if self._is_asked else []
         last = ["clipped"] * self.layout.has_clipped + ["time"] * self.layout.has_time
-        return [*asked, *self._divergence_heading, *map(self._heading, self._values), *last]
+        return [*asked, *self._divergence_heading, *self._death_heading, *map(self._heading, self._values), *last]
 
     def cells(self, row: Standing) -> list[RenderableType]:
         """What is in a row.
@@ -77,6 +77,7 @@ class ComparisonColumns:
         last = [Text(percent(row.clipped_fraction))] * self.layout.has_clipped
         last += [Text(duration(row.seconds))] * self.layout.has_time
         lost = [self._divergence(row) for _ in self._divergence_heading]
+        lost += [Text(f"{row.dead} of {row.runs}", "yellow" if row.dead else "") for _ in self._death_heading]
         return [*asked, *lost, *(self._metric(row, name) for name in self._values), *last]
 
     @property
@@ -88,8 +89,12 @@ class ComparisonColumns:
         return ["diverged"] * (self.layout.has_zeros or any(row.diverged for row in self.rows))
 
     @property
+    def _death_heading(self) -> list[str]:
+        return [DEAD] * any(row.dead for row in self.rows)
+
+    @property
     def _values(self) -> list[str]:
-        return [name for name in self.metrics if name != SOLVED]
+        return [name for name in self.metrics if name not in (SOLVED, DEAD)]
 
     def _has_range(self, metric: str) -> bool:
         matters = STEPS_TO_SOLVE if self._is_asked else main_metric(self.metrics)

@@ -86,9 +86,10 @@ def _runs(row: Standing, results: Sequence[RunResult]) -> list[RunResult]:
 
 def _fate(row: Standing) -> tuple[str, str]:
     """How the runs ended, where that is not seen from the points."""
+    lost = [f"{row.diverged} diverged"] * bool(row.diverged) + [f"{row.dead} dead"] * bool(row.dead)
     if row.solved is not None:
         color = _GOOD if row.solved == row.runs else _MIXED if row.solved else _BAD
-        return f"{row.solved} of {row.runs} solved", color
+        return ", ".join([f"{row.solved} of {row.runs} solved", *lost]), color
     if row.diverged:
         return f"{row.diverged} of {row.runs} diverged", _BAD if row.all_diverged else _MIXED
     return "", _GOOD

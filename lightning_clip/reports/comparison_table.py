@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_clip.reports.comparison_columns import BEST, ComparisonColumns, Layout
-from lightning_clip.reports.metrics import SOLVED
+from lightning_clip.reports.metrics import DEAD, SOLVED
 from lightning_clip.reports.pivot import value_name, varied_axes
 from lightning_clip.reports.standings import Standing
 
@@ -90,7 +90,7 @@ class ComparisonTable:
             table.add_column(Text(name if table.columns else f" {name}"), overflow="fold", no_wrap=name in axes)
         columns = ComparisonColumns(self.rows, self.metrics, layout)
         for heading in columns.headings:
-            is_left = heading in ("diverged", SOLVED)
+            is_left = heading in ("diverged", DEAD, SOLVED)
             table.add_column(Text(heading), justify="left" if is_left else "right", no_wrap=True)
         for heading in self._headings:
             if len(self._headings) > 1:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightning_clip.reports.formats import count, listed
+from lightning_clip.reports.formats import count, listed, listed_briefly
 from lightning_clip.reports.metric_conclusions import on_metric
 from lightning_clip.reports.metrics import main_metric
 from lightning_clip.reports.solved_conclusions import on_solved
@@ -27,7 +27,12 @@ def conclusions(rows: Sequence[Standing], metrics: Sequence[str]) -> list[str]:
     asked = [row for row in rows if row.solved is not None]
     others = [row for row in rows if row.solved is None]
     main = main_metric(metrics)
-    return [_on_divergence(rows), *on_solved(asked, within=rows), *on_metric(others, main, within=rows)]
+    return [
+        _on_divergence(rows),
+        *_on_death(rows),
+        *on_solved(asked, within=rows),
+        *on_metric(others, main, within=rows),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,17 @@ def _on_divergence(rows: Sequence[Standing]) -> str:
         parts.append(f"no run of {names} did" if len(clean) <= _NAMED else f"no run of the other {len(clean)} did")
     text = "; ".join(parts) + "."
     return text[0].upper() + text[1:]
+
+
+def _on_death(rows: Sequence[Standing]) -> list[str]:
+    dead: dict[str, list[int]] = {}
+    for row in rows:
+        dead.setdefault(row.name, [0, 0])
+        dead[row.name] = [dead[row.name][0] + row.dead, dead[row.name][1] + row.runs]
+    parts = [f"{died} of {runs} runs of {name}" for name, (died, runs) in dead.items() if died]
+    if not parts:
+        return []
+    return [f"{listed_briefly(parts)} died: the outputs of the network no longer depend on its inputs."]
 
 
 def _losses(name: str, rows: Sequence[Standing]) -> _Losses:

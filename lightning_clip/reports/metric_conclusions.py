@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lightning_clip.reports.formats import counted, listed_briefly, number
 from lightning_clip.reports.metrics import is_higher_better, metric_title
-from lightning_clip.reports.standings import Standing, by_group
+from lightning_clip.reports.standings import Spread, Standing, by_group
 
 _BASELINE = "none"
 
@@ -49,8 +49,9 @@ def _on_one_group(ranked: Sequence[Standing], metric: str) -> str:
     if close == [second.name]:
         return text + f"their ranges overlap, so {first.runs} seeds do not settle the order."
     if close:
-        names = listed_briefly(close)
-        return text + f"the ranges of {names} overlap with its own, so {first.runs} seeds do not settle who is first."
+        own, others = _in_words(first.spreads[metric]), listed_briefly(close)
+        text += f"its range, {own}, overlaps with those of {others}, so {first.runs} seeds do not settle who is first."
+        return text
     if len(ranked) > 2:
         return text + f"its range over {first.runs} seeds overlaps with no other."
     return text + f"their ranges over {first.runs} seeds do not overlap."
@@ -61,10 +62,10 @@ def _on_baseline(rows: Sequence[Standing], named: Sequence[Standing], metric: st
     row = next((row for row in rows if row.name == _BASELINE), None)
     if row is None or row in named or metric not in row.spreads:
         return []
-    text = f"With {_BASELINE} it is {number(row.spreads[metric].median)}"
+    text, left = f"With {_BASELINE} it is {number(row.spreads[metric].median)}", row.runs - row.diverged
+    text += f" ({_in_words(row.spreads[metric])})" if left > 1 else ""
     if not row.diverged:
         return [f"{text}."]
-    left = row.runs - row.diverged
     return [f"{text} over the {counted(left, 'run')} that did not diverge." if left > 1 else f"{text} in the run left."]
 
 
@@ -94,6 +95,10 @@ def _overlapping(ranked: Sequence[Standing], metric: str) -> list[str]:
     """Whose ranges have values in common with the range of the first."""
     best = ranked[0].spreads[metric]
     return [row.name for row in ranked[1:] if row.spreads[metric].overlaps(best)]
+
+
+def _in_words(spread: Spread) -> str:
+    return f"{number(spread.min)} to {number(spread.max)}"
 
 
 def _superlative(metric: str) -> str:

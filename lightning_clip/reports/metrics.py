@@ -7,6 +7,7 @@ from lightning_clip.reports.formats import count, number
 
 SOLVED = "solved"
 STEPS_TO_SOLVE = "steps_to_solve"
+DEAD = "dead"
 
 _HIGHER_IS_BETTER = {"accuracy", "acc", "r2", "f1", "auroc"}
 _NEITHER_IS_BETTER = {"max_norm", "sigma_max"}
@@ -25,7 +26,7 @@ def main_metric(metrics: Sequence[str]) -> str:
         >>> main_metric(["solved", "steps_to_solve", "test_error", "sigma_max"])
         'test_error'
     """
-    metrics = [name for name in metrics if name not in (SOLVED, STEPS_TO_SOLVE)]
+    metrics = [name for name in metrics if name not in (SOLVED, STEPS_TO_SOLVE, DEAD)]
     return next((name for name in reversed(metrics) if "test" in name), metrics[-1] if metrics else "")
 
 

@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from lightning_clip.reports.formats import DASH, TIMES, count, number, shorten
-from lightning_clip.reports.metrics import STEPS_TO_SOLVE, metric_title
+from lightning_clip.reports.metrics import DEAD, STEPS_TO_SOLVE, metric_title
 from lightning_clip.reports.pivot import Pivot, Value, value_name
 from lightning_clip.reports.standings import Standing
 
@@ -56,7 +56,9 @@ class PivotTable:
             if asked:
                 panels.append((f"{metric_title(STEPS_TO_SOLVE)}, median", _steps_cell))
             if any(row.diverged for row in rows):
-                panels.append(("diverged", _divergence_cell))
+                panels.append(("diverged", lambda row: _loss_cell(row.diverged, row.runs)))
+            if any(row.dead for row in rows):
+                panels.append((DEAD, lambda row: _loss_cell(row.dead, row.runs)))
         return panels
 
     def _block(
@@ -104,6 +106,6 @@ def _steps_cell(row: Standing) -> Cell:
     return (count(steps.median), "bold green" if STEPS_TO_SOLVE in row.best else "") if steps else (DASH, "dim")
 
 
-def _divergence_cell(row: Standing) -> Cell:
-    style = "bold red" if row.all_diverged else "yellow"
-    return f"{row.diverged}/{row.runs}", style if row.diverged else "dim"
+def _loss_cell(lost: int, runs: int) -> Cell:
+    style = "bold red" if lost == runs else "yellow" if lost else "dim"
+    return f"{lost}/{runs}", style

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from lightning_clip.core.results import RunResult
-from lightning_clip.reports.metrics import SOLVED, STEPS_TO_SOLVE, is_higher_better, is_neither_better, metric_names
+from lightning_clip.reports.metrics import (
+    DEAD,
+    SOLVED,
+    STEPS_TO_SOLVE,
+    is_higher_better,
+    is_neither_better,
+    metric_names,
+)
 
 Group = tuple[str, tuple[tuple[str, float | str], ...]]
 
@@ -41,6 +48,7 @@ class Standing:
         diverged: How many of them diverged.
         diverged_at: First and last of the steps at which they did; `None` if none did.
         solved: How many of them solved their task; `None` where that was not asked.
+        dead: How many of them died: the outputs of their network no longer depend on its inputs.
         spreads: Each metric over the runs that did not diverge; none where all did.
         clipped_fraction: Share of the steps at which clipping bound, median over the runs.
         seconds: Duration of a run, median.
@@ -57,6 +65,7 @@ class Standing:
     diverged: int
     diverged_at: tuple[int, int] | None
     solved: int | None
+    dead: int
     spreads: Mapping[str, Spread]
     clipped_fraction: float
     seconds: float
@@ -108,8 +117,10 @@ def standings(results: Sequence[RunResult]) -> list[Standing]:
     cells: dict[tuple[str, str, tuple[tuple[str, float | str], ...]], list[RunResult]] = {}
     for result in results:
         cells.setdefault((result.model, result.strategy, tuple(result.axes.items())), []).append(result)
+    asked = [result.axes for result in results if result.metrics.get(SOLVED) is not None]
     compares_models = len({strategy for _, strategy, _ in cells}) == 1 < len({model for model, _, _ in cells})
-    rows = [replace(_standing(runs), compares_models=compares_models) for runs in cells.values()]
+    rows = [_standing(runs, is_asked=runs[0].axes in asked) for runs in cells.values()]
+    rows = [replace(row, compares_models=compares_models) for row in rows]
     return [replace(row, best=_best(row, [other for other in rows if other.group == row.group])) for row in rows]
 
 
@@ -121,12 +132,13 @@ def by_group(rows: Sequence[Standing]) -> list[list[Standing]]:
     return list(groups.values())
 
 
-def _standing(runs: Sequence[RunResult]) -> Standing:
+def _standing(runs: Sequence[RunResult], *, is_asked: bool) -> Standing:
     first = runs[0]
     steps = [run.diverged_at_step for run in runs if run.diverged and run.diverged_at_step is not None]
     sound = [run for run in runs if not run.diverged]
     values = {name: [v for run in sound if (v := run.metrics.get(name)) is not None] for name in metric_names(sound)}
-    is_asked = any(run.metrics.get(SOLVED) is not None for run in runs)
+    solved = sum(map(bool, values.pop(SOLVED, [])))
+    values.pop(DEAD, None)
     return Standing(
         model=first.model,
         strategy=first.strategy,
@@ -134,7 +146,8 @@ def _standing(runs: Sequence[RunResult]) -> Standing:
         runs=len(runs),
         diverged=len(runs) - len(sound),
         diverged_at=(min(steps), max(steps)) if steps else None,
-        solved=sum(map(bool, values.pop(SOLVED, []))) if is_asked else None,
+        solved=solved if is_asked else None,
+        dead=sum(bool(run.metrics.get(DEAD)) for run in runs),
         spreads={name: Spread(median(found), min(found), max(found)) for name, found in values.items() if found},
         clipped_fraction=median(run.clipped_fraction for run in runs),
         seconds=median(run.seconds for run in runs),

@@ -10,8 +10,8 @@ def failed_and_saved(results: Sequence[RunResult]) -> list[RunResult]:
     """A run that failed, and the same with clipping, which did not.
 
     The first run is one that diverged, or else one that did not solve its task. The second has the same model, seed and
-    setting, and clipping acted in it; of several it is the last one whose name is not made of the name of another, as
-    that of a combination of remedies is.
+    setting, and clipping acted in it. Strategies that are several remedies at once have a `+` in their name: where
+    there is such a run, the second has all remedies of the first and as few more as possible, and is the last such one.
 
     Args:
         results: The runs of a study.
@@ -22,19 +22,20 @@ def failed_and_saved(results: Sequence[RunResult]) -> list[RunResult]:
     """
     diverged = [result for result in results if result.diverged]
     unsolved = [result for result in results if result.metrics.get(SOLVED) == 0]
-    pairs = [(failed, saved[-1]) for failed in diverged or unsolved if (saved := _saved(failed, results))]
-    return list(pairs[0]) if pairs else diverged[:1]
+    pairs = [(failed, saved) for failed in diverged or unsolved for saved in results if _is_saved(saved, failed)]
+    if not pairs:
+        return diverged[:1]
+    only_added = [pair for pair in pairs if _remedies(pair[0]) < _remedies(pair[1])] or pairs
+    failed = only_added[0][0]
+    saved = [other for one, other in only_added if one is failed]
+    return [failed, min(reversed(saved), key=lambda result: len(_remedies(result)))]
 
 
-def _saved(failed: RunResult, results: Sequence[RunResult]) -> list[RunResult]:
-    alike = [result for result in results if _is_like(result, failed) and not result.diverged]
-    clipped = [result for result in alike if result.clipped_fraction > 0 and result.metrics.get(SOLVED) != 0]
-    return [result for result in clipped if not any(_is_made_of(result, other) for other in clipped)]
+def _is_saved(result: RunResult, failed: RunResult) -> bool:
+    is_alike = (result.model, result.seed, result.axes) == (failed.model, failed.seed, failed.axes)
+    is_sound = not result.diverged and result.metrics.get(SOLVED) != 0
+    return is_alike and is_sound and result.clipped_fraction > 0
 
 
-def _is_like(result: RunResult, other: RunResult) -> bool:
-    return (result.model, result.seed, result.axes) == (other.model, other.seed, other.axes)
-
-
-def _is_made_of(result: RunResult, other: RunResult) -> bool:
-    return result.strategy != other.strategy and other.strategy in result.strategy
+def _remedies(result: RunResult) -> set[str]:
+    return set(result.strategy.split("+")) - {"none"}

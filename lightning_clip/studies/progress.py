@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lightning_clip.core.results import RunResult, key_in_words
 from lightning_clip.reports.formats import count, counted
-from lightning_clip.reports.metrics import SOLVED, STEPS_TO_SOLVE
+from lightning_clip.reports.metrics import DEAD, SOLVED, STEPS_TO_SOLVE
 
 
 class StudyProgress:
@@ -64,6 +64,8 @@ def _outcome(result: RunResult) -> str:
     seconds, solved = f"{result.seconds:.1f} s", result.metrics.get(SOLVED)
     if solved is None:
         return seconds
+    if result.metrics.get(DEAD):
+        return f"dead at step {count(result.steps)} ({seconds})"
     if not solved:
         return f"not solved in {counted(result.steps, 'step')} ({seconds})"
     return f"solved at step {count(result.metrics.get(STEPS_TO_SOLVE) or result.steps)} ({seconds})"

@@ -119,12 +119,12 @@ def test_ranges_of_all_others_are_compared_with_that_of_the_first():
     scores = {"none": 9.0, "a": 2.0, "b": 1.5, "c": 2.2, "d": 5.0}
     runs = [result(name, seed, value + seed) for name, value in scores.items() for seed in range(2)]
     assert words(runs).endswith(
-        "is 2, by b, ahead of a with 2.5; the ranges of a and c overlap with its own, so 2 seeds do not settle who is "
-        "first. With none it is 9.5."
+        "is 2, by b, ahead of a with 2.5; its range, 1.5 to 2.5, overlaps with those of a and c, so 2 seeds do not "
+        "settle who is first. With none it is 9.5 (9 to 10)."
     )
     apart = [run for run in runs if run.strategy in ("b", "d", "none")]
     assert words(apart).endswith(
-        "ahead of d with 5.5; its range over 2 seeds overlaps with no other. With none it is 9.5."
+        "ahead of d with 5.5; its range over 2 seeds overlaps with no other. With none it is 9.5 (9 to 10)."
     )
 
 
@@ -132,7 +132,7 @@ def test_the_baseline_is_that_of_the_runs_that_are_left():
     """A run that diverged has no metric, and is not silently left out."""
     runs = [result(name, seed, value) for name, value in (("a", 1.0), ("b", 2.0)) for seed in range(3)]
     runs += [result("none", 0, 7.0), result("none", 1, 8.0), result("none", 2, None)]
-    assert words(runs).endswith("With none it is 7.5 over the 2 runs that did not diverge.")
+    assert words(runs).endswith("With none it is 7.5 (7 to 8) over the 2 runs that did not diverge.")
     assert words([*runs[:7], result("none", 1, None)]).endswith("With none it is 7 in the run left.")
 
 

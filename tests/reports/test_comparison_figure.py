@@ -59,6 +59,9 @@ def test_without_such_an_axis_every_run_is_a_point():
 
 def test_steps_to_solve_are_the_points_of_a_task_that_can_be_solved():
     """They begin at 0, and how many runs are solved is written beside them."""
+    lost = [solving("lost", 0, None, diverged_at_step=9, length=50), solving("lost", 1, None, length=50)]
+    lost[1].metrics["dead"] = 1.0
+    assert plot_comparison(lost).axes[0].texts[0].get_text() == "0 of 2 solved, 1 diverged, 1 dead"
     first, second = plot_comparison(lengths()).axes
     assert [text.get_text() for text in first.texts] == ["0 of 5 solved", "4 of 5 solved", "5 of 5 solved"]
     assert first.get_xlim() == second.get_xlim()

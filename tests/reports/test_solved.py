@@ -1,5 +1,6 @@
 """Studies whose runs solve a task or do not."""
 
+from dataclasses import replace
 from math import comb
 
 import pytest
@@ -47,6 +48,35 @@ def test_where_nobody_asked_there_is_no_count():
     """Not even 0."""
     assert standings([result("a", 0, 1.0)])[0].solved is None
     assert {row.solved for row in standings(tasks()) if row.axes["task"] == "digits"} == {None}
+
+
+def test_where_it_was_asked_a_run_without_an_answer_is_not_solved():
+    """An experiment may have no metrics at all for a run that diverged."""
+    lost = replace(solving("a", 0, None, diverged_at_step=3), metrics={"solved": None, "steps_to_solve": None})
+    assert [row.solved for row in standings([lost, solving("b", 0, 500)])] == [0, 1]
+    elsewhere = solving("b", 0, 500, length=50)
+    assert [row.solved for row in standings([lost, elsewhere])] == [None, 1]
+
+
+def test_dead_runs_are_counted_and_not_averaged():
+    """In the table, by the values of an axis and in words; where none died nothing is said."""
+    runs = [died(solving(n, s, None, lr=lr), n == "a" and s < 2) for n in "ab" for s in range(5) for lr in (1, 2, 3)]
+    assert [row.dead for row in standings(runs)] == [2, 2, 2, 0, 0, 0]
+    assert "6 of 15 runs of a died: the outputs of the network no longer depend on its inputs." in words(runs)
+    lines = to_text(render_comparison(runs), width=100).split("\n")
+    assert lines[lines.index(" dead") + 1].split() == ["a", "2/5", "2/5", "2/5"]
+    assert "dead" in next(line for line in lines if line.startswith("  lr ") and "solved" in line).split()
+    assert next(line for line in lines if line.startswith("  1   ")).split()[2:11] == [
+        *["0", "of", "5"] * 2,
+        *["2", "of", "5"],
+    ]
+    alive = to_text(render_comparison([died(run, False) for run in runs]), width=100)
+    assert "dead" not in alive
+    assert "died" not in alive
+
+
+def died(run: RunResult, is_dead: bool) -> RunResult:
+    return replace(run, metrics={**run.metrics, "dead": float(is_dead)})
 
 
 def test_what_solves_most_is_the_best():

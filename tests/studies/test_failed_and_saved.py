@@ -40,9 +40,16 @@ def test_clipping_has_to_have_acted():
 
 def test_a_combination_is_not_shown_where_its_part_is_enough():
     """One change at a time."""
-    results = [lost(), result("norm-1.0"), result("norm-1.0+omega-4"), result("per-parameter-norm-1.0")]
+    results = [lost(), result("norm-1.0"), result("norm-1.0+omega-4")]
     assert failed_and_saved(results) == results[:2]
     assert failed_and_saved([results[0], results[2]]) == [results[0], results[2]]
+
+
+def test_both_runs_share_what_is_not_clipping():
+    """A run with another nonlinearity is shown beside clipping with the same nonlinearity, if there is one."""
+    results = [lost("relu"), lost("identity"), result("norm"), result("identity+norm"), result("orthogonal+norm")]
+    assert failed_and_saved(results) == [results[1], results[3]]
+    assert failed_and_saved(results[:3]) == [results[0], results[2]]
 
 
 def test_what_nothing_saved_is_shown_alone():

@@ -34,9 +34,11 @@ def test_a_line_names_the_setting_and_what_came_of_it():
     with StudyProgress(console, "tiny", 25, done=2) as progress:
         progress.advance(replace(run, metrics={"solved": 1.0, "steps_to_solve": 1250}))
         progress.advance(replace(run, metrics={"solved": 0.0, "steps_to_solve": None}))
+        progress.advance(replace(run, metrics={"solved": 0.0, "steps_to_solve": None, "dead": 1.0}, steps=500))
     assert console.file.getvalue() == (
         "[3/25] mlp, norm-1.0, length 50, seed 2: solved at step 1,250 (9.7 s)\n"
         "[4/25] mlp, norm-1.0, length 50, seed 2: not solved in 2,500 steps (9.7 s)\n"
+        "[5/25] mlp, norm-1.0, length 50, seed 2: dead at step 500 (9.7 s)\n"
     )
 
 
