@@ -19,7 +19,9 @@ from lightning_clip.compat import should_log, uncompiled
 from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.checks import check_count
 from lightning_clip.core.engine import clip_
+from lightning_clip.core.gates import GateMeter
 from lightning_clip.core.history import History
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import RunEvent, RunInfo, StepEvent
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
@@ -57,6 +59,7 @@ class GradientObserver(Callback, ABC):
         self.before_decision: list[Listener] = []
         self.active: dict[int, ClipStrategy] = {}
         self._recorder = Recorder(self.sinks)
+        self._gates = GateMeter(flush_every_n_steps)
         self._of_this_batch: list[StepEvent] = []
         self._restored: dict[str, Any] = {}
 
@@ -87,6 +90,14 @@ class GradientObserver(Callback, ABC):
         """
         self._recorder.add_event(event)
 
+    def add_measurement(self, measurement: Measurement) -> None:
+        """Put a measurement into the history and the sinks that take them.
+
+        Args:
+            measurement: Of any kind.
+        """
+        self._recorder.add_measurement(measurement)
+
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -97,6 +108,7 @@ class GradientObserver(Callback, ABC):
         if len(self.strategies) != len(trainer.optimizers):
             self.strategies = [deepcopy(self.strategy) for _ in trainer.optimizers]
         self._restore_strategies()
+        self._gates.watch(pl_module)
         run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
         self._recorder.begin(run, write=trainer.is_global_zero)
 
@@ -108,7 +120,10 @@ class GradientObserver(Callback, ABC):
         for listener in self.before_decision:
             listener(trainer, context, index)
         strategy = self.active.get(index, self.strategies[index])
+        logged = self.group_by == "rnn" and should_log(trainer)
+        gate_norms = self._gates.measure(context.current, index, now=logged)
         event = clip_(context.current, strategy, optimizer_index=index)
+        event.gate_norms = gate_norms
         context.add(event)
         self._recorder.add(event)
         self._of_this_batch.append(event)
@@ -150,6 +165,7 @@ class GradientObserver(Callback, ABC):
             "version": 1,
             "strategy": repr(self.strategy),
             "strategies": [dict(strategy.state_dict()) for strategy in self.strategies],
+            "gates": self._gates.state_dict(),
             **self._recorder.state_dict(),
         }
 
@@ -157,6 +173,7 @@ class GradientObserver(Callback, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict
         self._recorder.load_state_dict(state_dict)
+        self._gates.load_state_dict(state_dict.get("gates", {"measured": {}}))
 
     def _restore_strategies(self) -> None:
         """Give each strategy its saved state, unless the run goes on with another strategy."""

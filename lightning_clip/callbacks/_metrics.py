@@ -8,17 +8,12 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
+from lightning_clip.callbacks._recurrent_metrics import recurrent_norms
 from lightning_clip.compat import batches_that_stepped
 from lightning_clip.core.history import History
 from lightning_clip.core.records import ParamNorms, StepRecord
 
 GroupBy = Literal["none", "module", "param", "rnn"] | Mapping[str, list[str]]
-
-RNN_GROUPS: Mapping[str, list[str]] = {
-    "input-hidden": ["*weight_ih*"],
-    "hidden-hidden": ["*weight_hh*"],
-    "bias": ["*bias_ih*", "*bias_hh*"],
-}
 
 
 def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupBy) -> dict[str, float]:
@@ -75,6 +70,8 @@ def _of_one(records: Sequence[StepRecord], history: History, group_by: GroupBy) 
 
 
 def _group_norms(params: ParamNorms, group_by: GroupBy) -> dict[str, float]:
+    if group_by == "rnn":
+        return recurrent_norms(params)
     groups: dict[str, list[float]] = {}
     for name, norm in zip(params.names, params.before.tolist(), strict=True):
         for group in _groups_of(name, group_by):
@@ -87,6 +84,5 @@ def _groups_of(name: str, group_by: GroupBy) -> list[str]:
         return [name]
     if group_by == "module":
         return [name.rpartition(".")[0] or name]
-    globs = RNN_GROUPS if group_by == "rnn" else group_by
-    assert not isinstance(globs, str)
-    return [group for group, patterns in globs.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    assert not isinstance(group_by, str)
+    return [group for group, patterns in group_by.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]

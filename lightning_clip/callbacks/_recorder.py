@@ -4,9 +4,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from lightning_clip.core.gates import gate_measurements
 from lightning_clip.core.history import History
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
-from lightning_clip.sinks.sink import Sink
+from lightning_clip.sinks.sink import MeasurementSink, Sink
 
 
 class Recorder:
@@ -73,6 +75,8 @@ class Recorder:
             self.known.extend(records)
             for sink in self._open:
                 sink.write(records)
+            for measurement in gate_measurements(records):
+                self.add_measurement(measurement)
         return records
 
     def add_event(self, event: RunEvent) -> None:
@@ -84,6 +88,17 @@ class Recorder:
         self.known.events.append(event)
         for sink in self._open:
             sink.event(event)
+
+    def add_measurement(self, measurement: Measurement) -> None:
+        """Put a measurement into the history and the sinks that take them, ahead of the steps that still wait.
+
+        Args:
+            measurement: Of any kind.
+        """
+        self.known.measurements.add(measurement)
+        for sink in self._open:
+            if isinstance(sink, MeasurementSink):
+                sink.measurement(measurement)
 
     def end(self) -> None:
         """Read what waits, stop the clock and close the sinks."""

@@ -20,8 +20,10 @@ class GradientMonitor(GradientObserver):
     Args:
         sinks: Where the record of each step goes besides the history, for instance `JsonlSink("run.jsonl")`.
         flush_every_n_steps: How many optimizer steps may wait on the device before they are read together.
-        group_by: Which norms of groups of parameters to log: `"none"`, by `"module"`, by `"param"`, the `"rnn"` preset
-            (input-hidden, hidden-hidden, bias), or globs by group name.
+        group_by: Which norms of groups of parameters to log: `"none"`, by `"module"`, by `"param"`, globs by group
+            name, or `"rnn"`: `grad_norm/input-hidden`, `grad_norm/hidden-hidden`, `grad_norm/bias` and the gates of
+            LSTM and GRU layers (`grad_norm/gate_forget`), and the same of each recurrent layer where there are several
+            (`grad_norm/hidden-hidden_l0`, `grad_norm/gate_forget_l1_reverse`).
         name: Tells two instances in one trainer apart.
 
     Raises:

@@ -13,9 +13,9 @@ from lightning_clip.callbacks.gradient_monitor import GradientMonitor
 class RichGradientReport(Callback):
     """Print a report at the end of a fit, also when it ends by an exception or Ctrl-C.
 
-    It shows the norm before and after clipping, how often clipping bound and what that means, each layer's share, and
-    the first findings of a diagnosis. It reads the record of the `GradientClipping` and `GradientMonitor` callbacks
-    of the trainer; where there is none it adds a `GradientMonitor`.
+    It shows the norm before and after clipping, how often clipping bound and what that means, each layer's share (of
+    recurrent layers by path and by gate), and the first findings of a diagnosis. It reads the record of the
+    `GradientClipping` and `GradientMonitor` callbacks of the trainer; where there is none it adds a `GradientMonitor`.
 
     Example:
         >>> from lightning.pytorch import Trainer

@@ -4,6 +4,7 @@ from lightning_clip.core.actions import Action, Clamp, InTurn, Keep, Multiply, R
 from lightning_clip.core.engine import clip_
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.history import History
+from lightning_clip.core.measurements import Measurement, Measurements
 from lightning_clip.core.names import parameter_names
 from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
 from lightning_clip.core.results import RunResult
@@ -20,6 +21,8 @@ __all__ = [
     "InTurn",
     "Keep",
     "Ladder",
+    "Measurement",
+    "Measurements",
     "Multiply",
     "Replace",
     "RunEvent",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.measurements import Measurements
 from lightning_clip.core.records import RunEvent, StepRecord
 
 
@@ -22,6 +23,7 @@ class History:
 
     Attributes:
         events: The latest things that happened once: switches, restored snapshots, stops.
+        measurements: What monitors measured now and then: the first and the latest of each kind.
         aggregates: Totals of the whole run by optimizer position.
         layers: Norms of each parameter over the whole run.
 
@@ -35,6 +37,7 @@ class History:
     def __init__(self, window: int = 10_000) -> None:
         self.records: deque[StepRecord] = deque(maxlen=window)
         self.events: deque[RunEvent] = deque(maxlen=1_000)
+        self.measurements = Measurements()
         self.aggregates: dict[int, Aggregate] = {}
         self.layers = LayerTotals()
 
@@ -88,6 +91,7 @@ class History:
         return {
             "records": {name: [getattr(record, name) for record in self.records] for name in names},
             "events": [asdict(event) for event in self.events],
+            "measurements": self.measurements.state_list(),
             "aggregates": {position: total.state_dict() for position, total in self.aggregates.items()},
             "layers": self.layers.state_dict(),
         }
@@ -100,6 +104,7 @@ class History:
         self.records.extend(StepRecord(**dict(zip(columns, row, strict=True))) for row in rows)
         self.events.clear()
         self.events.extend(RunEvent(**event) for event in state["events"])
+        self.measurements.load_state_list(state.get("measurements", ()))
         self.aggregates = {position: _restored(total) for position, total in state["aggregates"].items()}
         self.layers.load_state_dict(state["layers"])
 

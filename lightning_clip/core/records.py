@@ -28,6 +28,7 @@ class StepEvent:
         skipped: Whether the optimizer step was skipped, `()` or a `bool`.
         watched: Factors that strategies which were only asked would have applied, each `()`, by strategy label.
         loss: The training loss of the batch, `()`, if known.
+        gate_norms: 2-norms of the blocks of a recurrent gradient before the action, each `(gates,)`, by parameter.
         changed: Whether the action may have changed the gradients.
     """
 
@@ -44,6 +45,7 @@ class StepEvent:
     skipped: Tensor | bool = False
     watched: Mapping[str, Tensor] = field(default_factory=dict)
     loss: Tensor | None = None
+    gate_norms: Mapping[str, Tensor] = field(default_factory=dict)
     changed: bool = True
 
 
@@ -55,11 +57,13 @@ class ParamNorms:
         names: The `n` parameters that had a gradient.
         before: 2-norm of each before the action, `(n,)`.
         clipped: Whether the action made each smaller, `(n,)`.
+        gates: 2-norms of the blocks of recurrent gradients before the action, where they were measured, by parameter.
     """
 
     names: tuple[str, ...]
     before: NDArray[np.float64]
     clipped: NDArray[np.bool_]
+    gates: Mapping[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -178,6 +182,7 @@ def _pieces(event: StepEvent) -> list[Tensor]:
         event.skipped,
         event.loss,
         *event.watched.values(),
+        *event.gate_norms.values(),
     )
     return [event.norm_before, event.param_norms, *(piece for piece in optional if isinstance(piece, Tensor))]
 
@@ -206,6 +211,7 @@ def _record(event: StepEvent, values: Any) -> StepRecord:
     skipped = bool(next(values)[0]) if isinstance(event.skipped, Tensor) else event.skipped
     loss = float(next(values)[0]) if event.loss is not None else None
     watched = {label: float(next(values)[0]) for label in event.watched}
+    gates = {name: next(values).tolist() for name in event.gate_norms}
 
     if coefs is not None:
         param_clipped = np.broadcast_to(coefs < 1.0, params.shape)
@@ -230,5 +236,5 @@ def _record(event: StepEvent, values: Any) -> StepRecord:
         skipped=skipped,
         loss=loss,
         watched=watched,
-        params=ParamNorms(event.names, params, param_clipped),
+        params=ParamNorms(event.names, params, param_clipped, gates),
     )

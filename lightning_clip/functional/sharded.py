@@ -13,6 +13,7 @@ Sharding = tuple[Any, tuple[Any, ...]]
 _DTENSOR: type | None
 try:
     from torch.distributed.tensor import DTensor as _DTENSOR  # noqa: N814
+    from torch.distributed.tensor import Replicate
 except ImportError:  # a build of torch without distributed
     _DTENSOR = None
 
@@ -45,6 +46,36 @@ def laid_out_like(tensor: Tensor, other: Tensor) -> Tensor:
         return tensor
     result: Tensor = tensor.redistribute(placements=there[1])  # type: ignore[attr-defined]
     return result
+
+
+def whole_of(tensor: Tensor) -> Tensor:
+    """A sharded tensor put together on every process; a plain one as it is.
+
+    Args:
+        tensor: Any tensor.
+
+    Returns:
+        A plain tensor of the whole shape.
+    """
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined, no-any-return]
+
+
+def part_of(whole: Tensor, like: Tensor) -> Tensor:
+    """What of a whole tensor belongs to this process where another one is laid out.
+
+    Args:
+        whole: A plain tensor, the same on every process.
+        like: A sharded tensor of its shape, or a plain one.
+
+    Returns:
+        The part that `like` has on this process, without communication; all of it where `like` is plain.
+    """
+    sharding = sharding_of(like)
+    if sharding is None or _DTENSOR is None:
+        return whole
+    mesh, placements = sharding
+    copies = _DTENSOR.from_local(whole, mesh, [Replicate()] * len(placements), run_check=False)
+    return copies.redistribute(placements=placements).to_local()  # type: ignore[no-any-return]
 
 
 def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], norm_type: float) -> list[Tensor]:

@@ -14,9 +14,10 @@ from lightning_clip.core.history import History
 from lightning_clip.core.records import RunEvent, RunInfo
 from lightning_clip.reports.diagnosis import Finding, Severity, diagnose
 from lightning_clip.reports.formats import count, counted, duration
-from lightning_clip.reports.layer_table import LayerTable
+from lightning_clip.reports.layer_table import FEWEST_SHOWN, SHOWN_LAYERS, LayerTable
 from lightning_clip.reports.optimizer_section import optimizer_section
 from lightning_clip.reports.pairs import pairs
+from lightning_clip.reports.recurrent_tables import RecurrentTables, listed_layers
 from lightning_clip.reports.summary import FEW_STEPS, Summary, summarize
 from lightning_clip.reports.text import Report
 
@@ -61,8 +62,10 @@ def render_report(history: History, run: RunInfo, *, title: str = "") -> Report:
         return Report(*parts, Text("  No optimizer step was recorded."))
     for part in summary.optimizers:
         parts.extend(optimizer_section(summary, part))
+    if summary.recurrent:
+        parts.append(RecurrentTables(summary))
     if summary.layers:
-        parts.append(LayerTable(summary.layers))
+        parts.append(LayerTable(summary.layers, most=max(FEWEST_SHOWN, SHOWN_LAYERS - listed_layers(summary))))
     if summary.events:
         parts.append(_events(summary.events))
     parts.append(_findings(diagnose(history, run), summary.steps))

@@ -64,6 +64,18 @@ def percent(fraction: float | None) -> str:
     return f"{100 * fraction:.1f}".removesuffix(".0") + " %"
 
 
+def bar(fraction: float, width: int) -> str:
+    """A bar of at most `width` characters.
+
+    Example:
+        >>> bar(0.3, 10), bar(0.01, 10)
+        ('███', '▏')
+    """
+    eighths = min(round(fraction * width * 8), width * 8)
+    full, part = divmod(eighths, 8)
+    return "█" * full + " ▏▎▍▌▋▊▉"[part].strip()
+
+
 def duration(seconds: float | None) -> str:
     """A duration.
 

@@ -9,11 +9,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lightning_clip.reports.formats import DASH, count, number, percent, shorten, shorten_all
+from lightning_clip.reports.formats import DASH, bar, count, number, percent, shorten, shorten_all
 from lightning_clip.reports.summary import LayerSummary
 
 SHOWN_LAYERS = 12
 """How many parameters are listed: those with the largest share."""
+
+FEWEST_SHOWN = 6
+"""How many are listed at least, however many recurrent layers are listed above them."""
 
 _BAR = 6
 _NARROWEST_NAME = 12
@@ -25,12 +28,14 @@ class LayerTable:
 
     Attributes:
         layers: The parameters, the largest share first.
+        most: How many are listed.
     """
 
     layers: Sequence[LayerSummary]
+    most: int = SHOWN_LAYERS
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown = self.layers if len(self.layers) <= SHOWN_LAYERS + 1 else self.layers[:SHOWN_LAYERS]
+        shown = self.layers if len(self.layers) <= self.most + 1 else self.layers[: self.most]
         numbers = Measurement.get(console, options.update(max_width=10_000), _table(shown, name_width=0)).maximum
         rest = self.layers[len(shown) :]
         yield Text("  Norm by parameter (share of the squared total)", style="bold")
@@ -55,13 +60,7 @@ def _table(layers: Sequence[LayerSummary], name_width: int) -> Table:
             number(layer.median),
             number(layer.max),
             percent(layer.share),
-            Text(_bar(layer.share), style="cyan"),
+            Text(bar(layer.share, _BAR), style="cyan"),
             percent(layer.clipped_fraction),
         )
     return table
-
-
-def _bar(share: float) -> str:
-    eighths = round(share * _BAR * 8)
-    full, part = divmod(min(eighths, _BAR * 8), 8)
-    return "█" * full + " ▏▎▍▌▋▊▉"[part].strip()

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lightning_clip.core.aggregate import Aggregate
+from lightning_clip.core.gates import GATE_NORMS
 from lightning_clip.core.history import History
 from lightning_clip.core.layers import LayerTotals
 from lightning_clip.core.records import RunEvent, RunInfo
 from lightning_clip.reports.growth import growth_of
+from lightning_clip.reports.recurrent import RecurrentLayerSummary, recurrent_layers
 
 __all__ = ["Summary", "summarize"]
 
@@ -129,12 +131,14 @@ class Summary:
         optimizers: One for each optimizer, by position.
         layers: One for each parameter, the largest share first.
         events: What happened once, in order.
+        recurrent: One for each recurrent layer and direction, in the order of the network.
     """
 
     run: RunInfo
     optimizers: tuple[OptimizerSummary, ...]
     layers: tuple[LayerSummary, ...]
     events: tuple[RunEvent, ...]
+    recurrent: tuple[RecurrentLayerSummary, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -160,7 +164,9 @@ def summarize(history: History, run: RunInfo) -> Summary:
         'step-size limiter'
     """
     optimizers = tuple(_of_optimizer(history, optimizer) for optimizer in sorted(history.aggregates))
-    return Summary(run, optimizers, _layers(history.layers, run.numels), tuple(history.events))
+    layers = _layers(history.layers, run.numels)
+    recurrent = recurrent_layers({layer.name: layer.share for layer in layers}, history.measurements.of(GATE_NORMS))
+    return Summary(run, optimizers, tuple(sorted(layers, key=lambda row: -row.share)), tuple(history.events), recurrent)
 
 
 def verdict_on(total: Aggregate) -> Verdict:
@@ -207,9 +213,9 @@ def _of_optimizer(history: History, optimizer: int) -> OptimizerSummary:
     )
 
 
-def _layers(layers: LayerTotals, numels: Mapping[str, int]) -> tuple[LayerSummary, ...]:
+def _layers(layers: LayerTotals, numels: Mapping[str, int]) -> list[LayerSummary]:
     medians = layers.sketch.quantiles([0.5])[0]
-    rows = [
+    return [
         LayerSummary(
             name=name,
             elements=numels.get(name),
@@ -222,4 +228,3 @@ def _layers(layers: LayerTotals, numels: Mapping[str, int]) -> tuple[LayerSummar
         for i, name in enumerate(layers.names)
         if layers.steps[i]
     ]
-    return tuple(sorted(rows, key=lambda row: -row.share))

@@ -2,6 +2,6 @@
 
 from lightning_clip.sinks.csv import CsvSink
 from lightning_clip.sinks.jsonl import JsonlSink, read_jsonl
-from lightning_clip.sinks.sink import Sink
+from lightning_clip.sinks.sink import MeasurementSink, Sink
 
-__all__ = ["CsvSink", "JsonlSink", "Sink", "read_jsonl"]
+__all__ = ["CsvSink", "JsonlSink", "MeasurementSink", "Sink", "read_jsonl"]

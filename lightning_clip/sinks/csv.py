@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
 from lightning_clip.sinks.appending import open_to_append
 
@@ -17,10 +18,10 @@ _COLUMNS = [field.name for field in fields(StepRecord) if field.name not in ("wa
 class CsvSink:
     """Append a row for each optimizer step to a CSV file; the first row names the columns.
 
-    The columns are the fields of `StepRecord` without `watched` and `params`; events and totals of parameters are not
-    written. An empty cell is a number that is not there, `nan` and `inf` are numbers. After a resume from an earlier
-    checkpoint the steps that are made again appear again: the last row of a step is the valid one
-    (`frame.drop_duplicates(["optimizer", "step"], keep="last")`).
+    The columns are the fields of `StepRecord` without `watched` and `params`; events, measurements and totals of
+    parameters are not written. An empty cell is a number that is not there, `nan` and `inf` are numbers. After a
+    resume from an earlier checkpoint the steps that are made again appear again: the last row of a step is the valid
+    one (`frame.drop_duplicates(["optimizer", "step"], keep="last")`).
 
     Args:
         path: The file; its folder is made when it is missing.
@@ -69,6 +70,13 @@ class CsvSink:
 
         Args:
             event: Not written.
+        """
+
+    def measurement(self, measurement: Measurement) -> None:
+        """Nothing: a table of steps has no place for it.
+
+        Args:
+            measurement: Not written.
         """
 
     def close(self, run: RunInfo, layers: LayerTotals) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
 from lightning_clip.sinks.appending import open_to_append
 from lightning_clip.sinks.jsonl_reader import read_jsonl as read_jsonl
@@ -26,6 +27,7 @@ class JsonlSink:
       `watched` is there where strategies were only asked, `bad_params` (the parameters whose gradients were not
       finite) at the first step that was not finite.
     - `{"event": {…}}`: something that happened once.
+    - `{"measurement": {…}}`: what a monitor measured now and then, the fields of `Measurement`.
     - `{"totals": {"seconds": …, "layers": {…}}}`: the norms of each parameter, written at the end; the last one counts.
 
     Each batch of lines is on disk before training goes on. A line torn by a crash is cut off on resuming; a step that
@@ -78,6 +80,14 @@ class JsonlSink:
             event: What happened.
         """
         self._write({"event": asdict(event)})
+
+    def measurement(self, measurement: Measurement) -> None:
+        """A line for the measurement.
+
+        Args:
+            measurement: What was measured.
+        """
+        self._write({"measurement": asdict(measurement)})
 
     def close(self, run: RunInfo, layers: LayerTotals) -> None:
         """A last line with the duration and the totals of each parameter; then the file is closed.

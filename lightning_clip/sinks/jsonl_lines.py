@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
 
 Columns = Mapping[str, list[Any]]
@@ -73,6 +74,15 @@ def run_event(row: Row) -> RunEvent:
     return RunEvent(**{**fields, "data": _floats(_typed("data", [fields["data"]], dict)[0])})
 
 
+def measurement(row: Row) -> Measurement:
+    """The line of what a monitor measured."""
+    fields = _typed("measurement", [row["measurement"]], dict)[0]
+    _typed("step", [fields["step"]], int)
+    _typed("kind", [fields["kind"]], str)
+    data = _typed("data", [fields["data"]], dict)[0]
+    return Measurement(**{**fields, "data": {name: _measured(name, value) for name, value in data.items()}})
+
+
 def totals(row: Row) -> tuple[float | None, LayerTotals]:
     """The line with the duration in seconds and the totals of each parameter."""
     fields = _typed("totals", [row["totals"]], dict)[0]
@@ -85,6 +95,7 @@ READERS: Mapping[str, Callable[[Row], Any]] = {
     "step": lambda row: step_columns([row]),
     "run": run_info,
     "event": run_event,
+    "measurement": measurement,
     "totals": totals,
 }
 
@@ -111,3 +122,12 @@ def _numbers(name: str, values: list[Any], optional: bool) -> list[Any]:
 def _floats(mapping: dict[str, Any]) -> dict[str, Any]:
     """The same with the strings that stand for numbers as numbers."""
     return {key: _NON_FINITE.get(value, value) if type(value) is str else value for key, value in mapping.items()}
+
+
+def _measured(name: str, value: Any) -> Any:
+    values = value if type(value) is list else [value]
+    found = [one for one in values if type(one) not in (float, int, str)]
+    if found:
+        raise ValueError(f"{name} to be numbers or strings, found {found[0]!r}")
+    read = [_NON_FINITE.get(one, one) if type(one) is str else one for one in values]
+    return read if type(value) is list else read[0]

@@ -16,6 +16,7 @@ from lightning_clip.sinks.jsonl_lines import (
     READERS,
     Columns,
     Row,
+    measurement,
     run_event,
     run_info,
     step_columns,
@@ -72,7 +73,13 @@ class _Reading:
         self._replaced_from = iter(replaced_from)
         self._limits: dict[int, int] = {}
         self._tail: deque[Columns] = deque()
-        self._take = {"step": self._steps, "run": self._run, "event": self._events, "totals": self._totals}
+        self._take = {
+            "step": self._steps,
+            "run": self._run,
+            "event": self._events,
+            "measurement": self._measurements,
+            "totals": self._totals,
+        }
 
     def take(self, rows: list[Row]) -> None:
         if self.run is not None and all("step" in row for row in rows):
@@ -114,9 +121,17 @@ class _Reading:
             self._limits = next(self._replaced_from)
 
     def _events(self, rows: list[Row]) -> None:
-        events = [run_event(row) for row in rows]
+        self._history.events.extend(event for event in map(run_event, rows) if self._happened(event.step))
+
+    def _measurements(self, rows: list[Row]) -> None:
+        for measured in map(measurement, rows):
+            if self._happened(measured.step):
+                self._history.measurements.add(measured)
+
+    def _happened(self, step: int) -> bool:
+        """Whether no later session replaces what was at a step."""
         limit = max(self._limits.values(), default=None)
-        self._history.events.extend(event for event in events if limit is None or event.step < limit)
+        return limit is None or step < limit
 
     def _totals(self, rows: list[Row]) -> None:
         seconds, self._history.layers = totals(rows[-1])

@@ -1,9 +1,10 @@
-"""`Sink`: where records go."""
+"""`Sink`: where records go; `MeasurementSink`: where measurements go too."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from lightning_clip.core.layers import LayerTotals
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
 
 
@@ -38,4 +39,16 @@ class Sink(Protocol):
         Args:
             run: What was run, with its duration.
             layers: The norms of each parameter over the run.
+        """
+
+
+@runtime_checkable
+class MeasurementSink(Sink, Protocol):
+    """A sink that takes measurements too; others are not given them."""
+
+    def measurement(self, measurement: Measurement) -> None:
+        """Take in what a monitor measured now and then.
+
+        Args:
+            measurement: Of any kind.
         """

@@ -11,7 +11,7 @@ from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.reading import is_free_to_read
-from lightning_clip.functional.sharded import is_sharded
+from lightning_clip.functional.sharded import part_of, whole_of
 
 
 def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations: int = 16) -> Tensor:
@@ -62,9 +62,10 @@ class SpectralClip(ClipStrategy):
     norm. A gradient that is not finite is left as it is.
 
     A step costs up to `4 · iterations · (m + n) · n²` operations for an `(m, n)` weight with `m ≥ n`, and as much
-    memory as the gradients: exclude large embeddings. On an accelerator it always takes all iterations; on the CPU it
-    stops when they change nothing more. The result is as exact as matrix products are: about 1e-6 of the largest
-    singular value in float32, less where TF32 is allowed.
+    memory as the gradients: exclude large embeddings. The gradient of a sharded weight (FSDP2, tensor parallelism) is
+    put together on every process, one weight at a time, and each process does the same work. On an accelerator it
+    always takes all iterations; on the CPU it stops when they change nothing more. The result is as exact as matrix
+    products are: about 1e-6 of the largest singular value in float32, less where TF32 is allowed.
 
     Args:
         max_singular_value: c, what a singular value tends to as it grows, in the unit of the gradient of the loss.
@@ -75,7 +76,7 @@ class SpectralClip(ClipStrategy):
     Raises:
         TypeError: `exclude` is one string.
         ValueError: `max_singular_value` is not positive and finite, or `iterations` is below 1. At a step: a gradient
-            is sharded (`DTensor`) or sparse, so that no process holds the matrix; a glob matches no parameter.
+            is sparse; a glob matches no parameter.
 
     Example:
         >>> SpectralClip(0.1)
@@ -104,8 +105,8 @@ class SpectralClip(ClipStrategy):
         values: list[Tensor | None] = [None] * len(grads)
         for i, (name, tensor) in enumerate(zip(grads.names, grads.tensors, strict=True)):
             if excluded[i] is None and tensor.numel():
-                _check_plain(name, tensor)
-                values[i] = self._clipped(tensor, norms[i].to(tensor.device))
+                _check_dense(name, tensor)
+                values[i] = part_of(self._clipped(whole_of(tensor), norms[i].to(tensor.device)), tensor)
         return Replace(values, self.max_singular_value)
 
     def _clipped(self, tensor: Tensor, norm: Tensor) -> Tensor:
@@ -123,10 +124,9 @@ def _is_known_to_be_one(value: Tensor) -> bool:
     return is_free_to_read(value) and bool(value >= 1 - 4 * torch.finfo(value.dtype).eps)
 
 
-def _check_plain(name: str, tensor: Tensor) -> None:
-    kind = "sharded" if is_sharded(tensor) else "sparse" if tensor.layout is not torch.strided else None
-    if kind is not None:
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.layout is not torch.strided:
         raise ValueError(
-            f"SpectralClip(…): the gradient of {name!r} is {kind}, and singular values need the whole matrix; "
+            f"SpectralClip(…): the gradient of {name!r} is sparse, and singular values need the whole matrix; "
             f"exclude it, or use NormClip."
         )

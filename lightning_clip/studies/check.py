@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -38,10 +39,10 @@ def check_study(study: Study) -> None:
     for where, base, config in _parts(study):
         if f"{base}{config}" not in tried:
             tried.add(f"{base}{config}")
-            _try(where, lambda base=base, config=config: build(base, config))
+            _try(where, partial(build, base, config))
     for options in {repr(cell.trainer): cell.trainer for cell in study.cells()}.values():
         with quiet_lightning():
-            _try("max_epochs or trainer", lambda options=options: make_trainer([], options))
+            _try("max_epochs or trainer", partial(make_trainer, [], options))
 
 
 def _check_types(study: Study) -> None:

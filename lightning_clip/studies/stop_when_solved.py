@@ -1,5 +1,7 @@
-"""`StopWhenSolved`: a run ends at success."""
+"""`StopWhenSolved`: a run ends at success or death."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,18 +16,21 @@ __all__ = ["StopWhenSolved"]
 
 
 class StopWhenSolved(Measure):
-    """Ask now and then whether the task is solved, and stop the training when it is.
+    """Ask now and then whether the task is solved, and stop the training when it is, or never will be.
 
     Solved means: fewer than `error` of all test sequences are wrong by the data module's own criterion,
     `wrong(outputs, targets)`. Training never sees those sequences. As soon as too many are wrong the rest is not
     looked at, so that asking an untrained network is cheap.
+
+    Dead means: the outputs are the same, bit for bit, whatever the inputs. That is what one step too long leaves of a
+    network of ReLU units: all of them are off, no gradient passes through them any more, and nothing will change that.
 
     Args:
         error: Share of wrong sequences below which the task is solved, in (0, 1).
         every_n_steps: How often to ask, in optimizer steps; the end of the training is always asked.
 
     Attributes:
-        metrics: `solved`, 1 or 0, and `steps_to_solve`, optimizer steps, `None` where it is not solved.
+        metrics: `solved`, 1 or 0; `steps_to_solve`, optimizer steps, `None` where it is not solved; `dead`, 1 or 0.
 
     Raises:
         ValueError: An argument is out of range.
@@ -33,7 +38,7 @@ class StopWhenSolved(Measure):
 
     Example:
         >>> StopWhenSolved(error=0.01).metrics
-        {'solved': 0.0, 'steps_to_solve': None}
+        {'solved': 0.0, 'steps_to_solve': None, 'dead': 0.0}
 
     References:
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
@@ -49,11 +54,13 @@ class StopWhenSolved(Measure):
         self.error = error
         self.every_n_steps = every_n_steps
         self._solved_at: int | None = None
+        self._is_dead = False
 
     @property
     @override
     def metrics(self) -> dict[str, float | None]:
-        return {"solved": float(self._solved_at is not None), "steps_to_solve": self._solved_at}
+        solved = float(self._solved_at is not None)
+        return {"solved": solved, "steps_to_solve": self._solved_at, "dead": float(self._is_dead)}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -76,14 +83,29 @@ class StopWhenSolved(Measure):
             self._ask(trainer, pl_module)
 
     def _ask(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if share_wrong_below(pl_module, trainer.datamodule, self.error):  # type: ignore[attr-defined]
-            self._solved_at = trainer.global_step
-            trainer.should_stop = True
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        with evaluating(pl_module):
+            if is_solved(pl_module, data, self.error):
+                self._solved_at = trainer.global_step
+            else:
+                self._is_dead = is_dead(pl_module, data)
+        trainer.should_stop = trainer.should_stop or self._is_dead or self._solved_at is not None
 
 
-@torch.no_grad()
-def share_wrong_below(model: nn.Module, data: Any, limit: float) -> bool:
-    """Whether a model gets fewer than a share of the test sequences wrong; it is left in the mode in which it was.
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without autograd; afterwards the model is in the mode in which it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def is_solved(model: nn.Module, data: Any, limit: float) -> bool:
+    """Whether a model gets fewer than a share of the test sequences wrong.
 
     Args:
         model: From inputs to outputs.
@@ -93,13 +115,17 @@ def share_wrong_below(model: nn.Module, data: Any, limit: float) -> bool:
     Returns:
         The answer; a sequence whose outputs are not finite is wrong.
     """
-    was_training = model.training
-    model.eval()
-    allowed, wrong = limit * data.n_test, 0
+    allowed: float = limit * data.n_test
+    wrong = 0
     for inputs, targets in data.test_dataloader():
-        missed: Tensor = data.wrong(model(inputs), targets)
-        wrong += int(missed.sum())
+        wrong += int(data.wrong(model(inputs), targets).sum())
         if wrong >= allowed:
-            break
-    model.train(was_training)
-    return wrong < allowed
+            return False
+    return True
+
+
+def is_dead(model: nn.Module, data: Any) -> bool:
+    """Whether a model gives the same finite outputs for all sequences of the first test batch, which has several."""
+    inputs, _ = next(iter(data.test_dataloader()))
+    outputs: Tensor = model(inputs)
+    return len(outputs) > 1 and bool(outputs.isfinite().all() and (outputs == outputs[:1]).all())

@@ -1,9 +1,11 @@
 """`GradientMonitor`: the record without clipping."""
 
+import lightning.pytorch as pl
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lightning_clip import CsvSink, GradientMonitor, JsonlSink
+from lightning_clip import CsvSink, GradientMonitor, JsonlSink, Measurement
+from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.sinks import read_jsonl
 from tests.support.training import Net, loader, quiet_trainer
 
@@ -27,3 +29,52 @@ def test_a_trainer_that_clips_beside_it_is_refused():
     """What the trainer does after it would not be in the record."""
     with pytest.raises(MisconfigurationException, match=r"gradient_clip_val=0\.5.*GradientMonitor\(\)"):
         quiet_trainer(callbacks=[GradientMonitor()], gradient_clip_val=0.5).fit(Net(), loader())
+
+
+class Steps:
+    """A sink of someone who has not heard of measurements."""
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def open(self, run):
+        self.seen.append("open")
+
+    def write(self, records):
+        self.seen.extend(record.step for record in records)
+
+    def event(self, event):
+        self.seen.append(event.kind)
+
+    def close(self, run, layers):
+        self.seen.append("close")
+
+
+class Measuring(pl.Callback):
+    """Gives the monitor a measurement after each batch."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        for callback in observers(trainer):
+            callback.add_measurement(Measurement(trainer.global_step, "batch", {"index": batch_idx}))
+
+
+def test_measurements_reach_the_history_and_the_sinks_that_take_them(tmp_path):
+    """A sink without a place for them works as before."""
+    sinks = [JsonlSink(tmp_path / "run.jsonl"), CsvSink(tmp_path / "run.csv"), Steps()]
+    monitor = GradientMonitor(sinks=sinks)
+    quiet_trainer(callbacks=[monitor, Measuring()], max_steps=3).fit(Net(), loader())
+    expected = [Measurement(step, "batch", {"index": step - 1}) for step in (1, 2, 3)]
+    assert list(monitor.history.measurements) == expected
+    assert list(read_jsonl(tmp_path / "run.jsonl")[1].measurements) == expected
+    assert sinks[2].seen == ["open", 0, 1, 2, "close"]
+
+
+def test_measurements_are_in_the_checkpoint(tmp_path):
+    """A run that goes on still has the first one."""
+    path, monitor = tmp_path / "first.ckpt", GradientMonitor()
+    trainer = quiet_trainer(callbacks=[monitor, Measuring()], max_epochs=1)
+    trainer.fit(Net(), loader())
+    trainer.save_checkpoint(path)
+    again = GradientMonitor()
+    quiet_trainer(callbacks=[again, Measuring()]).fit(Net(), loader(), ckpt_path=path, weights_only=True)
+    assert [one.step for one in again.history.measurements.of("batch")] == list(range(1, 13))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_clip import EventBuffer, History, NormClip, RunEvent, StepRecord
+from lightning_clip import EventBuffer, History, Measurement, NormClip, RunEvent, StepRecord
 from lightning_clip.core.aggregate import Aggregate
 from lightning_clip.core.records import ParamNorms
 from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights
@@ -159,6 +159,27 @@ def test_events_are_bounded():
         history.events.append(RunEvent(step, "switch", ""))
     assert len(history.events) == 1000
     assert history.events[-1].step == 1999
+
+
+def test_measurements_are_saved_with_the_history():
+    """Read with `weights_only=True`, the first of a kind is still the first one."""
+    history = History()
+    for step in range(300):
+        history.measurements.add(Measurement(step, "flow", {"norms": [1.0, math.inf], "verdict": "healthy"}))
+    restored = History()
+    restored.measurements.add(Measurement(0, "stale"))
+    restored.load_state_dict(written_and_read(history.state_dict()))
+    assert list(restored.measurements) == list(history.measurements)
+    restored.measurements.add(Measurement(300, "flow"))
+    assert [one.step for one in restored.measurements.of("flow")] == [0, *range(101, 301)]
+
+
+def test_a_history_saved_before_there_were_measurements_can_be_loaded():
+    """An old checkpoint lacks the key."""
+    history, state = History(), History().state_dict()
+    del state["measurements"]
+    history.load_state_dict(state)
+    assert len(history.measurements) == 0
 
 
 def test_an_unknown_column_is_an_error():

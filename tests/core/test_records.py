@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lightning_clip import EventBuffer, StepEvent, StepRecord
+from lightning_clip.core import records
 
 
 def event(
@@ -152,3 +153,16 @@ def test_half_precision_numbers_are_read_exactly():
     record = record_of(event(norms=norms, loss=loss))
     assert record.norm_before == 1 / 3
     assert record.loss == 1.5
+
+
+def test_norms_of_gates_travel_with_the_rest(monkeypatch: pytest.MonkeyPatch):
+    """They are read in the same copy, and find their parameters again."""
+    reads = []
+    read = records._read
+    monkeypatch.setattr(records, "_read", lambda pieces: reads.append(len(pieces)) or read(pieces))
+    gates = {"a": torch.tensor([1.0, 2.0, 3.0, 4.0]), "b": torch.tensor([5.0, 6.0, 7.0])}
+    record = record_of(event(watched={"A": torch.tensor(0.5)}, gate_norms=gates, loss=torch.tensor(2.0)))
+    assert len(reads) == 1
+    assert record.params.gates == {"a": [1.0, 2.0, 3.0, 4.0], "b": [5.0, 6.0, 7.0]}
+    assert (record.watched, record.loss) == ({"A": 0.5}, 2.0)
+    assert record_of(event()).params.gates == {}

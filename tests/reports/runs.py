@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lightning_clip import History, RunEvent, RunInfo
+from lightning_clip.core.gates import GATE_NORMS
+from lightning_clip.core.measurements import Measurement
 from lightning_clip.reports import render_comparison, render_report, to_text
 from tests.reports.studied import grid, lengths, rates, remedies, study, tasks
 from tests.support.recorded import history_of, record
@@ -38,7 +40,7 @@ def exploding() -> Run:
 
 
 def recurrent() -> Run:
-    """60 parameters of five layers, two switches, three skipped steps, one dead and one vanishing parameter."""
+    """60 parameters of five LSTM layers, two switches, three skipped steps, one dead and one vanishing parameter."""
     kinds = {"weight_ih_l0": 2.0, "weight_hh_l0": 9.0, "bias_ih_l0": 0.2, "bias_hh_l0": 0.2, "proj": 0.1, "norm": 0.05}
     shares = {
         f"encoder.layers.{layer}.{direction}.{kind}": share * 0.15 ** (4 - layer)
@@ -58,9 +60,17 @@ def recurrent() -> Run:
         limit = None if step < 1200 else 5.0 if step < 3000 else 1.0
         skipped = step in bad
         history.extend([record(step, math.nan if skipped else norm, max_norm=limit, shares=shares, skipped=skipped)])
+    for step in range(0, 5000, 500):
+        history.measurements.add(Measurement(step, GATE_NORMS, _gates(shares, rng)))
     history.events.append(RunEvent(1200, "switch", "NoClip() → NormClip(5.0): 3 spikes in 10 steps, norm 41"))
     history.events.append(RunEvent(3000, "switch", "NormClip(5.0) → NormClip(1.0): 3 spikes in 10 steps, norm 87"))
     return history, RunInfo("SpeechEncoder", "NoClip()", "AdamW(lr=0.0003)", numels, 4213.0)
+
+
+def _gates(shares: dict[str, float], rng: np.random.Generator) -> dict[str, list[float]]:
+    """Norms of the gates of an LSTM, the forget gate's the largest."""
+    recurrent = [name for name in shares if "_l0" in name]
+    return {n: (math.sqrt(shares[n]) * np.array([1, 3, 2, 1.5]) * rng.uniform(1, 2, 4)).tolist() for n in recurrent}
 
 
 def adversarial() -> Run:

@@ -79,6 +79,8 @@ def test_the_file_alone_gives_the_same_report(tmp_path: Path):
         sink.write([named(r, history) for r in history])
         for event in history.events:
             sink.event(event)
+        for measurement in history.measurements:
+            sink.measurement(measurement)
         sink.close(run, history.layers)
         run, again = read_jsonl(sink.path)
         assert to_text(render_report(again, run), width=100) == expected

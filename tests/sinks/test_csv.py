@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_clip import RunEvent, RunInfo
+from lightning_clip import Measurement, RunEvent, RunInfo
 from lightning_clip.core.layers import LayerTotals
 from lightning_clip.sinks import CsvSink, Sink
 from tests.support.recorded import record
@@ -19,6 +19,7 @@ def write(path: Path, *norms: float, start: int = 0) -> None:
     sink.open(RunInfo())
     sink.write([record(step, norm, max_norm=1.0) for step, norm in enumerate(norms, start)])
     sink.event(RunEvent(0, "stop", "stopped"))
+    sink.measurement(Measurement(0, "flow", {"norms": [1.0]}))
     sink.close(RunInfo(), LayerTotals())
 
 

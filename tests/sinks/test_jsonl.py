@@ -8,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_clip import History, RunEvent, RunInfo, StepRecord
+from lightning_clip import History, Measurement, RunEvent, RunInfo, StepRecord
 from lightning_clip.core.layers import LayerTotals
-from lightning_clip.sinks import JsonlSink, Sink, read_jsonl
+from lightning_clip.sinks import JsonlSink, MeasurementSink, Sink, read_jsonl
 from tests.support.recorded import record
 
 RUN = RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, None)
 SHARES = {"w": 0.8, "b": 0.2}
 
 
-def write(path: Path, *sessions: list[StepRecord], events: tuple[RunEvent, ...] = ()) -> History:
+def write(
+    path: Path,
+    *sessions: list[StepRecord],
+    events: tuple[RunEvent, ...] = (),
+    measurements: tuple[Measurement, ...] = (),
+) -> History:
     """Write sessions as a callback does; the history that the callback would hold."""
     history = History()
     for records in sessions:
@@ -30,6 +35,9 @@ def write(path: Path, *sessions: list[StepRecord], events: tuple[RunEvent, ...] 
         for event in events:
             history.events.append(event)
             sink.event(event)
+        for measurement in measurements:
+            history.measurements.add(measurement)
+            sink.measurement(measurement)
         sink.close(RunInfo(seconds=2.5), history.layers)
     return history
 
@@ -46,6 +54,7 @@ def assert_same(actual: History, expected: History) -> None:
     assert str(ours["layers"]) == str(theirs["layers"])
     assert str(ours["records"]) == str(theirs["records"])
     assert ours["events"] == theirs["events"]
+    assert str(ours["measurements"]) == str(theirs["measurements"])
 
 
 def test_the_history_read_back_is_the_one_that_was_written(tmp_path: Path):
@@ -133,6 +142,26 @@ def test_events_after_the_resumed_step_belong_to_a_past_that_did_not_happen(tmp_
     assert [event.step for event in read_jsonl(path)[1].events] == [10]
 
 
+def test_measurements_survive_the_file(tmp_path: Path):
+    """Words, numbers and lists of both come back as they were, those that are not finite too, in standard JSON."""
+    path = tmp_path / "run.jsonl"
+    data = {"verdict": "exploding", "rate": math.nan, "norms": [1.0, 1e-310, -math.inf], "layers": ["a", "b"], "lag": 7}
+    expected = write(path, records(0, 5), measurements=(Measurement(3, "flow", data), Measurement(4, "flow")))
+    for line in path.read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+    assert_same(read_jsonl(path)[1], expected)
+    assert len(expected.measurements.of("flow")) == 2
+
+
+def test_measurements_after_the_resumed_step_belong_to_a_past_that_did_not_happen(tmp_path: Path):
+    """One of step 80 is measured again when the run goes on from there; one of step 10 is kept."""
+    path = tmp_path / "run.jsonl"
+    write(path, records(0, 95), measurements=tuple(Measurement(step, "flow", {"try": 1.0}) for step in (10, 80, 90)))
+    write(path, records(80, 90), measurements=(Measurement(80, "flow", {"try": 2.0}),))
+    found = read_jsonl(path)[1].measurements.of("flow")
+    assert [(one.step, one.data["try"]) for one in found] == [(10, 1.0), (80, 2.0)]
+
+
 def test_the_latest_totals_win(tmp_path: Path):
     """Closing twice is safe: the layers are those of the last line."""
     path = tmp_path / "run.jsonl"
@@ -166,10 +195,18 @@ def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path: Path):
     [
         ("", r"line 3: expected one JSON object, found ''"),
         ('{"step": 1, "optim', r"line 3: expected one JSON object, found '{\"step\": 1, \"optim'"),
-        ("[1, 2]", r"line 3: expected an object that begins with 'step' or 'run' or 'event' or 'totals'"),
+        (
+            "[1, 2]",
+            r"line 3: expected an object that begins with 'step' or 'run' or 'event' or 'measurement' or 'totals'",
+        ),
         ('{"epoch": 3}', r"line 3: expected an object that begins with 'step'"),
         ('{"step": 1, "optimizer": 0}', r"line 3: expected the key 'strategy'"),
         ('{"event": {"step": 1, "kind": "stop", "message": 5, "data": {}}}', r"line 3: expected kind or message to be"),
+        (
+            '{"measurement": {"step": 1, "kind": "flow", "data": {"norms": [1, null]}}}',
+            r"line 3: expected norms to be num",
+        ),
+        ('{"measurement": {"step": 1, "kind": 2, "data": {}}}', r"line 3: expected kind to be a string, found 2"),
         ('{"run": {"model": "M"}}', r"line 3: expected the key 'numels'"),
         ('{"totals": {"seconds": "long", "layers": {}}}', r"line 3: expected the key 'names'"),
     ],
@@ -238,5 +275,6 @@ def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path):
 
 
 def test_it_is_a_sink(tmp_path: Path):
-    """Callbacks take anything with these four methods."""
+    """Callbacks take anything with these four methods, and give measurements to what has a fifth."""
     assert isinstance(JsonlSink(tmp_path / "run.jsonl"), Sink)
+    assert isinstance(JsonlSink(tmp_path / "run.jsonl"), MeasurementSink)

@@ -1,5 +1,6 @@
 """`run_cell`: one run of a study."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -73,6 +74,24 @@ def test_the_record_of_an_interrupted_run_is_replaced(tmp_path):
     run_cell(CLIPPED, record)
     run_cell(CLIPPED, tmp_path / "alone.jsonl")
     assert steps_in(record) == steps_in(tmp_path / "alone.jsonl")
+
+
+def test_denormals_are_zero_in_a_run_and_nowhere_else(tmp_path):
+    """A run flushes numbers below 1e-38 to zero; what comes after it does not."""
+    tiny = torch.tensor(1e-40)
+    result = run_cell(with_model("DenormalMLP"), tmp_path / "run.jsonl")
+    assert result.metrics["test_denormal"] == 0.0
+    assert float(tiny * 0.5) > 0.0
+
+
+def test_a_run_says_what_its_data_are(tmp_path):
+    """What the data module says of itself goes with the result, and so do the axes."""
+    text = {"class_path": "lightning_clip.CharTextDataModule", "init_args": {"batch_size": 4}}
+    net = {"class_path": "lightning_clip.TBPTTModule", "init_args": {"hidden_size": 4}}
+    few = {"max_steps": 2, "limit_test_batches": 1}
+    result = run_cell(replace(CLIPPED, model=net, data=text, trainer=few, axes={"chunk": 64}), tmp_path / "run.jsonl")
+    assert re.fullmatch(r"the text inside Python 3\.\d+\.\d+: [\d,]+ characters, sha256 [0-9a-f]{64}", result.data)
+    assert result.axes == {"chunk": 64}
 
 
 def test_the_trainer_takes_the_options_of_the_study(tmp_path):

@@ -33,6 +33,34 @@ def test_a_cell_has_what_the_study_says():
     assert (cell.seed, cell.trainer) == (1, {"max_epochs": 1, "limit_train_batches": 3})
 
 
+def test_settings_vary_what_models_and_strategies_do_not():
+    """A setting has axes, changes data, model and trainer, and may leave out models and strategies."""
+    settings = [
+        {"axes": {"rows": 8}, "data": {"init_args": {"batch_size": 8}}, "trainer": {"max_steps": 3}},
+        {"axes": {"rows": 16}, "model": {"init_args": {"hidden_size": 5}}, "strategies": ["none"]},
+    ]
+    cells = tiny_study(settings=settings, seeds=1).cells()
+    assert [cell.key[1:3] for cell in cells] == [
+        ("none", (("rows", 8),)),
+        ("norm-1.0", (("rows", 8),)),
+        ("none", (("rows", 16),)),
+    ]
+    assert cells[0].data == {**CONTENT["data"], "init_args": {"batch_size": 8}}
+    assert (cells[0].model, cells[0].trainer) == (CONTENT["models"]["mlp"], {"max_epochs": 1, "max_steps": 3})
+    assert (cells[2].data, cells[2].model["init_args"]) == (CONTENT["data"], {"hidden_size": 5})
+
+
+def test_a_strategy_may_bring_changes_of_its_own():
+    """A remedy other than clipping is a strategy with changes to the model or the data, after those of the setting."""
+    remedy = {**NORM, "model": {"init_args": {"hidden_size": 7}}, "data": {"init_args": {"batch_size": 4}}}
+    settings = [{"axes": {"size": 5}, "model": {"init_args": {"hidden_size": 5, "lr": 1}}}]
+    plain, changed = tiny_study(strategies={"a": NORM, "b": remedy}, settings=settings, seeds=1).cells()
+    assert plain.strategy == changed.strategy == NORM
+    assert plain.model["init_args"] == {"hidden_size": 5, "lr": 1}
+    assert changed.model["init_args"] == {"hidden_size": 7, "lr": 1}
+    assert (plain.data, changed.data["init_args"]) == (CONTENT["data"], {"batch_size": 4})
+
+
 def test_a_study_is_read_from_a_file(tmp_path):
     """A YAML file with the fields of a study describes it."""
     assert load_study(written_study(tmp_path)) == tiny_study()
@@ -82,6 +110,22 @@ def test_defaults_are_five_seeds_and_a_hundred_epochs():
         ({"strategies": {}}, "models, strategies: a study needs at least one of each"),
         ({"grid": {"mlp": ["norm"]}}, "grid.mlp: norm: not among the models and strategies"),
         ({"grid": {"rnn": ["none"]}}, "grid.rnn: rnn: not among the models and strategies"),
+        ({"data": None}, "data: expected keys and values, found None: what is trained needs data"),
+        ({"settings": [{"length": 3}]}, "settings: number 1: expected keys among axes, .*, found length"),
+        ({"settings": ["x"]}, "settings: number 1: expected keys among .* found 'x'"),
+        ({"settings": [{"axes": {"a": [1]}}]}, r"settings: number 1: axes: expected a number or a word .*\[1\]"),
+        ({"settings": [{"axes": {"a": "x/y"}}]}, "settings: number 1: axes: expected"),
+        ({"settings": [{}, {"models": ["rnn"]}]}, "settings: number 2: rnn: not among the models"),
+        ({"settings": [{}, {}]}, "models, strategies: two runs would have the same record, mlp-none: rename one"),
+        (
+            {"settings": [{"axes": {"a": 1}, "model": {"init_args": {"in_features": -1}}}]},
+            r"model of mlp, none, a 1: MLPRegressor\(-1, ",
+        ),
+        ({"settings": [{"trainer": {"max_steps": "x"}}]}, "max_epochs or trainer: "),
+        ({"strategies": {"x": {**NORM, "data": {"class_path": "NoData"}}}}, "data of mlp, x: there is no class 'NoDa"),
+        ({"callbacks": [{"class_path": "NoCallback"}]}, "callbacks: number 1: there is no class 'NoCallback'"),
+        ({"experiment": {"class_path": "NoExperiment"}}, "experiment of mlp, none: there is no class 'NoExperiment'"),
+        ({"evaluate_on": ["val"]}, "evaluate_on: 'val': not one of train, test"),
         ({"name": ["tiny"]}, r"name: expected a string, found \['tiny'\]"),
         ({"name": "../tiny"}, "name: '../tiny': a name is part of a file name"),
         ({"strategies": {1.0: NORM}}, "strategies: 1.0: a name is part of a file name: a string without slashes"),

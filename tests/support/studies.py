@@ -74,3 +74,10 @@ class ForgetfulMLP(MLPRegressor):
 
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         self.log("test_mse", torch.tensor(float("nan")))
+
+
+class DenormalMLP(MLPRegressor):
+    """Measures what half of a denormal number is."""
+
+    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        self.log("test_denormal", torch.tensor(1e-40) * 0.5)

@@ -1,0 +1,52 @@
+"""What the recurrent studies show: their short forms, and with `-m slow` the studies themselves."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_clip.core.results import RunResult
+from lightning_clip.studies import ResultsFolder, load_study, run_study
+from tests.studies.claims import CLAIMS, of, solved
+
+
+def shortened(name: str, folder: Path, axes: dict[str, float | str], **changes: Any) -> list[RunResult]:
+    """A built-in study at one setting, with fewer seeds and steps."""
+    study = load_study(name)
+    setting = next(setting for setting in study.settings or [{}] if setting.get("axes", {}) == axes)
+    trainer = {**study.trainer, **setting.get("trainer", {}), **changes.pop("trainer", {})}
+    short = replace(study, settings=[{**setting, **changes.pop("setting", {}), "trainer": trainer}], **changes)
+    return run_study(short, ResultsFolder(folder), jobs=1)
+
+
+def test_clipping_and_omega_solve_what_nothing_else_does(tmp_path):
+    """Temporal order over 50 steps: solved within 750 updates with Ω and clipping, not without."""
+    only = {"strategies": ["none", "norm-1.0+omega-4"]}
+    runs = shortened("rnn-temporal-order", tmp_path, {"length": 50}, seeds=1, setting=only, trainer={"max_steps": 750})
+    assert solved(of(runs, "none")) == 0
+    assert solved(of(runs, "norm-1.0+omega-4")) == 1
+
+
+def test_most_networks_die_within_a_few_updates_without_clipping(tmp_path):
+    """Temporal order over 100 steps at a rate that clipping can use: without it ReLU networks diverge or are dead."""
+    only, few = {"strategies": ["none"]}, {"max_steps": 10}
+    runs = shortened("rnn-temporal-order", tmp_path, {"length": 100}, seeds=5, setting=only, trainer=few)
+    assert sum(run.diverged or run.metrics["dead"] == 1 for run in runs) >= 4
+    assert all(run.metrics["solved"] == 0 for run in runs)
+
+
+def test_a_rate_that_kills_the_network_is_safe_with_clipping(tmp_path):
+    """At 0.01 a network without clipping is lost within ten updates, and one with clipping is not."""
+    runs = shortened("rnn-lr-sweep", tmp_path, {"lr": 0.01}, seeds=1, trainer={"max_steps": 10})
+    (unclipped,), (clipped,) = of(runs, "none"), of(runs, "norm-1.0")
+    assert unclipped.diverged or unclipped.metrics["dead"] == 1
+    assert not clipped.diverged
+    assert clipped.metrics["dead"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_study_shows_what_it_is_there_for(name, tmp_path):
+    """The whole study, as `lightning-clip compare --config NAME` runs it."""
+    CLAIMS[name](run_study(load_study(name), ResultsFolder(tmp_path), jobs=2))
