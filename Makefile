@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping, and compare"
 	@echo "make test   ruff, mypy and pytest"
+	@echo "make bench  measure what it costs, into benchmarks/RESULTS.md; needs a machine that does nothing else"
 
 install: $(INSTALLED)
 
@@ -28,6 +29,9 @@ lint: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+bench: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -18,6 +18,7 @@ SAYS = {
     "03_compare_strategies": "lightning-clip report runs/three-strategies-1/records/mlp-",
     "04_read_the_record": "CRITICAL: The gradient is ",
     "08_switching": "0 steps not finite. step 5: NoClip() → NormClip(1.0): 3 spikes in 3 steps",
+    "09_gradients_through_time": "LSTM with forget biases up to log T: healthy",
 }
 
 

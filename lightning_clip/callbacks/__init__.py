@@ -6,6 +6,7 @@ from lightning_clip.callbacks.gradient_monitor import GradientMonitor
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
 from lightning_clip.callbacks.rich_gradient_report import RichGradientReport
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
+from lightning_clip.callbacks.temporal_gradient_monitor import TemporalGradientMonitor
 
 __all__ = [
     "DivergenceRollback",
@@ -14,4 +15,5 @@ __all__ = [
     "NonFiniteGuard",
     "RichGradientReport",
     "StrategySwitcher",
+    "TemporalGradientMonitor",
 ]

@@ -75,9 +75,9 @@ def step_context(callback: Callback, trainer: Trainer, pl_module: LightningModul
     Returns:
         The context; its gradients are unscaled, also for fused optimizers.
     """
-    context = _contexts.get(optimizer)
-    if context is None or context.original.step != trainer.global_step or id(callback) in context.seen_by:
-        context = _contexts[optimizer] = _begin(trainer, pl_module, optimizer)
+    context, step = _contexts.get(optimizer), trainer.global_step
+    if context is None or context.original.step != step or id(callback) in context.seen_by:
+        context = _contexts[optimizer] = _begin(trainer, pl_module, optimizer, step)
     context.seen_by.add(id(callback))
     return context
 
@@ -92,12 +92,12 @@ def release(trainer: Trainer) -> None:
         _contexts.pop(optimizer, None)
 
 
-def _begin(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> StepContext:
+def _begin(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer, step: int) -> StepContext:
     names, scaler = _parameter_names(pl_module, optimizer), grad_scaler(trainer)
-    if scaler is not None and not _unscale(scaler, optimizer, trainer.global_step):
-        nothing = Gradients([], [], step=trainer.global_step, epoch=trainer.current_epoch, optimizer=optimizer)
+    if scaler is not None and not _unscale(scaler, optimizer, step):
+        nothing = Gradients([], [], step=step, epoch=trainer.current_epoch, optimizer=optimizer)
         return StepContext(nothing, nothing, skipped=True)
-    grads = Gradients.of_optimizer(optimizer, names, step=trainer.global_step, epoch=trainer.current_epoch)
+    grads = Gradients.of_optimizer(optimizer, names, step=step, epoch=trainer.current_epoch)
     context = StepContext(grads, grads)
     if scaler is not None:
         found = found_non_finite(scaler, optimizer)

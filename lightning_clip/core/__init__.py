@@ -10,6 +10,7 @@ from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEven
 from lightning_clip.core.results import RunResult
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.switching import Ladder, SpikeDetector
+from lightning_clip.core.temporal_profile import TemporalProfile
 
 __all__ = [
     "Action",
@@ -34,6 +35,7 @@ __all__ = [
     "SpikeDetector",
     "StepEvent",
     "StepRecord",
+    "TemporalProfile",
     "Zero",
     "clip_",
     "parameter_names",

@@ -1,7 +1,7 @@
 """`Gradients`: what one optimizer is about to apply."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
-from lightning_clip.functional.norms import combine_norms, local_values, tensor_norms
+from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.sharded import laid_out_like
 
@@ -52,10 +52,15 @@ class Gradients:
         optimizer: Optimizer | None = None,
     ) -> None:
         held: dict[int, tuple[str, Tensor, Tensor]] = {}
+        self._are_plain = True
         for name, param in zip(names, params, strict=True):
-            if param.grad is not None:
-                held.setdefault(id(param), (name, param, _made_ready(param, param.grad)))
-        self.names: tuple[str, ...] = tuple(name for name, _, _ in held.values())
+            grad = param.grad
+            if grad is None or id(param) in held:
+                continue
+            if not is_plain(grad):
+                self._are_plain, grad = False, _made_ready(param, grad)
+            held[id(param)] = name, param, grad
+        self.names: tuple[str, ...] = tuple([name for name, _, _ in held.values()])
         self._all_names: list[Iterable[str]] = [names]
         self.params: list[Tensor] = [param for _, param, _ in held.values()]
         self._tensors: list[Tensor] | None = [grad for _, _, grad in held.values()]
@@ -128,7 +133,7 @@ class Gradients:
     @property
     def locals(self) -> list[Tensor]:
         """The elements of each gradient that live on this process, as plain dense tensors sharing its memory."""
-        return [local_values(tensor) for tensor in self.tensors]
+        return self.tensors if self._are_plain else [local_values(tensor) for tensor in self.tensors]
 
     @property
     def device(self) -> torch.device:
@@ -205,7 +210,8 @@ class Gradients:
         return preview
 
     def _with(self, make_tensors: Callable[[], list[Tensor]]) -> Self:
-        other = copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._norms, other._tensors, other._make_tensors, other._scaled = {}, None, make_tensors, None
         return other
 
@@ -226,7 +232,7 @@ class Gradients:
         norms = tensor_norms(self.tensors, norm_type)
         total = combine_norms(norms, norm_type)
         # Squares of a finite gradient can overflow float32. On the CPU reading the total is free, so look again.
-        if is_free_to_read(total) and not total.isfinite():
+        if is_free_to_read(total) and not math.isfinite(total.item()):
             return self._measured_again(norm_type, norms)
         return norms, total
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from itertools import compress
 from typing import Any
 
@@ -60,7 +60,7 @@ class History:
         for optimizer in dict.fromkeys(record.optimizer for record in records):
             own = [record for record in records if record.optimizer == optimizer]
             self.aggregates.setdefault(optimizer, Aggregate()).add(own)
-        self.records.extend(replace(record, params=None) for record in records)  # `layers` has counted `params`
+        self.records.extend(record.without_params() for record in records)  # `layers` has counted them
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take further steps into the totals only: not into the window, and without norms of parameters.

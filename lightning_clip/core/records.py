@@ -1,6 +1,7 @@
 """What happened at one optimizer step: `StepEvent` on the device, `StepRecord` on the host, and the way between."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,12 @@ class StepRecord:
     watched: dict[str, float] = field(default_factory=dict)
     params: ParamNorms | None = None
 
+    def without_params(self) -> "StepRecord":
+        """The same record without the norms of parameters, which take more room than all the rest."""
+        norms = self.norm_before, self.norm_after, self.threshold, self.clip_coef
+        flags = self.clipped, self.finite, self.skipped
+        return StepRecord(self.step, self.optimizer, self.strategy, *norms, *flags, self.loss, self.watched)
+
 
 @dataclass(slots=True)
 class RunEvent:
@@ -180,58 +187,59 @@ def _pieces(event: StepEvent) -> list[Tensor]:
         event.param_norms_after,
         event.threshold,
         event.skipped,
-        event.loss,
+        None if event.loss is None else event.loss.reshape(()),
         *event.watched.values(),
         *event.gate_norms.values(),
     )
     return [event.norm_before, event.param_norms, *(piece for piece in optional if isinstance(piece, Tensor))]
 
 
-def _read(pieces: Sequence[Tensor]) -> list[NDArray[np.float64]]:
-    """Each tensor as a flat array, read with one copy per device."""
+def _read(pieces: Sequence[Tensor]) -> list[Any]:
+    """Each tensor of one number as a number, each other as an array; read with one copy per device."""
     devices = {piece.device for piece in pieces}
     if devices == {torch.device("cpu")}:
-        return [piece.detach().reshape(-1).double().numpy() for piece in pieces]
-    result: list[NDArray[np.float64]] = [np.empty(0)] * len(pieces)
+        return [piece.detach().double().numpy() if piece.dim() else piece.item() for piece in pieces]
+    result: list[Any] = [None] * len(pieces)
     for device in devices:
         here = [i for i, piece in enumerate(pieces) if piece.device == device]
         flat = torch.cat([pieces[i].detach().reshape(-1) for i in here]).cpu().double().numpy()
         ends = np.cumsum([pieces[i].numel() for i in here])
         for i, part in zip(here, np.split(flat, ends[:-1]), strict=True):
-            result[i] = part
+            result[i] = part if pieces[i].dim() else part.item()
     return result
 
 
-def _record(event: StepEvent, values: Any) -> StepRecord:
-    before, params = float(next(values)[0]), next(values)
+def _record(event: StepEvent, values: Iterator[Any]) -> StepRecord:
+    before, params = float(next(values)), next(values)
     coefs = next(values) if event.coefs is not None else None
-    after = float(next(values)[0]) if event.norm_after is not None else None
+    after = float(next(values)) if event.norm_after is not None else None
     params_after = next(values) if event.param_norms_after is not None else None
-    threshold = float(next(values)[0]) if isinstance(event.threshold, Tensor) else event.threshold
-    skipped = bool(next(values)[0]) if isinstance(event.skipped, Tensor) else event.skipped
-    loss = float(next(values)[0]) if event.loss is not None else None
-    watched = {label: float(next(values)[0]) for label in event.watched}
+    threshold = float(next(values)) if isinstance(event.threshold, Tensor) else event.threshold
+    skipped = bool(next(values)) if isinstance(event.skipped, Tensor) else event.skipped
+    loss = float(next(values)) if event.loss is not None else None
+    watched = {label: float(next(values)) for label in event.watched}
     gates = {name: next(values).tolist() for name in event.gate_norms}
 
-    if coefs is not None:
-        param_clipped = np.broadcast_to(coefs < 1.0, params.shape)
-        after = before * float(coefs[0]) if coefs.size == 1 else float(np.linalg.norm(params * coefs))
+    if isinstance(coefs, float):
+        after, param_clipped = before * coefs, np.full(len(params), coefs < 1.0)
+    elif coefs is not None:
+        after, param_clipped = float(np.linalg.norm(params * coefs)), coefs < 1.0
     else:
         with np.errstate(invalid="ignore"):
             param_clipped = np.asarray(params_after) < params
     assert after is not None
-    finite = bool(np.isfinite(before))
-    param_clipped = param_clipped & (not skipped)
-    clipped = finite and bool(param_clipped.any())
+    if skipped:
+        after, param_clipped = 0.0, np.zeros_like(param_clipped)
+    finite = math.isfinite(before)
     return StepRecord(
         step=event.step,
         optimizer=event.optimizer,
         strategy=event.strategy,
         norm_before=before,
-        norm_after=0.0 if skipped else after,
+        norm_after=after,
         threshold=threshold,
         clip_coef=after / before if finite and before > 0 and not skipped else 1.0,
-        clipped=clipped,
+        clipped=finite and bool(param_clipped.any()),
         finite=finite,
         skipped=skipped,
         loss=loss,

@@ -1,7 +1,11 @@
 """Scaling coefficients: from a norm and a limit to the factor that brings the norm under the limit."""
 
+import math
+
 import torch
 from torch import Tensor
+
+from lightning_clip.functional.reading import is_free_to_read
 
 
 def finite_or(value: Tensor, default: Tensor | float) -> Tensor:
@@ -43,4 +47,6 @@ def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0, min_scal
         tensor([1.0000, 0.2500, 1.0000])
     """
     coef = torch.clamp(limit / (norm + eps if eps else norm), min=min_scale or None, max=1.0)
+    if coef.dim() == 0 and is_free_to_read(coef) and norm.item() < math.inf and coef.item() <= 1.0:
+        return coef  # to look is four times faster than to compute with what would not change it
     return torch.where((norm < torch.inf) & (coef <= 1.0), coef, 1.0)  # NaN fails both comparisons

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lightning_clip.core.history import History
 from lightning_clip.core.records import RunEvent, RunInfo
+from lightning_clip.core.temporal_profile import temporal_profiles
 from lightning_clip.reports.diagnosis import Finding, Severity, diagnose
 from lightning_clip.reports.formats import count, counted, duration
 from lightning_clip.reports.layer_table import FEWEST_SHOWN, SHOWN_LAYERS, LayerTable
@@ -19,6 +20,7 @@ from lightning_clip.reports.optimizer_section import optimizer_section
 from lightning_clip.reports.pairs import pairs
 from lightning_clip.reports.recurrent_tables import RecurrentTables, listed_layers
 from lightning_clip.reports.summary import FEW_STEPS, Summary, summarize
+from lightning_clip.reports.temporal import temporal_section
 from lightning_clip.reports.text import Report
 
 __all__ = ["render_report"]
@@ -35,6 +37,8 @@ _MARKS = {Severity.CRITICAL: ("!!", "bold red"), Severity.WARNING: ("!", "yellow
 
 def render_report(history: History, run: RunInfo, *, title: str = "") -> Report:
     """Show the record of a run: the norm before and after clipping, what clipping did, each layer, and a diagnosis.
+
+    Where a `TemporalGradientMonitor` has measured it, the gradient through time is shown too.
 
     Args:
         history: The record.
@@ -66,6 +70,8 @@ def render_report(history: History, run: RunInfo, *, title: str = "") -> Report:
         parts.append(RecurrentTables(summary))
     if summary.layers:
         parts.append(LayerTable(summary.layers, most=max(FEWEST_SHOWN, SHOWN_LAYERS - listed_layers(summary))))
+    for profiles in temporal_profiles(history.measurements).values():
+        parts.extend(temporal_section(profiles))
     if summary.events:
         parts.append(_events(summary.events))
     parts.append(_findings(diagnose(history, run), summary.steps))

@@ -2,17 +2,20 @@
 
 from lightning_clip.core.history import History
 from lightning_clip.core.records import RunInfo
+from lightning_clip.core.temporal_profile import temporal_profiles
 from lightning_clip.reports.clipping_rules import binds_mostly, never_binds, skips
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.findings import Finding, Severity
 from lightning_clip.reports.layer_rules import dead_layers, dominant_layer, vanishing_layers
 from lightning_clip.reports.norm_rules import explodes, not_finite
 from lightning_clip.reports.summary import summarize
+from lightning_clip.reports.temporal_rules import denormal, explodes_through_time, vanishes_through_time
 
 __all__ = ["Finding", "Severity", "diagnose"]
 
 _OF_AN_OPTIMIZER = (not_finite, explodes, skips, binds_mostly, never_binds)
 _OF_LAYERS = (dead_layers, vanishing_layers, dominant_layer)
+_OF_TIME = (explodes_through_time, vanishes_through_time, denormal)
 
 
 def diagnose(history: History, run: RunInfo) -> list[Finding]:
@@ -41,4 +44,10 @@ def diagnose(history: History, run: RunInfo) -> list[Finding]:
         if (finding := rule(Evidence(history, summary, part))) is not None
     ]
     found += [finding for rule in _OF_LAYERS if (finding := rule(summary)) is not None]
+    found += [
+        finding
+        for profiles in temporal_profiles(history.measurements).values()
+        for time_rule in _OF_TIME
+        if (finding := time_rule(profiles, summary)) is not None
+    ]
     return sorted(found, key=lambda finding: -finding.severity)

@@ -104,7 +104,7 @@ class JsonlSink:
     def _write(self, *lines: dict[str, Any]) -> None:
         if self._file is None:
             raise ValueError(f"JsonlSink({str(self.path)!r}) is not open: call open(run) first.")
-        self._file.write("".join(json.dumps(_strict(line), allow_nan=False) + "\n" for line in lines))
+        self._file.write("".join(_encoded(line) + "\n" for line in lines))
         self._file.flush()
 
     def _step(self, record: StepRecord) -> dict[str, Any]:
@@ -134,6 +134,16 @@ def _bad_names(record: StepRecord) -> list[str]:
         return []
     bad = ~np.isfinite(record.params.before)
     return [name for name, is_bad in zip(record.params.names, bad, strict=True) if is_bad]
+
+
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+def _encoded(line: dict[str, Any]) -> str:
+    try:
+        return _encode(line)
+    except ValueError:  # it holds a number that is not finite
+        return _encode(_strict(line))
 
 
 def _strict(value: Any) -> Any:

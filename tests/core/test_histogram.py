@@ -70,11 +70,22 @@ def test_series_are_counted_side_by_side():
 
 
 def test_memory_is_constant():
-    """A million numbers take the room of one."""
+    """A million numbers take the room of the octaves that they lie in."""
     histogram = LogHistogram()
+    histogram.add([[1e-3, 1e3]])
     size = histogram.counts.nbytes
     histogram.add(np.random.default_rng(0).lognormal(size=(1, 1_000_000)))
-    assert histogram.counts.nbytes == size < 1_000_000
+    assert histogram.counts.nbytes == size < 30_000
+
+
+def test_room_is_made_at_either_end():
+    """Smaller and larger numbers than those before, and zeros among them, are where they belong."""
+    values = np.array([1.0, 1e-6, 1e6, 0.0, 1e-9, 1e9])
+    histogram = LogHistogram()
+    for value in values:
+        histogram.add([[value]])
+    exact = np.quantile(values, FRACTIONS, method="lower")
+    np.testing.assert_allclose(histogram.quantiles(FRACTIONS)[:, 0], exact, rtol=0.0014)
 
 
 def test_a_round_trip_through_a_file_keeps_every_count():

@@ -91,9 +91,9 @@ def test_quantiles_are_those_of_numpy_within_a_bin():
 
 
 def test_memory_does_not_grow_with_steps():
-    """A parameter takes about 40 kB, however long the run."""
+    """A parameter whose norms lie within a factor of 2,000 takes 2 kB, however long the run."""
     layers = totals(*(record(k, {"w": 1.0 + k}) for k in range(2000)))
-    assert layers.sketch.counts.nbytes < 50_000
+    assert layers.sketch.counts.nbytes < 2_500
 
 
 def test_a_restored_total_goes_on():

@@ -7,10 +7,12 @@ import math
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lightning_clip import History, RunEvent, RunInfo
 from lightning_clip.core.gates import GATE_NORMS
 from lightning_clip.core.measurements import Measurement
+from lightning_clip.core.temporal_profile import TemporalProfile
 from lightning_clip.reports import render_comparison, render_report, to_text
 from tests.reports.studied import grid, lengths, rates, remedies, study, tasks
 from tests.support.recorded import history_of, record
@@ -87,6 +89,57 @@ def adversarial() -> Run:
     return history, RunInfo("GAN", "NormClip(max_norm=3.0)", "Adam(lr=0.001), SGD(lr=0.01)", {}, 12.0)
 
 
+def profile(step: int, norms: np.ndarray, *, cell: str = "RNN_TANH", denormal: float = 0.0, usual: float = math.nan):
+    """What `TemporalGradientMonitor` would make of these norms."""
+    return TemporalProfile.of_norms(
+        step, "recurrent", torch.tensor(norms), cell=cell, denormal_fraction=denormal, usual_peak=usual
+    )
+
+
+def with_profiles(profiles: list[TemporalProfile], *, max_norm: float | None = None, model: str = "RNNModule") -> Run:
+    """A quiet run of 300 steps in which these profiles were made."""
+    history = history_of(np.exp(0.3 * np.random.default_rng(3).standard_normal(300)).tolist(), max_norm=max_norm)
+    for one in profiles:
+        history.measurements.add(one.to_measurement())
+    strategy = "NoClip()" if max_norm is None else f"NormClip(max_norm={max_norm})"
+    return history, RunInfo(model, strategy, "Adam(lr=0.001)", {}, 12.0)
+
+
+LAGS = np.arange(100)
+
+
+def grows_through_time() -> Run:
+    """A ReLU network that explodes from the first profile on, without clipping."""
+    ripple = 0.05 * np.random.default_rng(4).standard_normal(100)
+    return with_profiles(
+        [profile(step, np.exp((0.06 + step / 5000) * LAGS + ripple), cell="RNN_RELU") for step in (0, 100, 200)]
+    )
+
+
+def vanishes_through_time() -> Run:
+    """A tanh network, measured once, that makes the CPU slow."""
+    return with_profiles([profile(0, np.exp(-0.9 * LAGS), denormal=0.13)], max_norm=1.7)
+
+
+def weak_rest_through_time() -> Run:
+    """An LSTM that was healthy, and has learnt to look at the last steps and a little at all others."""
+    norms = np.exp(-1.5 * LAGS) + 0.004 * np.exp(-0.02 * LAGS)
+    return with_profiles(
+        [profile(step, (np.exp(-0.01 * LAGS), norms)[step > 0], cell="LSTM") for step in (0, 100)], model="LSTMModule"
+    )
+
+
+def healthy_through_time() -> Run:
+    """A GRU over 24 steps, a bar for two lags."""
+    return with_profiles([profile(50, np.exp(-0.12 * LAGS[:24]), cell="GRU")], max_norm=1.7, model="GRUModule")
+
+
+def overflows_through_time() -> Run:
+    """Finite at first, then only near the end of the sequence."""
+    grown = np.exp(2.0 * LAGS)
+    return with_profiles([profile(0, grown), profile(100, np.where(LAGS < 60, grown, math.inf))])
+
+
 COMPARISONS = {
     "study": lambda width: to_text(render_comparison(study(), title="mlp-regression"), width=width),
     "grid": lambda width: to_text(render_comparison(grid(), title="lengths"), width=width),
@@ -100,6 +153,16 @@ TEXTS = {
     "exploding": lambda width: to_text(render_report(*exploding()), width=width),
     "recurrent": lambda width: to_text(render_report(*recurrent()), width=width),
     "adversarial": lambda width: to_text(render_report(*adversarial()), width=width),
+    **{
+        make.__name__: lambda width, make=make: to_text(render_report(*make()), width=width)
+        for make in (
+            grows_through_time,
+            vanishes_through_time,
+            weak_rest_through_time,
+            healthy_through_time,
+            overflows_through_time,
+        )
+    },
     **COMPARISONS,
 }
 

@@ -14,7 +14,16 @@ from lightning_clip import History, RunEvent, RunInfo, StepRecord
 from lightning_clip.core.records import ParamNorms
 from lightning_clip.reports import render_comparison, render_report, to_text
 from lightning_clip.sinks import JsonlSink, read_jsonl
-from tests.reports.runs import COMPARISONS, EXPECTED, TEXTS, exploding, healthy, recurrent
+from tests.reports.runs import (
+    COMPARISONS,
+    EXPECTED,
+    TEXTS,
+    exploding,
+    grows_through_time,
+    healthy,
+    overflows_through_time,
+    recurrent,
+)
 from tests.reports.studied import result, study
 from tests.support.recorded import history_of
 
@@ -70,7 +79,7 @@ def test_print_gives_the_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def test_the_file_alone_gives_the_same_report(tmp_path: Path):
     """What `JsonlSink` keeps is enough for every line, the bad parameters included."""
-    for make in (healthy, exploding, recurrent):
+    for make in (healthy, exploding, recurrent, grows_through_time, overflows_through_time):
         history, run = make()
         run.seconds = None
         expected = to_text(render_report(history, run), width=100)

@@ -26,7 +26,7 @@ class State(nn.Module):
         if not self._has_dtype:
             self._has_dtype = True
             self.to(device=value.device, dtype=value.dtype)
-        elif next(self.buffers()).device != value.device:
+        elif next(iter(self._buffers.values())).device != value.device:
             self.to(device=value.device)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

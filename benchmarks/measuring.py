@@ -1,0 +1,148 @@
+"""What the benchmarks share: timing in turn, tables, and the machine in words."""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lightning
+import torch
+from rich.console import Console
+from rich.table import Table as RichTable
+
+import lightning_clip
+
+Times = dict[str, list[float]]
+
+
+@dataclass
+class Table:
+    """One table of a benchmark.
+
+    Attributes:
+        title: What is measured.
+        columns: What stands in each column; the first one names the rows.
+        rows: The figures, as they are shown.
+        notes: How it was measured, and why a figure is missed where one is: a paragraph each.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    notes: Sequence[str] = ()
+
+    def add(self, *cells: object) -> None:
+        """Append a row."""
+        self.rows.append([str(cell) for cell in cells])
+
+    def show(self) -> None:
+        """Print it."""
+        table = RichTable(title=self.title, title_justify="left")
+        for i, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if i else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        Console(width=110).print(table)
+
+    def markdown(self) -> str:
+        """The same for a file."""
+        lines = [
+            f"## {self.title}",
+            "",
+            f"| {' | '.join(self.columns)} |",
+            f"|{' --- |'} {'---: | ' * (len(self.columns) - 1)}".rstrip(),
+            *(f"| {' | '.join(row)} |" for row in self.rows),
+        ]
+        return "\n".join([*lines, "", *(f"{note}\n" for note in self.notes)])
+
+
+def in_turn(
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    steps: int = 1,
+    before: Callable[[], object] = lambda: None,
+) -> Times:
+    """Time several ways of doing the same, one step of each after the other.
+
+    Args:
+        contenders: The ways, by name.
+        rounds: How many times are taken of each; one more round before them warms up.
+        steps: How many steps make one time, their mean.
+        before: Called before each step, and not timed.
+
+    Returns:
+        Seconds a step, `rounds` for each contender, in the same order.
+    """
+    times: Times = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        total = dict.fromkeys(contenders, 0.0)
+        for _ in range(steps):
+            for name, run in contenders.items():
+                before()
+                start = time.perf_counter()
+                run()
+                total[name] += time.perf_counter() - start
+        if number:
+            for name, seconds in total.items():
+                times[name].append(seconds / steps)
+    return times
+
+
+def median(seconds: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(seconds)
+
+
+def ratio(times: Times, ours: str, other: str) -> float:
+    """The median over the rounds of one time divided by the other: what slows down a whole round cancels."""
+    return median([a / b for a, b in zip(times[ours], times[other], strict=True)])
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(seconds) >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds / 1e-6:.2f} µs"
+
+
+def verdict(value: float, *, at_most: float | None = None, at_least: float | None = None) -> str:
+    """What was asked, and whether it is so."""
+    if at_most is not None:
+        return f"≤ {at_most:g} {'✓' if value <= at_most else '✗'}"
+    return f"≥ {at_least:g} {'✓' if at_least is not None and value >= at_least else '✗'}"
+
+
+def bandwidth(megabytes: int = 256, rounds: int = 7) -> float:
+    """Bytes a second that one thread reads and writes: a multiplication in place of a large tensor."""
+    tensor = torch.ones(megabytes * 1024 * 1024 // 4)
+    times = in_turn({"multiply": lambda: tensor.mul_(1.0)}, rounds=rounds)["multiply"]
+    return 2 * tensor.nbytes / median(times)
+
+
+def python(*args: str) -> list[str]:
+    """The lines that a new interpreter prints, with the same package as here."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(lightning_clip.__file__).parents[1])}
+    command = [sys.executable, *args]
+    return subprocess.run(
+        command, capture_output=True, check=True, encoding="utf-8", env=environment
+    ).stdout.splitlines()
+
+
+def machine() -> str:
+    """The processor, memory bandwidth and versions, in one line."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = f"{len(names)} × {names[0]}" if names else platform.processor() or platform.machine()
+    return (
+        f"{cpu}; {bandwidth() / 1e9:.1f} GB/s memory bandwidth of one thread (measured); Python "
+        f"{platform.python_version()}, torch {torch.__version__}, lightning {lightning.__version__}; "
+        f"{torch.get_num_threads()} torch thread."
+    )

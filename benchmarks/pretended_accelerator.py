@@ -1,0 +1,78 @@
+"""A device that counts how often the host reads it, for machines that have none."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+DEVICE = torch.device("cuda", 0)
+_READS = {
+    Tensor.item,
+    Tensor.tolist,
+    Tensor.cpu,
+    Tensor.numpy,
+    Tensor.nonzero,
+    Tensor.__bool__,
+    Tensor.__float__,
+    Tensor.__int__,
+    Tensor.__index__,
+}
+_WHERE = {Tensor.device.__get__}
+
+
+class PretendedAccelerator(TorchFunctionMode):
+    """Within it every tensor says that it is on an accelerator, and each copy to the host is counted.
+
+    The tensors stay on the CPU, so that numbers are real; what code decides by `tensor.device` it decides as for an
+    accelerator. What is read is what would make the host wait: `item`, `tolist`, `float`, `bool`, `int`, `cpu`,
+    `nonzero` and `to("cpu")`. After `cpu` a tensor is the host's, and reading it again is free.
+
+    Attributes:
+        reads: How many there were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self._of_the_host: dict[int, Tensor] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        here = any(isinstance(arg, Tensor) and id(arg) in self._of_the_host for arg in args)
+        if func in _WHERE:
+            return torch.device("cpu") if here else DEVICE
+        if func in _READS:
+            self.reads += not here
+            result = func(*args, **given)
+            return self._kept(result.clone() if func is Tensor.cpu else result)
+        if func is Tensor.to:
+            args, given, to_host = _without_device(args, given)
+            self.reads += to_host and not here
+            result = func(*args, **given)
+            return self._kept(result.clone()) if to_host else result
+        if given.get("device") is not None:
+            given["device"] = None
+        result = func(*args, **given)
+        return self._kept(result) if here else result
+
+    def _kept(self, result: Any) -> Any:
+        """Remember what the host has; kept alive, so that no `id` is used again."""
+        if isinstance(result, Tensor):
+            self._of_the_host[id(result)] = result
+        return result
+
+
+def _without_device(args: Sequence[Any], given: dict[str, Any]) -> tuple[list[Any], dict[str, Any], bool]:
+    """The arguments of `Tensor.to` without a device, and whether it was the host."""
+    devices = [arg for arg in (*args[1:], given.pop("device", None)) if isinstance(arg, torch.device | str)]
+    rest = [arg for arg in args if not isinstance(arg, torch.device | str)]
+    to_host = any(torch.device(device).type == "cpu" for device in devices)
+    return (rest if len(rest) > 1 or given else [*rest, rest[0].dtype]), given, to_host

@@ -1,0 +1,212 @@
+"""`TemporalGradientMonitor`: how far gradients reach back through time."""
+
+import math
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from typing_extensions import override
+
+from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._layer_call import LayerCall
+from lightning_clip.callbacks._metrics import publish
+from lightning_clip.callbacks._recurrent_layer import find_recurrent_layer
+from lightning_clip.core.checks import check_count
+from lightning_clip.core.temporal_profile import TemporalProfile
+from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
+from lightning_clip.functional.temporal import denormal_fraction, norms_by_lag
+
+FEWEST_STEPS = 8
+"""On shorter sequences nothing is measured: too few lags for a rate."""
+
+FEWEST_INPUTS = 32
+"""A layer with fewer inputs is given some more, always zero, whose gradient shows what few inputs would hide."""
+
+FEWEST_PEAKS = 5
+"""Before so many profiles there is no usual norm to compare with."""
+
+
+class TemporalGradientMonitor(Callback):
+    """Measure now and then how the gradient of a late loss falls or grows on its way back through a recurrent layer.
+
+    A few rows of what the layer is given in a training batch are run once more, without dropout and in single
+    precision, and one backward pass from a loss at the last step gives its gradient at every earlier step. What comes
+    out is a `TemporalProfile`: the growth rate by lag with its R², how far back 1 % of the gradient and 99 % of its sum
+    reach, and a verdict: exploding, vanishing or healthy. It goes into the record of every `GradientClipping` and
+    `GradientMonitor` of the trainer, whose report shows it, and to the loggers as `rnn/growth_rate` (per step),
+    `rnn/horizon` (steps) and, where it vanishes, `rnn/half_life` (steps).
+
+    The loss is a fixed random projection of the last state, not that of the task: rate and horizons do not depend on
+    its scale and hardly on its direction, the same direction makes the first profile comparable with the last, and it
+    is there too where the task's loss leaves the last step out. With a loss at every step the gradients of later ones
+    would hide how fast each falls.
+
+    Watching changes nothing: weights, `.grad`, random numbers, modes and the state that a module carries from batch to
+    batch stay as they are, bit for bit. It reads the device once for each profile. With several processes rank zero
+    measures, and only it has the metrics. Chunks of truncated backpropagation are seen one by one: a lag is at most as
+    long as a chunk.
+
+    Args:
+        every_n_steps: Optimizer steps between profiles; the first is made at the first batch.
+        rows: How many rows of the batch; of packed sequences the longest.
+        max_steps: Longest lag; of longer sequences the last steps are looked at.
+        exact: Look at the gradient with respect to the states themselves, by running the layer step by step, instead of
+            that with respect to its inputs, which falls and grows alike. An LSTM's profile takes ten times as long.
+        layer: Dotted name of the recurrent layer; needed where there are several.
+
+    Attributes:
+        profiles: The latest 200 profiles of this session.
+        skipped: Batches at which a profile was due, but the layer was not called with gradients, or only on sequences
+            of fewer than `FEWEST_STEPS` steps.
+
+    Raises:
+        ValueError: An argument is out of its range.
+        TypeError: An argument is not a whole number.
+        MisconfigurationException: At fit, where no layer can be chosen, or its gradient flow cannot be measured: it
+            reads in both directions, is sharded, or computes something else than torch's layers.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> monitor = TemporalGradientMonitor(every_n_steps=50)
+        >>> trainer = Trainer(callbacks=[monitor], logger=False, accelerator="cpu")
+
+    References:
+        Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
+        2013, https://arxiv.org/abs/1211.5063.
+        Christopher Aicher, Nicholas Foti and Emily Fox, "Adaptively Truncating Backpropagation Through Time to Control
+        Gradient Bias", 2019, https://arxiv.org/abs/1905.07473, who choose the length of chunks by such norms.
+    """
+
+    def __init__(
+        self,
+        *,
+        every_n_steps: int = 100,
+        rows: int = 4,
+        max_steps: int = 256,
+        exact: bool = False,
+        layer: str | None = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        check_count(name, every_n_steps=every_n_steps, rows=rows)
+        check_count(name, at_least=FEWEST_STEPS, max_steps=max_steps)
+        self.every_n_steps = every_n_steps
+        self.rows = rows
+        self.max_steps = max_steps
+        self.exact = exact
+        self.layer = layer
+        self.profiles: deque[TemporalProfile] = deque(maxlen=200)
+        self.skipped = 0
+        self._next_step = 0
+        self._peaks: deque[float] = deque(maxlen=50)
+        self._found: tuple[str, nn.RNNBase] | None = None
+        self._handle: RemovableHandle | None = None
+        self._call: LayerCall | None = None
+
+    @property
+    def latest(self) -> TemporalProfile | None:
+        """The latest profile of this session."""
+        return self.profiles[-1] if self.profiles else None
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return self._generate_state_key(layer=self.layer) if self.layer else type(self).__qualname__
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._found = find_recurrent_layer(type(self).__name__, pl_module, self.layer)
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.is_global_zero and self._found is not None and trainer.global_step >= self._next_step:
+            self._handle = self._found[1].register_forward_hook(self._note, with_kwargs=True)
+
+    def _note(self, layer: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Keep what the layer was given, the last time before a backward pass."""
+        if torch.is_grad_enabled():
+            call = LayerCall.of(layer, args, kwargs, rows=self.rows)
+            self._call = call if len(call.inputs) >= FEWEST_STEPS else None
+
+    @override
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if self._call is None or self._found is None:
+            return
+        profile = self._measure(trainer.global_step, *self._found, self._call)
+        self._stop_watching()
+        self._next_step = (trainer.global_step // self.every_n_steps + 1) * self.every_n_steps
+        self.profiles.append(profile)
+        if profile.is_finite:
+            self._peaks.append(profile.peak)
+        for observer in observers(trainer):
+            observer.add_measurement(profile.to_measurement())
+        publish(trainer, _metrics(profile))
+
+    def _measure(self, step: int, name: str, layer: nn.RNNBase, call: LayerCall) -> TemporalProfile:
+        flow = gradient_flow(
+            layer,
+            call.inputs,
+            call.hiddens,
+            direction=random_directions(call.inputs.shape[1], layer.proj_size or layer.hidden_size),
+            max_steps=self.max_steps,
+            exact=self.exact,
+            probes=max(0, FEWEST_INPUTS - layer.input_size),
+        )
+        norms = norms_by_lag(flow)
+        read = torch.cat([norms, denormal_fraction(flow).to(norms)[None]]).cpu()
+        usual = float(np.median(self._peaks)) if len(self._peaks) >= FEWEST_PEAKS else math.nan
+        denormal = float(read[-1])
+        return TemporalProfile.of_norms(
+            step, name, read[:-1], cell=layer.mode, denormal_fraction=denormal, usual_peak=usual
+        )
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.skipped += self._handle is not None
+        self._stop_watching()
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.skipped and not self.profiles and self._found is not None:
+            rank_zero_warn(
+                f"TemporalGradientMonitor measured nothing: in {self.skipped} batches {self._found[0]!r} was not "
+                f"called with gradients on a sequence of at least {FEWEST_STEPS} steps."
+            )
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        self._call = None
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"version": 1, "next_step": self._next_step, "skipped": self.skipped, "peaks": list(self._peaks)}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._next_step = state_dict["next_step"]
+        self.skipped = state_dict["skipped"]
+        self._peaks.clear()
+        self._peaks.extend(state_dict["peaks"])
+
+
+def _metrics(profile: TemporalProfile) -> dict[str, float]:
+    """What is logged, without what is not finite."""
+    metrics = {
+        "rnn/growth_rate": profile.growth_rate,
+        "rnn/horizon": float(profile.horizon),
+        "rnn/half_life": profile.half_life,
+    }
+    return {key: value for key, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,162 @@
+"""How a late loss reaches back through a recurrent layer: its gradient at every earlier time step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+
+_KERNELS: Mapping[str, Callable[..., State]] = {
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+}
+
+
+def gradient_flow(
+    layer: nn.RNNBase,
+    inputs: Tensor,
+    hiddens: Tensor | State | None = None,
+    *,
+    direction: Tensor | None = None,
+    max_steps: int | None = None,
+    exact: bool = False,
+    probes: int = 0,
+) -> Tensor:
+    """The gradient of a loss at the last step only, at each time lag before it, in the first of the layers.
+
+    The loss is `(direction * h_T).sum()` with the last state `h_T` of the top layer. What is returned is, by default,
+    its gradient with respect to the inputs: `x_t` enters at step t only, so that `∂L/∂x_t` is `W_ih` transposed times
+    the derivative at the pre-activations of step t, which has come back through all later steps. It falls and grows
+    with lag as `∂L/∂h_t` does, and one backward pass of the fused layer gives it for all t. `exact` gives `∂L/∂h_t`
+    itself, from a run step by step. The gradient at the output tensor of a fused layer is neither of them: it is only
+    what the loss puts there directly.
+
+    The layer is not called, its weights are used without its dropout: no `.grad`, hook or random number is touched.
+    Half precision is raised to single.
+
+    Args:
+        layer: `nn.RNN`, `nn.LSTM` or `nn.GRU` in one direction, or a layer with the same weights and results.
+        inputs: `(steps, batch, input_size)`, whatever the layer's `batch_first`.
+        hiddens: The state before the first step, `(num_layers, batch, …)` each; zeros by default.
+        direction: `∂L/∂h_T`, `(batch, size)`; ones by default.
+        max_steps: Follow the gradient over so many last steps; those before are only run.
+        exact: Whether to return the gradient at the states of the first layer instead of that at its inputs.
+        probes: With few inputs, `W_ih` hides much of what comes back: so many more inputs, always zero and with fixed
+            random weights, show it. Not used with `exact`.
+
+    Returns:
+        `(lags, batch, size)`, where lag 0 is the last step.
+
+    Example:
+        >>> layer = nn.RNN(1, 1, nonlinearity="relu", bias=False)
+        >>> for weight, value in zip(layer.parameters(), (2.0, 0.5)):
+        ...     _ = nn.init.constant_(weight, value)
+        >>> gradient_flow(layer, torch.ones(4, 1, 1)).flatten()
+        tensor([2.0000, 1.0000, 0.5000, 0.2500])
+        >>> gradient_flow(layer, torch.ones(4, 1, 1), exact=True).flatten()
+        tensor([1.0000, 0.5000, 0.2500, 0.1250])
+    """
+    weights = _weights(layer)
+    inputs = inputs.detach().to(weights[0])
+    if probes and not exact:
+        inputs = nn.functional.pad(inputs, (0, probes))
+        weights[0] = torch.cat([weights[0], _random_columns(weights[0], probes)], dim=1)
+    state = _first_state(layer, inputs, hiddens)
+    early = 0 if max_steps is None else max(0, len(inputs) - max_steps)
+    flow = _at_states if exact else _at_inputs
+    with torch.autocast(inputs.device.type, enabled=False), torch.enable_grad():  # a backward pass heeds autocast too
+        if early:
+            state = _run(layer, weights, inputs[:early], state)[1:]
+        return flow(layer, weights, inputs[early:], state, direction).flip(0)
+
+
+def random_directions(rows: int, size: int) -> Tensor:
+    """Directions that are the same at each call, `(rows, size)`; their total norm is 1.
+
+    Args:
+        rows: How many.
+        size: Elements of each.
+    """
+    directions = torch.randn(rows, size, generator=torch.Generator().manual_seed(0))
+    total: Tensor = torch.linalg.vector_norm(directions)
+    return directions / total
+
+
+def run_layer(layer: nn.RNNBase, inputs: Tensor, hiddens: Tensor | State | None = None) -> State:
+    """What torch's layer gives for the weights of a layer, without dropout and without calling it.
+
+    Args:
+        layer: As for `gradient_flow`.
+        inputs: `(steps, batch, input_size)`.
+        hiddens: The state before the first step, `(num_layers, batch, …)` each; zeros by default.
+
+    Returns:
+        The outputs, `(steps, batch, size)`, and the tensors of the last state.
+    """
+    weights = _weights(layer)
+    inputs = inputs.detach().to(weights[0])
+    with torch.autocast(inputs.device.type, enabled=False):
+        return _run(layer, weights, inputs, _first_state(layer, inputs, hiddens))
+
+
+def _run(layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, state: State) -> State:
+    """Run layers of the kind and with the weights, as many as the state is for."""
+    hiddens: Any = state if isinstance(layer, nn.LSTM) else state[0]
+    with torch.backends.cudnn.flags(enabled=False):  # its kernels want their weights in one piece, and no evaluation
+        return _KERNELS[layer.mode](inputs, hiddens, weights, layer.bias, len(state[0]), 0.0, False, False, False)
+
+
+def _at_inputs(
+    layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, state: State, direction: Tensor | None
+) -> Tensor:
+    inputs = inputs.detach().requires_grad_()
+    outputs, *_ = _run(layer, weights, inputs, state)
+    return _gradients(outputs[-1], direction, [inputs])[0]
+
+
+def _at_states(
+    layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, state: State, direction: Tensor | None
+) -> Tensor:
+    """A state is one tensor both for the next step and for the layer above, so that its gradient is all of it."""
+    each = len(weights) // layer.num_layers
+    sequence = list(inputs.detach().chunk(len(inputs)))
+    sequence[0].requires_grad_()
+    first: list[Tensor] = []
+    for depth in range(layer.num_layers):
+        own = tuple(part[depth : depth + 1] for part in state)
+        for step, values in enumerate(sequence):
+            _, *last = _run(layer, weights[each * depth : each * (depth + 1)], values, own)
+            own = tuple(last)
+            sequence[step] = own[0]
+        first = first or list(sequence)
+    return torch.cat(_gradients(sequence[-1][0], direction, first))
+
+
+def _gradients(last: Tensor, direction: Tensor | None, at: list[Tensor]) -> list[Tensor]:
+    direction = torch.ones_like(last) if direction is None else direction.to(last)
+    return list(torch.autograd.grad(last, at, direction))
+
+
+def _random_columns(weight: Tensor, columns: int) -> Tensor:
+    """The same at each call, and of the size that torch gives to weights."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(len(weight), columns, generator=generator).to(weight)
+    return drawn.mul_(len(weight) ** -0.5)
+
+
+def _weights(layer: nn.RNNBase) -> list[Tensor]:
+    """In single precision or better."""
+    weights = [weight.detach() for weight in layer._flat_weights if weight is not None]
+    return [weight.to(torch.promote_types(weight.dtype, torch.float32)) for weight in weights]
+
+
+def _first_state(layer: nn.RNNBase, inputs: Tensor, hiddens: Tensor | State | None) -> State:
+    if hiddens is not None:
+        parts = (hiddens,) if isinstance(hiddens, Tensor) else hiddens
+        return tuple(part.detach().to(inputs) for part in parts)
+    sizes = [layer.proj_size or layer.hidden_size, *([layer.hidden_size] if isinstance(layer, nn.LSTM) else [])]
+    return tuple(inputs.new_zeros(layer.num_layers, inputs.shape[1], size) for size in sizes)

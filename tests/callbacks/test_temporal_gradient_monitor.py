@@ -1,0 +1,384 @@
+"""`TemporalGradientMonitor`: what it measures, and that nothing else changes."""
+
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import nn
+
+from lightning_clip import (
+    GradientClipping,
+    GradientMonitor,
+    GRUModule,
+    JsonlSink,
+    LayerNormRNN,
+    LSTMModule,
+    NormClip,
+    RNNModule,
+    TBPTTModule,
+    TBPTTSequenceModule,
+    TemporalGradientMonitor,
+    read_jsonl,
+)
+from lightning_clip.core.temporal_profile import Flow, TemporalProfile
+from lightning_clip.functional import gradient_flow, norms_by_lag
+from lightning_clip.functional.gradient_flow import random_directions
+from tests.support.recurrent import (
+    FEATURES,
+    HIDDEN,
+    STEPS,
+    Manual,
+    Packed,
+    Recurrent,
+    StepByStep,
+    TimeFirst,
+    Unbatched,
+    sequences,
+)
+from tests.support.streaming import streams_of
+from tests.support.training import quiet_trainer
+
+OPTIONS = {"in_features": FEATURES, "out_features": 1, "hidden_size": HIDDEN, "task": "regression"}
+MODULES = {
+    "rnn": lambda: RNNModule(**OPTIONS),
+    "lstm": lambda: LSTMModule(**OPTIONS, num_layers=2, dropout=0.3),
+    "clamped": lambda: LSTMModule(**OPTIONS, grad_clip_gates=0.01),
+    "gru": lambda: GRUModule(**OPTIONS),
+    "chunks": lambda: TBPTTSequenceModule(**OPTIONS, truncated_bptt_steps=12),
+    "overlapping": lambda: TBPTTSequenceModule(**OPTIONS, truncated_bptt_steps=8, backward_steps=16),
+    "automatic": lambda: Recurrent(num_layers=2, dropout=0.4),
+    "manual": lambda: Manual(nn.GRU),
+    "time-first": TimeFirst,
+    "unbatched": Unbatched,
+    "packed": Packed,
+}
+
+
+def fit(module, *callbacks, data=None, **options):
+    trainer = quiet_trainer(callbacks=list(callbacks), **{"max_epochs": 1, **options})
+    validates = data is None and is_overridden("validation_step", module)
+    trainer.fit(module, sequences() if data is None else data, sequences() if validates else None)
+    return trainer
+
+
+def everything_after(make, data, tmp_path, *callbacks, **options):
+    """All that a checkpoint holds but the callbacks, and the random numbers that would come next."""
+    torch.manual_seed(7)
+    module = make()
+    trainer = fit(module, *callbacks, data=data and data(), **options)
+    drawn = torch.get_rng_state()
+    trainer.save_checkpoint(tmp_path / "all.ckpt")
+    saved = torch.load(tmp_path / "all.ckpt", weights_only=False)
+    del saved["callbacks"]
+    return {**saved, "drawn": drawn, "mode": module.training, "grads": [p.grad for p in module.parameters()]}
+
+
+def assert_equal(ours, theirs, path=""):
+    assert type(ours) is type(theirs), path
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys(), path
+        for key in ours:
+            assert_equal(ours[key], theirs[key], f"{path}/{key}")
+    elif isinstance(ours, list | tuple):
+        assert len(ours) == len(theirs), path
+        for position, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_equal(*pair, f"{path}/{position}")
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), path
+    else:
+        assert ours == theirs, path
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["inputs", "exact"])
+@pytest.mark.parametrize("kind", MODULES)
+def test_watching_changes_no_bit(kind, exact, tmp_path):
+    """Weights, optimizer, gradients and random numbers are those of a run without it; each step has a profile."""
+    plain = everything_after(MODULES[kind], None, tmp_path)
+    monitor = TemporalGradientMonitor(every_n_steps=1, exact=exact)
+    watched = everything_after(MODULES[kind], None, tmp_path, monitor)
+    assert_equal(watched, plain)
+    assert monitor.skipped == 0
+    assert len(monitor.profiles) == 6
+    assert all(profile.is_finite for profile in monitor.profiles)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_state_that_is_carried_stays_as_it_is(cell, tmp_path):
+    """Streams of chunks end with the same state, weights and optimizer."""
+
+    def make():
+        return TBPTTModule(2, 2, cell=cell, task="regression", hidden_size=HIDDEN, num_layers=2, dropout=0.2)
+
+    def data():
+        return streams_of(300, truncated_bptt_steps=10, val_fraction=0.2)
+
+    plain = everything_after(make, data, tmp_path)
+    monitor = TemporalGradientMonitor(every_n_steps=2)
+    assert_equal(everything_after(make, data, tmp_path, monitor), plain)
+    assert [profile.step for profile in monitor.profiles] == [0, 2, 4]
+    assert {profile.window for profile in monitor.profiles} == {10}
+
+
+class FirstCall(pl.Callback):
+    """Keeps what the layer was given in the first batch, and its weights."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.calls = []
+        layer = next(module for module in pl_module.modules() if isinstance(module, nn.RNNBase))
+        layer.register_forward_pre_hook(lambda _, args, kwargs: self.calls.append((args, kwargs)), with_kwargs=True)
+        self.layer = type(layer)(
+            FEATURES, HIDDEN, batch_first=layer.batch_first, num_layers=layer.num_layers, dropout=layer.dropout
+        )
+        self.layer.load_state_dict(layer.state_dict())
+
+
+def test_a_profile_is_the_gradient_flow_of_the_first_rows_of_the_batch():
+    """With the weights before the step, over the last steps, from a fixed direction."""
+    first, monitor = FirstCall(), TemporalGradientMonitor(rows=3, max_steps=20, exact=True)
+    fit(Recurrent(num_layers=2, dropout=0.4), first, monitor)
+    (inputs,), _ = first.calls[0]
+    flow = gradient_flow(
+        first.layer,
+        inputs[:3].transpose(0, 1),
+        direction=random_directions(3, HIDDEN),
+        max_steps=20,
+        exact=True,
+    )
+    assert monitor.latest.norms == tuple(norms_by_lag(flow).tolist())
+    assert monitor.latest.window == 20
+    assert monitor.latest.layer == "rnn"
+
+
+def test_a_state_that_is_given_is_used():
+    """By name and with steps first; another state gives another profile."""
+    first, monitor = FirstCall(), TemporalGradientMonitor()
+    fit(TimeFirst(), first, monitor)
+    _, given = first.calls[0]
+    options = {"direction": random_directions(4, HIDDEN), "probes": 32 - FEATURES}
+    expected = norms_by_lag(gradient_flow(first.layer, given["input"], given["hx"], **options))
+    assert monitor.latest.norms == tuple(expected.tolist())
+    without = norms_by_lag(gradient_flow(first.layer, given["input"], **options))
+    assert not torch.allclose(without, expected)
+
+
+def test_of_packed_sequences_the_longest_rows_are_taken():
+    """Two rows of 24 and 17 steps are looked at over 17, each from its own state."""
+    first, monitor = FirstCall(), TemporalGradientMonitor(rows=2)
+    fit(Packed(), first, monitor)
+    x, _ = next(iter(sequences()))
+    state = torch.tensor([1.0, 3.0]).reshape(1, 2, 1).expand(1, 2, HIDDEN)
+    flow = gradient_flow(
+        first.layer,
+        x[[1, 3], :17].transpose(0, 1),
+        (state, state),
+        direction=random_directions(2, HIDDEN),
+        probes=32 - FEATURES,
+    )
+    assert monitor.latest.norms == pytest.approx(norms_by_lag(flow).tolist(), rel=1e-6)
+
+
+def test_profiles_come_every_so_many_optimizer_steps():
+    """Under accumulation too, once a step; a resumed run goes on as if it had not stopped."""
+    monitor = TemporalGradientMonitor(every_n_steps=2)
+    fit(Recurrent(), monitor, accumulate_grad_batches=2, max_epochs=3)
+    assert [profile.step for profile in monitor.profiles] == [0, 2, 4, 6, 8]
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    """The first profile after it is the next that was due, and the usual norm is remembered."""
+    path = tmp_path / "half.ckpt"
+    whole, first, second = (TemporalGradientMonitor(every_n_steps=4) for _ in range(3))
+    fit(Recurrent(lr=0.0), whole, max_epochs=5)
+    fit(Recurrent(lr=0.0), first, max_epochs=4).save_checkpoint(path)
+    trainer = quiet_trainer(callbacks=[second], max_epochs=5)
+    trainer.fit(Recurrent(lr=0.0), sequences(), ckpt_path=path, weights_only=True)
+    assert [profile.step for profile in first.profiles] == [0, 4, 8, 12, 16, 20]
+    assert [profile.step for profile in second.profiles] == [24, 28]
+    assert whole.state_dict() == second.state_dict()
+    assert next(iter(second.profiles)).peak_ratio == list(whole.profiles)[6].peak_ratio > 0
+
+
+def test_every_observer_and_logger_is_told(tmp_path):
+    """The record, its file and the metrics have the profile."""
+    monitor, sink = TemporalGradientMonitor(every_n_steps=5), JsonlSink(tmp_path / "run.jsonl")
+    first, second = GradientClipping(NormClip(1.0), sinks=[sink]), GradientMonitor()
+    trainer = fit(Recurrent(nn.RNN), monitor, first, second, logger=CSVLogger(tmp_path), log_every_n_steps=1)
+    expected = [profile.to_measurement() for profile in monitor.profiles]
+    assert [one.step for one in expected] == [0, 5]
+    for history in (first.history, second.history, read_jsonl(sink.path)[1]):
+        assert str(history.measurements.of("temporal-gradient")) == str(expected)
+    latest = monitor.latest
+    assert str(TemporalProfile.of_measurement(expected[-1])) == str(latest)
+    metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("rnn/")}
+    assert metrics == pytest.approx(
+        {"rnn/growth_rate": latest.growth_rate, "rnn/horizon": latest.horizon, "rnn/half_life": latest.half_life}
+    )
+    header = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    assert {"rnn/growth_rate", "rnn/horizon", "rnn/half_life"} <= set(header.split(","))
+
+
+def test_what_is_not_a_number_is_not_logged():
+    """A layer whose gradient overflows has no half-life and no metric that is not finite."""
+    module = Recurrent(nn.RNN, nonlinearity="relu", lr=0.0)
+    nn.init.constant_(module.rnn.weight_hh_l0, 1e3)
+    trainer = fit(module, monitor := TemporalGradientMonitor())
+    assert not monitor.latest.is_finite
+    assert monitor.latest.flow is Flow.EXPLODING
+    assert "rnn/half_life" not in trainer.callback_metrics
+    assert all(math.isfinite(float(value)) for key, value in trainer.callback_metrics.items() if "rnn" in key)
+
+
+def test_denormal_numbers_are_found():
+    """Over 256 steps the gradient of an untrained LSTM falls below the smallest normal number."""
+    torch.set_flush_denormal(False)
+    fit(Recurrent(), monitor := TemporalGradientMonitor(), data=sequences(rows=4, steps=256))
+    assert monitor.latest.window == 256
+    assert 0.01 < monitor.latest.denormal_fraction < 0.5
+
+
+def test_it_is_one_layer_of_several_that_is_named():
+    """Two monitors look at one layer each, and keep their own state."""
+
+    class Two(Recurrent):
+        def __init__(self):
+            super().__init__()
+            self.decoder = nn.ModuleDict({"gru": nn.GRU(HIDDEN, HIDDEN, batch_first=True)})
+
+        def last(self, x):
+            return self.decoder["gru"](self.rnn(x)[0])[0][:, -1] if hasattr(self, "decoder") else super().last(x)
+
+    monitors = [TemporalGradientMonitor(layer=name) for name in ("rnn", "decoder.gru")]
+    fit(Two(), *monitors)
+    assert [monitor.latest.layer for monitor in monitors] == ["rnn", "decoder.gru"]
+    assert monitors[0].latest.norms != monitors[1].latest.norms
+    assert monitors[0].state_key != monitors[1].state_key
+    with pytest.raises(
+        MisconfigurationException,
+        match=r"TemporalGradientMonitor\(\): Two has 2 recurrent layers: 'rnn', 'decoder\.gru'\. "
+        r"Name one of them: TemporalGradientMonitor\(layer='rnn'\)",
+    ):
+        fit(Two(), TemporalGradientMonitor())
+    with pytest.raises(
+        MisconfigurationException, match=r"\(layer='lstm'\): Two has no such recurrent layer, but 'rnn'"
+    ):
+        fit(Two(), TemporalGradientMonitor(layer="lstm"))
+
+
+class Halves(nn.RNN):
+    """A layer with a forward of its own."""
+
+    def forward(self, inputs, hx=None):
+        output, hidden = super().forward(inputs, hx)
+        return output / 2, hidden
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Recurrent(bidirectional=True), r"'rnn' \(LSTM\) reads in both directions.*bidirectional=False"),
+        (lambda: Recurrent(LayerNormRNN), r"'rnn' \(LayerNormRNN\) does not compute what torch's layer does"),
+        (lambda: Recurrent(Halves), r"'rnn' \(Halves\) does not compute what torch's layer does.*Name an nn.RNN"),
+    ],
+)
+def test_a_layer_that_cannot_be_measured_is_refused(make, message):
+    """The message says which, why, and what works; the layer's mode is as before."""
+    module = make()
+    with pytest.raises(MisconfigurationException, match=message):
+        fit(module, TemporalGradientMonitor())
+    assert module.rnn.training
+
+
+def test_a_module_without_a_recurrent_layer_is_refused():
+    """There is nothing to look at."""
+    from tests.support.training import Net, loader
+
+    with pytest.raises(
+        MisconfigurationException, match=r"TemporalGradientMonitor\(\): Net has no nn\.RNN, nn\.LSTM or"
+    ):
+        fit(Net(), TemporalGradientMonitor(), data=loader())
+
+
+def test_a_layer_that_is_called_step_by_step_is_skipped_and_told():
+    """Each batch is counted, and at the end a warning says why there is no profile."""
+    monitor = TemporalGradientMonitor()
+    with pytest.warns(
+        UserWarning, match=r"measured nothing: in 6 batches 'rnn' was not called with gradients on a seq"
+    ):
+        fit(StepByStep(), monitor)
+    assert (monitor.skipped, monitor.latest) == (6, None)
+
+
+def test_batches_without_the_layer_are_skipped():
+    """The profile is made at the first batch that has it."""
+
+    class Sometimes(Recurrent):
+        def last(self, x):
+            batch = getattr(self, "batch", 3)
+            self.batch = batch + 1 if self._trainer else batch
+            return super().last(x) if batch >= 3 else self.head_input(x)
+
+        def head_input(self, x):
+            return x[:, -1, :1].expand(-1, HIDDEN) * self.head[1].weight.mean()
+
+        def on_train_start(self):
+            self.batch = 0
+
+    monitor = TemporalGradientMonitor(every_n_steps=100)
+    fit(Sometimes(), monitor)
+    assert (monitor.skipped, [profile.step for profile in monitor.profiles]) == (3, [3])
+
+
+def test_hooks_are_there_only_while_they_are_needed():
+    """None is left after a fit, nor after an error in a batch."""
+
+    class Failing(Recurrent):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+            raise RuntimeError("on purpose")
+
+    failing, fine = Failing(), Recurrent()
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fit(failing, TemporalGradientMonitor())
+    fit(fine, TemporalGradientMonitor())
+    assert not failing.rnn._forward_hooks
+    assert not fine.rnn._forward_hooks
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("mode", [Recurrent, Manual])
+def test_under_mixed_precision_it_is_measured_in_single(mode, precision):
+    """The first profile is that of a run in single precision, and the weights are those of a run without it."""
+    weights = []
+    for callbacks in ([], [monitor := TemporalGradientMonitor()]):
+        scaler = torch.amp.GradScaler("cpu") if precision == "16-mixed" else None
+        one = mode(nn.GRU)
+        fit(one, *callbacks, plugins=[MixedPrecision(precision, "cpu", scaler=scaler)])
+        weights.append(one.state_dict())
+    assert_equal(dict(weights[0]), dict(weights[1]))
+    fit(Recurrent(nn.GRU), plain := TemporalGradientMonitor())
+    assert monitor.latest.norms == pytest.approx(plain.latest.norms, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every_n_steps": 0}, r"every_n_steps=0\): every_n_steps must be at least 1"),
+        ({"rows": 0}, r"rows=0\): rows must be at least 1"),
+        ({"max_steps": 7}, r"max_steps=7\): max_steps must be at least 8"),
+    ],
+)
+def test_bad_arguments_are_refused(options, message):
+    """The call and the rule are in the message."""
+    with pytest.raises(ValueError, match=message):
+        TemporalGradientMonitor(**options)
+
+
+def test_the_window_is_the_whole_of_a_short_sequence():
+    """As many lags as steps."""
+    fit(Recurrent(), monitor := TemporalGradientMonitor())
+    assert monitor.latest.window == STEPS

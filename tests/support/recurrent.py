@@ -1,0 +1,94 @@
+"""Recurrent modules on made-up sequences, in every way a layer may be called."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.data import DataLoader, TensorDataset
+
+STEPS, FEATURES, HIDDEN = 24, 3, 8
+
+
+def sequences(rows: int = 24, steps: int = STEPS, batch_size: int = 4) -> DataLoader:
+    """Random sequences with the sum of their first feature as target."""
+    x = torch.randn(rows, steps, FEATURES, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(x, x[..., :1].sum(1)), batch_size=batch_size)
+
+
+class Recurrent(pl.LightningModule):
+    """A recurrent layer and a head with dropout; the last step is what counts."""
+
+    def __init__(self, layer: Callable[..., nn.RNNBase] = nn.LSTM, *, lr: float = 0.01, **options: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn = layer(FEATURES, HIDDEN, **{"batch_first": True, **options})
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.LazyLinear(1))
+        self.lr = lr
+        self(torch.zeros(1, STEPS, FEATURES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.last(x))
+
+    def last(self, x: Tensor) -> Tensor:
+        return self.rnn(x)[0][:, -1]
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        return nn.functional.mse_loss(self(x), y)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+
+class Manual(Recurrent):
+    """The same in manual optimisation."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(super().training_step(batch, batch_idx))
+        optimizer.step()
+
+
+class TimeFirst(Recurrent):
+    """Steps come first, and a state is given by its name."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.GRU, batch_first=False)
+
+    def last(self, x: Tensor) -> Tensor:
+        return self.rnn(input=x.transpose(0, 1), hx=torch.ones(1, len(x), HIDDEN))[0][-1]
+
+
+class Unbatched(Recurrent):
+    """One sequence at a time, without a batch dimension, and with a state."""
+
+    def last(self, x: Tensor) -> Tensor:
+        return torch.stack([self.rnn(row, (torch.ones(1, HIDDEN), torch.ones(1, HIDDEN)))[0][-1] for row in x])
+
+
+class Packed(Recurrent):
+    """Rows of different lengths, packed, in any order."""
+
+    def last(self, x: Tensor) -> Tensor:
+        lengths = torch.tensor([10, 24, 9, 17])[: len(x)]
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        state = torch.arange(len(x), dtype=x.dtype).reshape(1, -1, 1).expand(1, -1, HIDDEN)
+        return self.rnn(packed, (state, state))[1][0][-1]
+
+
+class StepByStep(Recurrent):
+    """The layer is called for one step at a time."""
+
+    def last(self, x: Tensor) -> Tensor:
+        hiddens = None
+        for step in x.split(1, dim=1):
+            output, hiddens = self.rnn(step, hiddens)
+        return output[:, -1]
