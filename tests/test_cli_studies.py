@@ -22,7 +22,7 @@ def test_compare_and_report_show_the_same(tmp_path, capsys):
     reported = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     written = Path("out/report.txt").read_text(encoding="utf-8").splitlines()
     assert reported == written
-    assert compared[4:-2] == written
+    assert compared[4:-5] == written
 
 
 def test_the_same_command_gives_the_same_numbers(tmp_path):

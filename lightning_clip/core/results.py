@@ -57,3 +57,14 @@ def key_name(key: RunKey) -> str:
     """
     model, strategy, axes, seed = key
     return "-".join([model, strategy, *(f"{name}-{value}" for name, value in axes), str(seed)])
+
+
+def key_in_words(key: RunKey) -> str:
+    """The same as people read it.
+
+    Example:
+        >>> key_in_words(run_key("rnn", "norm-1.0", {"length": 100}, 3))
+        'rnn, norm-1.0, length 100, seed 3'
+    """
+    model, strategy, axes, seed = key
+    return ", ".join([model, strategy, *(f"{name} {value}" for name, value in axes), f"seed {seed}"])

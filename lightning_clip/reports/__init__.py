@@ -6,10 +6,13 @@ from lightning_clip._lazy import lazy_names
 
 if TYPE_CHECKING:
     from lightning_clip.reports.comparison import *
+    from lightning_clip.reports.comparison_figure import *
     from lightning_clip.reports.console import *
     from lightning_clip.reports.diagnosis import *
     from lightning_clip.reports.figures import *
     from lightning_clip.reports.summary import *
     from lightning_clip.reports.text import *
 
-__getattr__, __dir__ = lazy_names(__name__, ["summary", "diagnosis", "text", "console", "comparison", "figures"])
+__getattr__, __dir__ = lazy_names(
+    __name__, ["summary", "diagnosis", "text", "console", "comparison", "comparison_figure", "figures"]
+)

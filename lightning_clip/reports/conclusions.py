@@ -3,55 +3,57 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightning_clip.reports.formats import count, listed, number
-from lightning_clip.reports.standings import Group, Standing, is_higher_better, metric_title
+from lightning_clip.reports.formats import count, listed, listed_briefly
+from lightning_clip.reports.metric_conclusions import on_metric
+from lightning_clip.reports.metrics import main_metric
+from lightning_clip.reports.solved_conclusions import on_solved
+from lightning_clip.reports.standings import Standing
 
 _NAMED = 4
 
 
 def conclusions(rows: Sequence[Standing], metrics: Sequence[str]) -> list[str]:
-    """What a comparison shows: a sentence about divergence, and one about the main metric.
-
-    The main metric is the last one of the test data, or the last one.
+    """What a comparison shows: who diverged, who solved the task where, and who is best by the main metric.
 
     Args:
         rows: The standings.
         metrics: Their metrics.
 
     Returns:
-        Sentences; the second is left out where nothing can be compared.
+        Sentences; what nothing can be said about is left out. The main metric decides where no task can be solved.
     """
     if not rows:
         return ["No run has finished."]
-    sentences = [_on_divergence(rows)]
-    main = next((name for name in reversed(metrics) if "test" in name), metrics[-1] if metrics else "")
-    ranked = _ranked(rows, main)
-    if len({row.group for row in rows}) > 1 and ranked:
-        sentences.append(_on_groups(ranked, main))
-    elif ranked:
-        sentences.append(_on_one_group(next(iter(ranked.values())), main))
-    return sentences
+    asked = [row for row in rows if row.solved is not None]
+    others = [row for row in rows if row.solved is None]
+    main = main_metric(metrics)
+    return [
+        _on_divergence(rows),
+        *_on_death(rows),
+        *on_solved(asked, within=rows),
+        *on_metric(others, main, within=rows),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    strategy: str
+    name: str
     diverged: int
     runs: int
     last_step: int
 
 
 def _on_divergence(rows: Sequence[Standing]) -> str:
-    losses = [_losses(strategy, rows) for strategy in dict.fromkeys(row.strategy for row in rows)]
+    losses = [_losses(name, rows) for name in dict.fromkeys(row.name for row in rows)]
     lost = [loss for loss in losses if loss.diverged == loss.runs]
     shaky = [loss for loss in losses if 0 < loss.diverged < loss.runs]
-    clean = [loss.strategy for loss in losses if not loss.diverged]
+    clean = [loss.name for loss in losses if not loss.diverged]
     parts = []
     if lost:
         step = max(loss.last_step for loss in lost)
-        names = listed([loss.strategy for loss in lost], at_most=_NAMED)
+        names = listed([loss.name for loss in lost], at_most=_NAMED)
         parts.append(f"every run of {names} diverged" + (f", by step {count(step)} at the latest" if step >= 0 else ""))
-    parts += [f"{loss.diverged} of {loss.runs} runs of {loss.strategy} diverged" for loss in shaky[:_NAMED]]
+    parts += [f"{loss.diverged} of {loss.runs} runs of {loss.name} diverged" for loss in shaky[:_NAMED]]
     if len(shaky) > _NAMED:
         parts.append(f"so did some of {len(shaky) - _NAMED} others")
     if not parts:
@@ -63,45 +65,18 @@ def _on_divergence(rows: Sequence[Standing]) -> str:
     return text[0].upper() + text[1:]
 
 
-def _losses(strategy: str, rows: Sequence[Standing]) -> _Losses:
-    own = [row for row in rows if row.strategy == strategy]
-    steps = [row.diverged_at[1] for row in own if row.diverged_at is not None]
-    return _Losses(strategy, sum(row.diverged for row in own), sum(row.runs for row in own), max(steps, default=-1))
-
-
-def _ranked(rows: Sequence[Standing], metric: str) -> dict[Group, list[Standing]]:
-    """The rows that did not diverge at all, the best first, by model."""
-    groups: dict[Group, list[Standing]] = {}
+def _on_death(rows: Sequence[Standing]) -> list[str]:
+    dead: dict[str, list[int]] = {}
     for row in rows:
-        if metric in row.spreads and not row.diverged:
-            groups.setdefault(row.group, []).append(row)
-    sign = -1 if is_higher_better(metric) else 1
-    return {group: sorted(own, key=lambda row: sign * row.spreads[metric].median) for group, own in groups.items()}
+        dead.setdefault(row.name, [0, 0])
+        dead[row.name] = [dead[row.name][0] + row.dead, dead[row.name][1] + row.runs]
+    parts = [f"{died} of {runs} runs of {name}" for name, (died, runs) in dead.items() if died]
+    if not parts:
+        return []
+    return [f"{listed_briefly(parts)} died: the outputs of the network no longer depend on its inputs."]
 
 
-def _on_one_group(ranked: Sequence[Standing], metric: str) -> str:
-    first = ranked[0]
-    text = f"The {_superlative(metric)} is {number(first.spreads[metric].median)}, by {first.strategy}"
-    if len(ranked) == 1:
-        return text + "."
-    second = ranked[1]
-    text += f", ahead of {second.strategy} with {number(second.spreads[metric].median)}; "
-    if first.runs < 2:
-        return text + "one seed does not show whether that is more than chance."
-    if first.spreads[metric].overlaps(second.spreads[metric]):
-        return text + f"their ranges overlap, so {first.runs} seeds do not settle the order."
-    return text + f"their ranges over {first.runs} seeds do not overlap."
-
-
-def _on_groups(ranked: dict[Group, list[Standing]], metric: str) -> str:
-    wins: dict[str, list[str]] = {}
-    for own in ranked.values():
-        wins.setdefault(own[0].strategy, []).append(own[0].group_name)
-    if len(wins) == 1:
-        return f"The {_superlative(metric)} is by {next(iter(wins))} everywhere."
-    won = "; ".join(f"by {strategy} for {listed(groups, at_most=_NAMED)}" for strategy, groups in wins.items())
-    return f"The {_superlative(metric)} is {won}."
-
-
-def _superlative(metric: str) -> str:
-    return f"{'highest' if is_higher_better(metric) else 'lowest'} median {metric_title(metric)}"
+def _losses(name: str, rows: Sequence[Standing]) -> _Losses:
+    own = [row for row in rows if row.name == name]
+    steps = [row.diverged_at[1] for row in own if row.diverged_at is not None]
+    return _Losses(name, sum(row.diverged for row in own), sum(row.runs for row in own), max(steps, default=-1))

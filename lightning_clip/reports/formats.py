@@ -130,6 +130,16 @@ def _without_middle(name: str, width: int) -> str:
     return head + shorten(name, width - len(head))
 
 
+def listed_briefly(names: Sequence[str], *, last: str = "and") -> str:
+    """Names in a sentence: up to six, of more of them four.
+
+    Example:
+        >>> listed_briefly(["a", "b", "c", "d", "e"]), listed_briefly(["a", "b", "c", "d", "e", "f", "g"])
+        ('a, b, c, d and e', 'a, b, c, d and 3 more')
+    """
+    return listed(names, at_most=len(names) if len(names) <= 6 else 4, last=last)
+
+
 def listed(names: Sequence[str], *, at_most: int = 3, last: str = "and") -> str:
     """Names in a sentence.
 

@@ -1,5 +1,6 @@
 """What `lightning-clip compare` does."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from rich.console import Console
 
 from lightning_clip.core.results import RunResult
 from lightning_clip.errors import InputError
+from lightning_clip.reports.formats import counted, duration
 from lightning_clip.reports.text import to_text
+from lightning_clip.studies.one_run import can_flush_denormals
 from lightning_clip.studies.picture import write_picture
 from lightning_clip.studies.progress import StudyProgress
 from lightning_clip.studies.results import ResultsFolder, next_free_folder
@@ -46,6 +49,7 @@ def compare(
     cells = len({cell.key for cell in study.cells()} | {result.key for result in finished})
     jobs = min(jobs or cpu_count(), cells)
     console = Console()
+    start = time.perf_counter()
     try:
         with StudyProgress(console, study.name, cells, done=len(finished)) as progress:
             results = run_study(study, folder, jobs=jobs, finished=finished, on_result=progress.advance)
@@ -55,19 +59,31 @@ def compare(
         again += "" if output else f" --output {folder.path}"
         _say(console, f"Interrupted: {len(done)} of {cells} runs are in {folder.path}. Go on with: {again}")
         return 130
+    seconds = time.perf_counter() - start
     renderable = story(study.name, results, folder)
     console.print(renderable)
     folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
+    if len(finished) < cells:
+        _say(console, f"{counted(cells - len(finished), 'run')} in {duration(seconds)}, {jobs} at a time")
+    if can_flush_denormals():
+        _say(console, _ON_DENORMALS, "dim")
     _say(console, f"Results: {folder.path}")
     if picture := write_picture(study, results, folder):
         _say(console, f"Picture: {picture}")
-    _say(console, f"Any run in detail: lightning-clip report {folder.record_of(results[-1].key)}")
+    if (record := folder.record_of(results[-1].key)).exists():
+        _say(console, f"Any run in detail: lightning-clip report {record}")
     return 0
 
 
-def _say(console: Console, line: str) -> None:
+_ON_DENORMALS = (
+    "Runs flush denormal numbers to zero (torch.set_flush_denormal): "
+    "gradients that vanish would make a CPU many times slower."
+)
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
     """Print a line that may be copied: without breaks and marks."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _finished(folder: ResultsFolder, study: str, resume: bool) -> list[RunResult]:

@@ -39,3 +39,8 @@ def run_cell(cell: Cell, record: Path) -> RunResult:
             return experiment.run(cell, record)
     finally:
         torch.set_flush_denormal(False)
+
+
+def can_flush_denormals() -> bool:
+    """Whether this CPU can take numbers below 1e-38 as zero, as every run does if it can."""
+    return torch.set_flush_denormal(False)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_clip.core.results import RunResult
+from lightning_clip.reports.comparison_figure import plot_comparison
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
 from lightning_clip.studies.results import ResultsFolder
@@ -14,22 +15,24 @@ _DOTS_PER_INCH = 150
 
 
 def study_figure(study: Study, results: Sequence[RunResult]) -> Any:
-    """The figure of a study: that of its experiment.
+    """The figure of a study: that of its experiment, or else of its main metric.
 
     Args:
         study: What was run.
         results: What came out.
 
     Returns:
-        A matplotlib figure; `None` where there is none.
+        A matplotlib figure.
 
     Raises:
-        ModuleNotFoundError: There is one, but matplotlib is not installed.
+        ModuleNotFoundError: matplotlib is not installed.
     """
-    if study.experiment is None:
-        return None
-    experiment: Experiment = build(Experiment, study.experiment)  # type: ignore[type-abstract]
-    return experiment.figure(study.cells(), results)
+    if study.experiment is not None:
+        experiment: Experiment = build(Experiment, study.experiment)  # type: ignore[type-abstract]
+        figure = experiment.figure(study.cells(), results)
+        if figure is not None:
+            return figure
+    return plot_comparison(results, study.name)
 
 
 def write_picture(study: Study, results: Sequence[RunResult], folder: ResultsFolder) -> Path | None:
@@ -41,13 +44,11 @@ def write_picture(study: Study, results: Sequence[RunResult], folder: ResultsFol
         folder: Where the file is written.
 
     Returns:
-        The file; `None` where there is no figure, or matplotlib is not installed.
+        The file; `None` where matplotlib is not installed.
     """
     try:
         figure = study_figure(study, results)
     except ModuleNotFoundError:
-        return None
-    if figure is None:
         return None
     path = folder.path / "figure.png"
     figure.savefig(path, dpi=_DOTS_PER_INCH)

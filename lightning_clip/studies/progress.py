@@ -6,7 +6,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lightning_clip.core.results import RunResult
+from lightning_clip.core.results import RunResult, key_in_words
+from lightning_clip.reports.formats import count, counted
+from lightning_clip.reports.metrics import DEAD, SOLVED, STEPS_TO_SOLVE
 
 
 class StudyProgress:
@@ -50,9 +52,20 @@ class StudyProgress:
             result: Its result.
         """
         self._done += 1
-        latest = f"{result.strategy}, seed {result.seed}: " + (
-            f"diverged at step {result.diverged_at_step}" if result.diverged else f"{result.seconds:.1f} s"
-        )
+        latest = f"{key_in_words(result.key)}: {_outcome(result)}"
         self._bar.update(self._task, advance=1, latest=latest)
         if not self._console.is_terminal:
-            self._console.print(f"[{self._done}/{self._cells}] {result.model}, {latest}", markup=False, highlight=False)
+            self._console.print(f"[{self._done}/{self._cells}] {latest}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _outcome(result: RunResult) -> str:
+    if result.diverged:
+        return f"diverged at step {result.diverged_at_step}"
+    seconds, solved = f"{result.seconds:.1f} s", result.metrics.get(SOLVED)
+    if solved is None:
+        return seconds
+    if result.metrics.get(DEAD):
+        return f"dead at step {count(result.steps)} ({seconds})"
+    if not solved:
+        return f"not solved in {counted(result.steps, 'step')} ({seconds})"
+    return f"solved at step {count(result.metrics.get(STEPS_TO_SOLVE) or result.steps)} ({seconds})"

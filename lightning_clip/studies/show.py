@@ -5,11 +5,12 @@ from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 
-from lightning_clip.core.results import RunResult
+from lightning_clip.core.results import RunResult, key_in_words
 from lightning_clip.errors import InputError
 from lightning_clip.reports.comparison import render_comparison
 from lightning_clip.reports.console import render_report
 from lightning_clip.sinks.jsonl import read_jsonl
+from lightning_clip.studies.failed_and_saved import failed_and_saved
 from lightning_clip.studies.flow_reports import flow_reports
 from lightning_clip.studies.results import ResultsFolder
 
@@ -40,7 +41,7 @@ def show(path: Path) -> int:
 
 
 def story(study: str, results: Sequence[RunResult], folder: ResultsFolder) -> RenderableType:
-    """The comparison, the first run that diverged, and the same model and seed with clipping that saved it.
+    """The comparison, and what clipping changes: a run that failed beside one that did not.
 
     Where a study is about the gradient through time, its profiles come last.
 
@@ -53,13 +54,9 @@ def story(study: str, results: Sequence[RunResult], folder: ResultsFolder) -> Re
         What to print.
     """
     parts: list[RenderableType] = [render_comparison(results, title=study)]
-    lost = next((result for result in results if result.diverged), None)
-    saved = [result for result in results if lost and not result.diverged and _is_like(result, lost)]
-    for result in [lost, *saved[-1:]] if lost else []:
-        run, history = read_jsonl(folder.record_of(result.key))
-        parts.append(render_report(history, run, title=f"{result.model}, {result.strategy}, seed {result.seed}"))
+    for result in failed_and_saved(results):
+        record = folder.record_of(result.key)
+        if record.exists():
+            run, history = read_jsonl(record)
+            parts.append(render_report(history, run, title=key_in_words(result.key)))
     return Group(*parts, *flow_reports(results, folder))
-
-
-def _is_like(result: RunResult, other: RunResult) -> bool:
-    return (result.model, result.seed, result.axes) == (other.model, other.seed, other.axes)

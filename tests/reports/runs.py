@@ -1,4 +1,4 @@
-"""The runs that reports are tested on, and what they look like at width 100 (`expected/`).
+"""The runs that reports are tested on, and what they look like at width 100 (`expected/`), comparisons at 80 too.
 
 `python -m tests.reports.runs` writes the expected texts again; read the difference before keeping it.
 """
@@ -12,9 +12,9 @@ import torch
 from lightning_clip import History, RunEvent, RunInfo
 from lightning_clip.core.gates import GATE_NORMS
 from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.results import RunResult
 from lightning_clip.core.temporal_profile import TemporalProfile
 from lightning_clip.reports import render_comparison, render_report, to_text
+from tests.reports.studied import grid, lengths, rates, remedies, study, tasks
 from tests.support.recorded import history_of, record
 from tests.support.spectra import sample
 
@@ -170,47 +170,14 @@ def gates() -> Run:
     return history, RunInfo("Tagger", "NoClip()", "Adam(lr=0.001)", {}, 30.0)
 
 
-def result(strategy: str, seed: int, test_mse: float | None, *, model: str = "mlp", **axes: float | str) -> RunResult:
-    """A run of a study; it diverged where there is no test MSE."""
-    diverged = test_mse is None
-    return RunResult(
-        model=model,
-        strategy=strategy,
-        seed=seed,
-        diverged=diverged,
-        diverged_at_step=3 + 2 * seed if diverged else None,
-        steps=4 + 2 * seed if diverged else 1600,
-        seconds=0.1 if diverged else 1.5 + 0.1 * seed,
-        clipped_fraction=0.0 if strategy == "none" else 0.9 + 0.01 * seed,
-        metrics={"train_mse": None if test_mse is None else test_mse / 8, "test_mse": test_mse},
-        axes=axes,
-    )
-
-
-def study() -> list[RunResult]:
-    """Four strategies over five seeds: one diverges always, one twice."""
-    scores: dict[str, list[float | None]] = {
-        "none": [None] * 5,
-        "per-parameter-norm-1.0": [12.1, 18.0, 14.2, 15.5, 12.8],
-        "value-5.0": [31.0, None, 161.0, None, 88.0],
-        "norm-1.0": [15.1, 34.0, 22.0, 27.4, 19.9],
-    }
-    return [result(name, seed, score) for name, row in scores.items() for seed, score in enumerate(row)]
-
-
-def grid() -> list[RunResult]:
-    """Two strategies on two models at two lengths; every model has another winner."""
-    return [
-        result(
-            strategy, seed, (2.0 if (strategy == "a") == (model == "rnn") else 3.0) + seed, model=model, length=length
-        )
-        for model in ("rnn", "lstm")
-        for length in (50, 200)
-        for strategy in ("a", "b")
-        for seed in range(2)
-    ]
-
-
+COMPARISONS = {
+    "study": lambda width: to_text(render_comparison(study(), title="mlp-regression"), width=width),
+    "grid": lambda width: to_text(render_comparison(grid(), title="lengths"), width=width),
+    "rates": lambda width: to_text(render_comparison(rates(), title="rates"), width=width),
+    "tasks": lambda width: to_text(render_comparison(tasks(), title="architectures"), width=width),
+    "lengths": lambda width: to_text(render_comparison(lengths(), title="temporal-order"), width=width),
+    "remedies": lambda width: to_text(render_comparison(remedies(), title="remedies"), width=width),
+}
 TEXTS = {
     "healthy": lambda width: to_text(render_report(*healthy()), width=width),
     "exploding": lambda width: to_text(render_report(*exploding()), width=width),
@@ -228,11 +195,12 @@ TEXTS = {
     },
     "exploded_weights": lambda width: to_text(render_report(*exploded_weights()), width=width),
     "gates": lambda width: to_text(render_report(*gates()), width=width),
-    "study": lambda width: to_text(render_comparison(study(), title="mlp-regression"), width=width),
-    "grid": lambda width: to_text(render_comparison(grid(), title="lengths"), width=width),
+    **COMPARISONS,
 }
 
 if __name__ == "__main__":
     EXPECTED.mkdir(exist_ok=True)
     for name, text in TEXTS.items():
         (EXPECTED / f"{name}.txt").write_text(text(100) + "\n", encoding="utf-8")
+    for name, text in COMPARISONS.items():
+        (EXPECTED / f"{name}-80.txt").write_text(text(80) + "\n", encoding="utf-8")

@@ -4,8 +4,9 @@ import pytest
 
 from lightning_clip.core.results import RunResult
 from lightning_clip.reports.conclusions import conclusions
-from lightning_clip.reports.standings import Spread, metric_names, metric_title, standings
-from tests.reports.runs import grid, result, study
+from lightning_clip.reports.metrics import metric_names, metric_title
+from lightning_clip.reports.standings import Spread, standings
+from tests.reports.studied import grid, result, study
 
 
 def words(results: list[RunResult]) -> str:
@@ -102,10 +103,44 @@ def test_the_main_metric_is_the_last_of_the_test_data():
 def test_several_models_are_put_into_one_sentence():
     """Who wins where; or everywhere."""
     assert words(grid()).endswith(
-        "is by a for rnn (length 50) and rnn (length 200); by b for lstm (length 50) and lstm (length 200)."
+        "is by a for rnn (length 50) and rnn (length 200); by b for lstm (length 50) and lstm (length 200); "
+        "in each case another range overlaps, so 2 seeds do not settle who is first there."
     )
     everywhere = [run for run in grid() if run.model == "rnn"]
-    assert words(everywhere).endswith("The lowest median test MSE is by a everywhere.")
+    assert "The lowest median test MSE is by a everywhere; in each case" in words(everywhere)
+    one_seed = [run for run in everywhere if run.seed == 0]
+    assert words(one_seed).endswith("by a everywhere; one seed does not show whether that is more than chance.")
+    apart = [result(n, s, v + s, length=c) for c in (1, 2) for n, v in (("a", 1.0), ("b", 9.0)) for s in range(2)]
+    assert words(apart).endswith("is by a everywhere; no other range over 2 seeds overlaps.")
+
+
+def test_ranges_of_all_others_are_compared_with_that_of_the_first():
+    """Who is as good is named, and how it is without clipping."""
+    scores = {"none": 9.0, "a": 2.0, "b": 1.5, "c": 2.2, "d": 5.0}
+    runs = [result(name, seed, value + seed) for name, value in scores.items() for seed in range(2)]
+    assert words(runs).endswith(
+        "is 2, by b, ahead of a with 2.5; its range, 1.5 to 2.5, overlaps with those of a and c, so 2 seeds do not "
+        "settle who is first. With none it is 9.5 (9 to 10)."
+    )
+    apart = [run for run in runs if run.strategy in ("b", "d", "none")]
+    assert words(apart).endswith(
+        "ahead of d with 5.5; its range over 2 seeds overlaps with no other. With none it is 9.5 (9 to 10)."
+    )
+
+
+def test_the_baseline_is_that_of_the_runs_that_are_left():
+    """A run that diverged has no metric, and is not silently left out."""
+    runs = [result(name, seed, value) for name, value in (("a", 1.0), ("b", 2.0)) for seed in range(3)]
+    runs += [result("none", 0, 7.0), result("none", 1, 8.0), result("none", 2, None)]
+    assert words(runs).endswith("With none it is 7.5 (7 to 8) over the 2 runs that did not diverge.")
+    assert words([*runs[:7], result("none", 1, None)]).endswith("With none it is 7 in the run left.")
+
+
+def test_what_only_describes_a_run_has_no_best():
+    """A small gradient is not a success."""
+    metrics = ({"max_norm": norm, "test_mse": 1.0 + norm} for norm in (1.0, 2.0))
+    runs = [RunResult("m", f"s{i}", 0, False, None, 1, 1.0, 0.0, own) for i, own in enumerate(metrics)]
+    assert [row.best for row in standings(runs)] == [{"test_mse"}, frozenset()]
 
 
 def test_many_strategies_are_counted_and_not_listed():

@@ -15,6 +15,7 @@ from lightning_clip.core.records import ParamNorms
 from lightning_clip.reports import render_comparison, render_report, to_text
 from lightning_clip.sinks import JsonlSink, read_jsonl
 from tests.reports.runs import (
+    COMPARISONS,
     EXPECTED,
     TEXTS,
     exploding,
@@ -22,9 +23,8 @@ from tests.reports.runs import (
     healthy,
     overflows_through_time,
     recurrent,
-    result,
-    study,
 )
+from tests.reports.studied import result, study
 from tests.support.recorded import history_of
 
 
@@ -32,6 +32,12 @@ from tests.support.recorded import history_of
 def test_the_text_at_width_100_is_the_expected_one(name: str):
     """Chart, numbers, words and layout are as in `expected/`."""
     assert TEXTS[name](100) + "\n" == (EXPECTED / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_comparison_at_width_80_is_the_expected_one(name: str):
+    """Nothing that matters is lost in a narrow terminal."""
+    assert COMPARISONS[name](80) + "\n" == (EXPECTED / f"{name}-80.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -1,6 +1,8 @@
 """`compare`: what `lightning-clip compare` does with a study."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,12 +33,23 @@ def test_a_study_is_run_shown_and_kept(tmp_path, capsys):
     assert run(written_study(tmp_path), output=tmp_path / "out") == 0
     lines = lines_of(capsys.readouterr().out)
     assert [line.split("]")[0] for line in lines[:4]] == ["[1/4", "[2/4", "[3/4", "[4/4"]
-    assert lines[-2:] == [
+    assert re.fullmatch(r"4 runs in [\d.]+ s, 1 at a time", lines[-5])
+    assert lines[-4] == (
+        "Runs flush denormal numbers to zero (torch.set_flush_denormal): "
+        "gradients that vanish would make a CPU many times slower."
+    )
+    assert lines[-3:] == [
         f"Results: {tmp_path / 'out'}",
+        f"Picture: {tmp_path / 'out' / 'figure.png'}",
         f"Any run in detail: lightning-clip report {tmp_path / 'out' / 'records' / 'mlp-norm-1.0-1.jsonl'}",
     ]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["records", "report.txt", "results.json"]
-    assert lines[4:-2] == lines_of((tmp_path / "out" / "report.txt").read_text(encoding="utf-8"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "figure.png",
+        "records",
+        "report.txt",
+        "results.json",
+    ]
+    assert lines[4:-5] == lines_of((tmp_path / "out" / "report.txt").read_text(encoding="utf-8"))
 
 
 def test_the_report_tells_what_happened(tmp_path):
@@ -50,6 +63,21 @@ def test_the_report_tells_what_happened(tmp_path):
     assert "Gradient report: mlp, none, seed 0" in report
     assert "Gradient report: mlp, norm-1.0, seed 0" in report
     assert "nan" not in report.lower().replace("is nan at step", "")
+
+
+def test_without_matplotlib_there_is_no_picture(tmp_path, capsys, monkeypatch):
+    """Nothing is said about it, and everything else is as it is with one."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run(written_study(tmp_path, seeds=1), output=tmp_path / "out") == 0
+    assert "Picture" not in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["records", "report.txt", "results.json"]
+
+
+def test_a_cpu_that_cannot_flush_denormals_is_not_said_to(tmp_path, capsys, monkeypatch):
+    """What is printed is true."""
+    monkeypatch.setattr("lightning_clip.studies.compare.can_flush_denormals", lambda: False)
+    run(written_study(tmp_path, seeds=1), output=tmp_path / "out")
+    assert "denormal" not in capsys.readouterr().out
 
 
 def test_without_an_output_a_new_folder_is_made(tmp_path, capsys):
@@ -86,7 +114,9 @@ def test_resuming_makes_the_missing_runs(tmp_path, capsys):
     first = json.loads((parts / "results.json").read_text(encoding="utf-8"))["runs"]
     capsys.readouterr()
     assert run(config, output=parts, resume=True) == 0
-    assert capsys.readouterr().out.startswith("[3/4] ")
+    output = capsys.readouterr().out
+    assert output.startswith("[3/4] ")
+    assert "\n2 runs in " in output
     assert timeless_runs(parts) == timeless_runs(whole)
     both = json.loads((parts / "results.json").read_text(encoding="utf-8"))["runs"]
     assert [one for one in both if one["seed"] == 0] == first

@@ -1,5 +1,6 @@
 """`StudyProgress`: how far a study is."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -23,6 +24,21 @@ def test_a_pipe_gets_a_line_for_each_run():
     """Without a terminal each run is a line: how far, which, how it went."""
     assert shown(terminal=False) == (
         "[1/4] mlp, norm-1.0, seed 0: 0.2 s\n[2/4] mlp, none, seed 1: diverged at step 9\n"
+    )
+
+
+def test_a_line_names_the_setting_and_what_came_of_it():
+    """Solved or not, and at which step, where that was asked."""
+    console = Console(file=StringIO(), width=60, _environ={})
+    run = result("norm-1.0", 2, axes={"length": 50}, steps=2500, seconds=9.71)
+    with StudyProgress(console, "tiny", 25, done=2) as progress:
+        progress.advance(replace(run, metrics={"solved": 1.0, "steps_to_solve": 1250}))
+        progress.advance(replace(run, metrics={"solved": 0.0, "steps_to_solve": None}))
+        progress.advance(replace(run, metrics={"solved": 0.0, "steps_to_solve": None, "dead": 1.0}, steps=500))
+    assert console.file.getvalue() == (
+        "[3/25] mlp, norm-1.0, length 50, seed 2: solved at step 1,250 (9.7 s)\n"
+        "[4/25] mlp, norm-1.0, length 50, seed 2: not solved in 2,500 steps (9.7 s)\n"
+        "[5/25] mlp, norm-1.0, length 50, seed 2: dead at step 500 (9.7 s)\n"
     )
 
 

@@ -79,6 +79,29 @@ def test_the_saved_run_is_like_the_lost_one(tmp_path, finished):
     assert "Gradient report" not in without_loss
 
 
+def test_a_run_without_a_record_is_left_out(tmp_path):
+    """Results alone are enough for the comparison: an experiment need not record its runs."""
+    runs = [result("none", 0, diverged=True, diverged_at_step=8, metrics={"test_mse": None}), result("norm-1.0", 0)]
+    text = to_text(story("tiny", runs, ResultsFolder(tmp_path)), width=80)
+    assert text.startswith("Comparison: tiny")
+    assert "Gradient report" not in text
+
+
+def test_the_setting_is_in_the_title(tmp_path, finished):
+    """A run is told apart by its axes too."""
+    runs = [
+        result("none", 0, axes={"length": 50}, diverged=True, diverged_at_step=8, metrics={"test_mse": None}),
+        result("norm-1.0", 0, axes={"length": 50}),
+    ]
+    records = tmp_path / "records"
+    records.mkdir()
+    for name in ("none", "norm-1.0"):
+        shutil.copy(finished / "records" / f"mlp-{name}-0.jsonl", records / f"mlp-{name}-length-50-0.jsonl")
+    text = to_text(story("tiny", runs, ResultsFolder(tmp_path)), width=100)
+    assert "Gradient report: mlp, none, length 50, seed 0 ─" in text
+    assert "Gradient report: mlp, norm-1.0, length 50, seed 0 ─" in text
+
+
 def test_a_study_without_finished_runs_is_shown(tmp_path, capsys):
     """A study that was interrupted at once has an empty report."""
     ResultsFolder(tmp_path).write("tiny", [])

@@ -1,0 +1,109 @@
+"""The figure of a study."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from lightning_clip.reports import plot_comparison
+from tests.reports.studied import grid, lengths, rates, remedies, result, solving, study, tasks
+
+
+def test_an_axis_of_numbers_has_a_line_for_each_strategy():
+    """How many runs are solved, and after how many steps, on a logarithmic axis where values span decades."""
+    figure = plot_comparison(rates(), "rates")
+    solved, steps = figure.axes
+    assert [line.get_label() for line in solved.lines] == ["none", "norm-1.0"]
+    np.testing.assert_array_equal(solved.lines[1].get_ydata(), [0, 0, 0, 0, 0, 1, 1, 1, 0])
+    np.testing.assert_array_equal(steps.lines[0].get_ydata(), [1625, 1850, 1700])
+    assert solved.get_xscale() == "log"
+    assert solved.get_ylabel() == "runs solved, of 5"
+    assert figure.get_suptitle() == "rates"
+    assert [text.get_text() for text in solved.get_legend().get_texts()] == ["none", "norm-1.0", "every run diverged"]
+
+
+def test_a_metric_has_its_median_and_its_range():
+    """The band goes from the smallest to the largest value; where every run diverged there is a cross."""
+    runs = [result("a", seed, 10.0**seed, length=length) for length in (50, 100, 150) for seed in range(3)]
+    runs += [result("b", seed, None, length=length) for length in (50, 100, 150) for seed in range(3)]
+    (plot,) = plot_comparison(runs).axes
+    np.testing.assert_array_equal(plot.lines[0].get_ydata(), [10, 10, 10])
+    band = plot.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (1, 100)
+    assert (plot.get_xscale(), plot.get_yscale()) == ("linear", "log")
+    crosses = plot.collections[-2].get_offsets()
+    np.testing.assert_array_equal(crosses[:, 0], [50, 100, 150])
+
+
+def test_counts_of_unequal_numbers_of_runs_are_shares():
+    """Of an interrupted study some settings have fewer runs."""
+    runs = [solving("a", seed, 500, length=length) for length in (1, 2, 3) for seed in range(length)]
+    assert plot_comparison(runs).axes[0].get_ylabel() == "share of the runs solved"
+
+
+def test_without_such_an_axis_every_run_is_a_point():
+    """A plot for each group, a row for each strategy; how many diverged is written beside it."""
+    (plot,) = plot_comparison(study()).axes
+    assert [label.get_text() for label in plot.get_yticklabels()] == [
+        "none",
+        "per-parameter-norm-1.0",
+        "value-5.0",
+        "norm-1.0",
+    ]
+    points = [one.get_offsets() for one in plot.collections]
+    assert sum(len(own) for own in points) == 5 + 3 + 5 + 3  # the runs that did not diverge, and three medians
+    assert [text.get_text() for text in plot.texts] == ["5 of 5 diverged", "", "2 of 5 diverged", ""]
+    assert len(plot_comparison(grid()).axes) == 4
+
+
+def test_steps_to_solve_are_the_points_of_a_task_that_can_be_solved():
+    """They begin at 0, and how many runs are solved is written beside them."""
+    lost = [solving("lost", 0, None, diverged_at_step=9, length=50), solving("lost", 1, None, length=50)]
+    lost[1].metrics["dead"] = 1.0
+    assert plot_comparison(lost).axes[0].texts[0].get_text() == "0 of 2 solved, 1 diverged, 1 dead"
+    first, second = plot_comparison(lengths()).axes
+    assert [text.get_text() for text in first.texts] == ["0 of 5 solved", "4 of 5 solved", "5 of 5 solved"]
+    assert first.get_xlim() == second.get_xlim()
+    assert first.get_xlim()[0] == 0
+    order, digits = plot_comparison(tasks()).axes
+    assert order.get_xlabel().startswith("steps to solve")
+    assert digits.get_xlabel().startswith("test error")
+
+
+def test_points_that_lie_on_each_other_are_moved_apart():
+    """Five equal runs are five points."""
+    (plot,) = plot_comparison([solving("a", seed, 1000) for seed in range(5)]).axes
+    offsets = plot.collections[0].get_offsets()
+    assert len({tuple(point) for point in offsets}) == 5
+    assert np.abs(offsets[:, 1]).max() < 0.5
+
+
+@pytest.mark.parametrize("runs", [rates, tasks, lengths, remedies, study, grid])
+def test_it_can_be_saved(runs, tmp_path):
+    """Without a display and without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_comparison(runs(), "a study").savefig(tmp_path / "figure.png", dpi=40)
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_runs_without_a_metric_can_be_plotted(tmp_path):
+    """All that is known is that they diverged."""
+    runs = [result("a", seed, None) for seed in range(2)] + [solving("b", 0, None, diverged_at_step=3)]
+    plot_comparison(runs).savefig(tmp_path / "figure.png", dpi=40)
+
+
+def test_a_study_without_runs_is_refused():
+    """There is nothing to plot."""
+    with pytest.raises(ValueError, match=r"plot_comparison\(results\): no run has finished"):
+        plot_comparison([])
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r'plot_comparison needs matplotlib: pip install "lightning-clip\[plot\]"'
+    ):
+        plot_comparison(study())
