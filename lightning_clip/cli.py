@@ -104,19 +104,33 @@ def _lightning(args: list[str]) -> int:
 
 def _compare(args: list[str]) -> int:
     from lightning_clip.studies.compare import compare
+    from lightning_clip.studies.engines import ENGINES
 
     parser = _OneLineErrors(prog="lightning-clip compare", description="Run a study and print the comparison.")
     parser.add_argument("--config", default="mlp-regression", help="a study's YAML file, or the name of a built-in one")
     parser.add_argument("--seeds", type=PositiveInt, help="how many seeds, instead of as many as the study says")
-    parser.add_argument("--jobs", type=PositiveInt, help="runs at a time; by default one for each core")
+    parser.add_argument("--jobs", type=PositiveInt, help="runs at a time; by default one for each core, or worker")
+    parser.add_argument("--engine", choices=list(ENGINES), default="processes", help=_ENGINE)
     parser.add_argument("--output", help="folder for the results; by default a new one under runs/")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted study in --output")
     options = parser.parse_args(args[1:])
     output = Path(options.output) if options.output else None
     command = shlex.join(["lightning-clip", *args])
     return compare(
-        options.config, seeds=options.seeds, jobs=options.jobs, output=output, resume=options.resume, command=command
+        options.config,
+        seeds=options.seeds,
+        jobs=options.jobs,
+        output=output,
+        resume=options.resume,
+        command=command,
+        engine=ENGINES[options.engine](),
     )
+
+
+_ENGINE = """\
+where the runs are made: in processes of this machine (forked, or joblib's loky), on a Dask cluster
+(DASK_SCHEDULER_ADDRESS, or one that is started here) or on a Ray cluster (RAY_ADDRESS, or one that is started here);
+dask and ray are extras"""
 
 
 def _report(args: list[str]) -> int:

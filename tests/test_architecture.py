@@ -11,6 +11,7 @@ TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "lightning_clip"
 FILES = sorted(PACKAGE.rglob("*.py"))
 NUMERIC = {"torch", "numpy"}
+EXTRAS = {"matplotlib", "dask", "distributed", "ray"}
 
 # What the files of a folder may import beside the standard library and each other. `__init__`, `__main__` and `cli`
 # may import everything, and are not named here: nothing imports them.
@@ -31,6 +32,7 @@ MAY_IMPORT = {
     "studies": {
         *("callbacks", "core", "functional", "strategies", "modules", "datamodules", "reports", "sinks", "errors"),
         *("_version", "lightning", "joblib", "jsonargparse", "rich", "matplotlib", "yaml", *NUMERIC),
+        *("dask", "distributed", "ray"),
     },
 }
 UNBOUND = {"__init__", "__main__", "cli", "lightning_cli"}
@@ -66,10 +68,10 @@ def test_a_file_imports_what_its_layer_may(path):
 
 
 @every_file
-def test_a_plot_is_paid_for_when_it_is_drawn(path):
-    """Matplotlib is imported inside functions only, so that it may be missing."""
+def test_an_extra_is_paid_for_when_it_is_used(path):
+    """Matplotlib, Dask and Ray are imported inside functions only, so that they may be missing."""
     top = [node for node in tree_of(path).body if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If)]
-    assert not [name for node in top for name in imports(node) if name.startswith("matplotlib")]
+    assert not [name for node in top for name in imports(node) if name.partition(".")[0] in EXTRAS]
 
 
 @pytest.mark.parametrize("name", ["summary", "diagnosis"])

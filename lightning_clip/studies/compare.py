@@ -4,13 +4,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from joblib import cpu_count
 from rich.console import Console
 
 from lightning_clip.core.results import RunResult
 from lightning_clip.errors import InputError
 from lightning_clip.reports.formats import counted, duration
 from lightning_clip.reports.text import to_text
+from lightning_clip.studies.engines import Engine
 from lightning_clip.studies.one_run import can_flush_denormals
 from lightning_clip.studies.picture import write_picture
 from lightning_clip.studies.progress import StudyProgress
@@ -21,23 +21,31 @@ from lightning_clip.studies.study_file import load_study
 
 
 def compare(
-    config: str, *, seeds: int | None, jobs: int | None, output: Path | None, resume: bool, command: str
+    config: str,
+    *,
+    seeds: int | None,
+    jobs: int | None,
+    output: Path | None,
+    resume: bool,
+    command: str,
+    engine: Engine | None = None,
 ) -> int:
     """Run a study, show it, and keep what it has measured.
 
     Args:
         config: A study's YAML file, or the name of a built-in one.
         seeds: How many seeds, instead of the study's own number.
-        jobs: Runs at a time; one for each core if `None`.
+        jobs: Runs at a time; as many as there is room for if `None`.
         output: The folder for the results; a new one if `None`.
         resume: Whether to go on with what `output` holds.
         command: What the user typed, to say how to go on.
+        engine: Where the runs are made; processes of this machine if `None`.
 
     Returns:
         The exit code.
 
     Raises:
-        InputError: The study cannot be read, or the folder is in use.
+        InputError: The study cannot be read, the folder is in use, or what the engine needs is not installed.
     """
     study = load_study(config)
     if seeds is not None:
@@ -47,12 +55,11 @@ def compare(
     folder = ResultsFolder(output or next_free_folder(Path("runs"), study.name))
     finished = _finished(folder, study.name, resume)
     cells = len({cell.key for cell in study.cells()} | {result.key for result in finished})
-    jobs = min(jobs or cpu_count(), cells)
     console = Console()
     start = time.perf_counter()
     try:
         with StudyProgress(console, study.name, cells, done=len(finished)) as progress:
-            results = run_study(study, folder, jobs=jobs, finished=finished, on_result=progress.advance)
+            results = run_study(study, folder, jobs=jobs, engine=engine, finished=finished, on_result=progress.advance)
     except (KeyboardInterrupt, SystemExit):
         done = folder.read()[1] if folder.has_results() else []
         again = command if "--resume" in command else f"{command} --resume"

@@ -158,7 +158,7 @@ def test_a_folder_of_something_else_is_not_resumed(tmp_path):
 def test_an_interrupt_says_how_to_go_on(tmp_path, capsys, monkeypatch, interrupt):
     """Ctrl-C leaves the finished runs, prints the command that goes on in one line, and exits with 130."""
 
-    def interrupted(study, folder, *, jobs, finished, on_result):
+    def interrupted(study, folder, *, jobs, engine, finished, on_result):
         folder.write(study.name, [result()])
         raise interrupt
 
@@ -183,18 +183,3 @@ def test_an_interrupt_before_the_first_result_can_be_resumed(tmp_path, monkeypat
     assert "Interrupted: 0 of 2 runs" in capsys.readouterr().out
     assert run(config, output=out, resume=True) == 0
     assert len(timeless_runs(out)) == 2
-
-
-def test_there_are_no_more_jobs_than_runs(tmp_path, monkeypatch):
-    """One process for each core, but never more than there are runs."""
-    asked = []
-
-    def note(study, folder, *, jobs, finished, on_result):
-        asked.append(jobs)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("lightning_clip.studies.compare.run_study", note)
-    monkeypatch.setattr("lightning_clip.studies.compare.cpu_count", lambda: 3)
-    for number, jobs in enumerate([None, 2, 100]):
-        run(written_study(tmp_path), jobs=jobs, output=tmp_path / str(number))
-    assert asked == [3, 2, 4]

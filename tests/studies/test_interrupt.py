@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.command import call
@@ -71,9 +72,37 @@ def test_an_interrupted_study_can_be_finished(long_study, jobs):
     assert timeless_runs(Path("out")) == whole
 
 
-def test_workers_end_with_their_parent(long_study):
+@pytest.mark.parametrize("engine", ["loky", "dask", "ray"])
+def test_an_interrupt_ends_what_an_engine_has_started(long_study, monkeypatch, engine):
+    """Ctrl-C keeps the finished runs and leaves no worker and no cluster, silently."""
+    config, whole = long_study
+    monkeypatch.setenv("STUDY_OF_A_TEST", f"{os.getpid()}-{engine}")
+    with started_study(config, "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as process:
+        assert len(processes_of_study()) > 2
+        os.killpg(process.pid, signal.SIGINT)
+        output, error = process.communicate(timeout=120)
+    assert psutil.wait_procs(processes_of_study(), timeout=60)[1] == []
+    assert (process.returncode, error) == (130, "")
+    done = timeless_runs(Path("out"))
+    assert done == [run for run in whole if run in done]
+    assert 1 <= len(done) < 3
+    assert f"Interrupted: {len(done)} of 3 runs are in out." in output.splitlines()[-1]
+
+
+def processes_of_study() -> list[psutil.Process]:
+    """Every process that has inherited the mark of this test."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get("STUDY_OF_A_TEST") == os.environ["STUDY_OF_A_TEST"]:
+                found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("engine", ["processes", "loky"])
+def test_workers_end_with_their_parent(long_study, engine):
     """A program that is killed leaves no process behind that works on."""
-    with started_study(long_study[0], "--jobs", "2", "--output", "out", runs=2) as process:
+    with started_study(long_study[0], "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as process:
         process.kill()
         process.communicate(timeout=60)
-    assert len(timeless_runs(Path("out"))) == 2
+    assert len(timeless_runs(Path("out"))) < 3

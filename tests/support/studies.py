@@ -10,7 +10,7 @@ import yaml
 
 from lightning_clip import MLPRegressor
 from lightning_clip.core.results import RunResult
-from lightning_clip.studies import Study
+from lightning_clip.studies import ResultsFolder, Study
 
 CONTENT: dict[str, Any] = {
     "name": "tiny",
@@ -58,6 +58,16 @@ def steps_in(record: Path) -> list[dict[str, Any]]:
     """The steps in a record."""
     rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     return [row for row in rows if "step" in row]
+
+
+def is_same_study(one: ResultsFolder, other: ResultsFolder) -> bool:
+    """Whether two studies have the same results and the same steps in their records."""
+    names = [sorted(path.name for path in folder.records.iterdir()) for folder in (one, other)]
+    return (
+        names[0] == names[1]
+        and timeless_runs(one.path) == timeless_runs(other.path)
+        and all(steps_in(one.records / name) == steps_in(other.records / name) for name in names[0])
+    )
 
 
 class BrokenMLP(MLPRegressor):

@@ -1,0 +1,87 @@
+"""Clusters from the command line: their own, one at an address, and none."""
+
+import os
+import subprocess
+import sys
+
+import dask
+import psutil
+import pytest
+import ray
+
+from lightning_clip.errors import InputError
+from lightning_clip.studies import ResultsFolder, run_study
+from lightning_clip.studies.engines import ENGINES
+from tests.support.clusters import ray_cluster
+from tests.support.command import call, refusal
+from tests.support.studies import is_same_study, tiny_study, written_study
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The tiny study as it is made by default."""
+    folder = ResultsFolder(tmp_path_factory.mktemp("usual"))
+    run_study(tiny_study(), folder)
+    return folder
+
+
+def workers() -> set[psutil.Process]:
+    """The processes that this one has started, but for those in which Python itself keeps books."""
+    children = psutil.Process().children(recursive=True)
+    return {child for child in children if "resource_tracker" not in " ".join(child.cmdline())}
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usual, name):
+    """`--engine` needs nothing but its extra, gives the same numbers, and leaves no process behind."""
+    before = workers()
+    options = ("--config", written_study(tmp_path), "--jobs", "2", "--output", "out")
+    assert call("compare", "--engine", name, *options) == 0
+    assert is_same_study(ResultsFolder("out"), usual)
+    assert psutil.wait_procs(workers() - before, timeout=30)[1] == []
+    assert not ray.is_initialized()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_ray_cluster_is_found_by_its_address(tmp_path, usual):
+    """`RAY_ADDRESS` names the cluster, whose workers make the runs, and which goes on when the study has ended."""
+    config = written_study(tmp_path, models={"mlp": {"class_path": "tests.support.clusters.ClusterMLP"}})
+    command = [sys.executable, "-m", "lightning_clip", "compare", "--engine", "ray", "--config", str(config)]
+    with ray_cluster() as address:
+        environment = {**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([*command, "--output", "out"], env=environment, check=True, capture_output=True, timeout=300)
+        assert ray.cluster_resources()["CPU"] == 2
+    assert is_same_study(ResultsFolder("out"), usual)
+
+
+@pytest.mark.parametrize(("name", "module", "package"), [("dask", "distributed", "Dask"), ("ray", "ray", "Ray")])
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys, name, module, package):
+    """Without its package an engine is refused in one line, before anything is written."""
+    monkeypatch.setitem(sys.modules, module, None)
+    line = refusal(capsys, "compare", "--engine", name, "--output", "out")
+    assert line == f'--engine {name}: {package} is not installed: pip install "lightning-clip[{name}]"'
+    with pytest.raises(InputError, match="is not installed"), ENGINES[name]().started(None, 4):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_engine_is_refused(tmp_path, capsys):
+    """What can be chosen is listed in one line."""
+    line = refusal(capsys, "compare", "--engine", "spark", "--output", "out")
+    choices = "invalid choice: 'spark' (choose from 'processes', 'loky', 'dask', 'ray')"
+    assert line == f"argument --engine: {choices}. See `lightning-clip compare --help`."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path, monkeypatch, capsys):
+    """A wrong address ends the study in one line, before anything is written."""
+    monkeypatch.setattr("lightning_clip.studies.engines.dask._TIMEOUT", 1)
+    with dask.config.set({"scheduler-address": "tcp://127.0.0.1:9"}):
+        line = refusal(capsys, "compare", "--engine", "dask", "--output", "out")
+    assert line == "Timed out trying to connect to tcp://127.0.0.1:9 after 1 s"
+    assert list(tmp_path.iterdir()) == []

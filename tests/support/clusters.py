@@ -1,0 +1,78 @@
+"""Clusters of two workers on this machine, and runs that tell where they are made."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_clip import MLPRegressor
+from lightning_clip.core.results import RunResult
+from lightning_clip.studies import Cell
+from tests.support.studies import result
+
+
+@contextmanager
+def dask_cluster() -> Iterator[str]:
+    """The address of a scheduler whose two workers have two threads each; a run may not be the death of two."""
+    import dask
+    from distributed import LocalCluster
+
+    options = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), LocalCluster(**options) as cluster:
+        yield cluster.scheduler_address
+
+
+@contextmanager
+def ray_cluster() -> Iterator[str]:
+    """The address of a cluster of two processors, which this process is connected to."""
+    import ray
+
+    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        patch.setenv(_MARK, "1")
+        ray.init("local", num_cpus=2, **options)
+    try:
+        yield ray.get_runtime_context().gcs_address
+    finally:
+        ray.shutdown()
+
+
+class ClusterMLP(MLPRegressor):
+    """Trains in the workers of `ray_cluster` only."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if _MARK not in os.environ:
+            raise RuntimeError("not in the cluster")
+        return super().training_step(batch, batch_idx)
+
+
+def run_nothing(cell: Cell, record: Path) -> RunResult:
+    """A run without training or record, whose steps are the number of the process that made it."""
+    return replace(result(cell.strategy_name, cell.seed), steps=os.getpid())
+
+
+def run_alone(cell: Cell, record: Path) -> RunResult:
+    """A run that fails if another one is made in the same process meanwhile."""
+    if not _ALONE.acquire(blocking=False):
+        raise RuntimeError("not alone")
+    time.sleep(0.2)
+    _ALONE.release()
+    return run_nothing(cell, record)
+
+
+def run_until_death(cell: Cell, record: Path) -> RunResult:
+    """A run that takes its process with it."""
+    os._exit(1)
+
+
+_ALONE = threading.Lock()
+_MARK = "WORKER_OF_A_TEST"
