@@ -119,9 +119,10 @@ def _on_counts(rows: Sequence[Standing], within: Sequence[Standing]) -> Iterator
 
 
 def _on_chance(rows: Sequence[Standing]) -> list[str]:
-    """What differences of counts are no proof, where there are such."""
-    runs = min(row.runs for row in rows)
-    pairs = [pair for own in by_group(rows) for pair in combinations(own, 2)]
+    """What differences of counts are no proof, where there are such; rows of an interrupted study are left out."""
+    runs = max(row.runs for row in rows)
+    whole = [row for row in rows if row.runs == runs]
+    pairs = [pair for own in by_group(whole) for pair in combinations(own, 2)]
     apart = {abs((a.solved or 0) - (b.solved or 0)) for a, b in pairs} - {0}
     if not apart:
         return []

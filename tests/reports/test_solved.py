@@ -164,6 +164,13 @@ def test_differences_of_few_runs_are_not_called_proof(solved, runs, sentence):
     assert words([*counts("a", solved[0], runs=runs), *counts("b", solved[1], runs=runs)]).endswith(sentence)
 
 
+def test_what_is_unfinished_is_not_compared():
+    """Of an interrupted study some rows have fewer seeds than the others."""
+    whole = [*counts("a", 5, 2, axis="lr", values=(1, 2)), *counts("b", 0, axis="lr", values=(1,))]
+    unfinished = counts("b", 0, runs=1, axis="lr", values=(2,))
+    assert "chance" not in words([*whole, *unfinished])
+
+
 @pytest.mark.parametrize("runs", [4, 5, 8])
 def test_the_limit_of_chance_is_that_of_the_exact_test(runs):
     """At the limit every pair of counts is unlikely by chance, one below it some pair is not."""
