@@ -57,7 +57,7 @@ def whole_of(tensor: Tensor) -> Tensor:
     Returns:
         A plain tensor of the whole shape.
     """
-    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined, no-any-return]
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def part_of(whole: Tensor, like: Tensor) -> Tensor:
@@ -71,11 +71,13 @@ def part_of(whole: Tensor, like: Tensor) -> Tensor:
         The part that `like` has on this process, without communication; all of it where `like` is plain.
     """
     sharding = sharding_of(like)
-    if sharding is None or _DTENSOR is None:
+    if sharding is None:
         return whole
     mesh, placements = sharding
-    copies = _DTENSOR.from_local(whole, mesh, [Replicate()] * len(placements), run_check=False)
-    return copies.redistribute(placements=placements).to_local()  # type: ignore[no-any-return]
+    sharded: Any = _DTENSOR
+    copies = sharded.from_local(whole, mesh, [Replicate()] * len(placements), run_check=False)
+    part: Tensor = copies.redistribute(placements=placements).to_local()
+    return part
 
 
 def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], norm_type: float) -> list[Tensor]:
