@@ -6,7 +6,7 @@ from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.findings import Finding, Severity
 from lightning_clip.reports.formats import TIMES, count, counted, listed, number
 from lightning_clip.reports.growth import LEVEL_FACTOR
-from lightning_clip.reports.summary import UNCLIPPED
+from lightning_clip.reports.summary import FEW_STEPS, UNCLIPPED
 
 _EXPLODED = "It is the end of an explosion: the norm has to be kept down. "
 _SOUND = (
@@ -15,6 +15,11 @@ _SOUND = (
 )
 _UNKNOWN = "Trainer(detect_anomaly=True) names the operation that made it. "
 _AT_ONCE = "There was no good step: check the data, the initial weights and the learning rate. "
+_EARLY = (
+    "So soon after the start the steps are too long for these gradients: clip, GradientClipping(NormClip(1.0)) is the "
+    "usual start, or lower the learning rate. If that changes nothing, check the data and the initial weights. "
+)
+_EARLY_CLIPPED = "So soon after the start: lower the learning rate, and check the data and the initial weights. "
 _GUARD = 'NonFiniteGuard("skip") leaves out such steps and keeps the weights finite.'
 _GUARDED = "The skipped steps left the weights as they were."
 
@@ -97,4 +102,6 @@ def _cause(evidence: Evidence) -> str:
         return _EXPLODED
     if last is None:
         return _AT_ONCE
+    if evidence.part.first_nonfinite is not None and evidence.part.first_nonfinite < FEW_STEPS:
+        return _EARLY if evidence.part.verdict is UNCLIPPED else _EARLY_CLIPPED
     return _SOUND if last <= LEVEL_FACTOR * evidence.part.median else _UNKNOWN
