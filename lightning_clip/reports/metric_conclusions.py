@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_clip.reports.formats import counted, listed_briefly, number
-from lightning_clip.reports.metrics import is_higher_better, metric_title
+from lightning_clip.reports.metrics import is_higher_better, is_neither_better, metric_title
 from lightning_clip.reports.standings import Spread, Standing, by_group
 
 _BASELINE = "none"
@@ -18,10 +18,10 @@ def on_metric(rows: Sequence[Standing], metric: str, *, within: Sequence[Standin
         within: All standings of the study.
 
     Returns:
-        Sentences; none where nothing can be compared.
+        Sentences; none where nothing can be compared, or the metric only describes a run.
     """
     ranked = _ranked(rows, metric)
-    if not ranked:
+    if not ranked or is_neither_better(metric):
         return []
     if len(by_group(rows)) > 1:
         return [_on_groups(ranked, metric)]

@@ -9,8 +9,11 @@ SOLVED = "solved"
 STEPS_TO_SOLVE = "steps_to_solve"
 DEAD = "dead"
 
-_HIGHER_IS_BETTER = {"accuracy", "acc", "r2", "f1", "auroc"}
-_NEITHER_IS_BETTER = {"max_norm", "sigma_max"}
+_HIGHER_IS_BETTER = {"accuracy", "acc", "r2", "f1", "auroc", "cosine"}
+_NEITHER_IS_BETTER = {
+    *("max_norm", "sigma_max"),
+    *("growth_rate", "growth_rate_exact", "difference", "r_squared", "horizon"),
+}
 _ABBREVIATIONS = {"mse", "rmse", "mae", "mape", "r2", "f1", "auroc", "nll", "bce"}
 
 

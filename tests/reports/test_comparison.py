@@ -68,6 +68,16 @@ def test_more_is_better_for_an_accuracy():
     assert "The highest median test accuracy is 0.9, by b, ahead of a with 0.7" in words(runs)
 
 
+def test_what_only_describes_a_run_is_no_success():
+    """No value of such a metric is the best, and no sentence says whose is the lowest."""
+    runs = [
+        RunResult("m", name, 0, False, None, 1, 1.0, 0.0, {"growth_rate": value})
+        for name, value in (("a", -0.5), ("b", 0.1))
+    ]
+    assert not any(row.best for row in standings(runs))
+    assert words(runs) == "No run diverged."
+
+
 @pytest.mark.parametrize(("name", "title"), [("train_mse", "train MSE"), ("val/r2", "val R2"), ("seconds", "seconds")])
 def test_metrics_are_named_in_words(name: str, title: str):
     """Abbreviations in capitals."""
