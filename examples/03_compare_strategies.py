@@ -6,7 +6,7 @@ The same as `lightning-clip compare --config FILE.yaml`: results and records are
 from pathlib import Path
 
 from lightning_clip.reports import render_comparison
-from lightning_clip.studies import ResultsFolder, Study, next_free_folder, run_study
+from lightning_clip.studies import ResultsFolder, Study, check_study, next_free_folder, run_study
 
 
 def main() -> None:
@@ -22,14 +22,14 @@ def main() -> None:
         seeds=3,
         max_epochs=10,
     )
-    study.check()  # a mistake shows here, before the first run
+    check_study(study)  # a mistake shows here, before the first run
 
     folder = ResultsFolder(next_free_folder(Path("runs"), study.name))
     results = run_study(study, folder, jobs=2)
 
     print(render_comparison(results, title=study.name))
     best = min((one for one in results if not one.diverged), key=lambda one: one.metrics["test_mse"])
-    print(f"The best run is {best.strategy} with seed {best.seed}: lightning-clip report {folder.record_of(*best.key)}")
+    print(f"The best run is {best.strategy} with seed {best.seed}: lightning-clip report {folder.record_of(best.key)}")
 
 
 if __name__ == "__main__":  # where processes are not forked, they import this file

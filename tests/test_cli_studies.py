@@ -46,7 +46,7 @@ def test_one_run_is_reported_from_its_record(tmp_path, capsys):
     ("options", "message"),
     [
         (["--config", "none.yaml"], "none.yaml: cannot be read: No such file or directory"),
-        (["--config", "nothing"], "nothing: no such study; built in are mlp-regression"),
+        (["--config", "nothing"], "nothing: no such study; built in are cliff, gradient-flow, mlp-regression"),
         (["--seeds", "0"], "seeds: "),
         (["--jobs", "two"], "jobs: "),
         (["--frobnicate"], "unrecognized arguments: --frobnicate. See `lightning-clip compare --help`."),

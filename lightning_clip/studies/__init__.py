@@ -6,11 +6,13 @@ from lightning_clip._lazy import lazy_names
 
 if TYPE_CHECKING:
     from lightning_clip.studies.cell import *
+    from lightning_clip.studies.check import *
     from lightning_clip.studies.experiment import *
     from lightning_clip.studies.growth_rates import *
     from lightning_clip.studies.largest_norm import *
     from lightning_clip.studies.measure import *
     from lightning_clip.studies.one_run import *
+    from lightning_clip.studies.recurrent_weights import *
     from lightning_clip.studies.results import *
     from lightning_clip.studies.runner import *
     from lightning_clip.studies.stop_when_solved import *
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     [
-        *("results", "cell", "study", "study_file", "experiment", "training", "one_run", "runner"),
+        *("results", "cell", "study", "check", "study_file", "experiment", "training", "one_run", "runner"),
         *("measure", "stop_when_solved", "largest_norm", "recurrent_weights", "growth_rates"),
     ],
 )

@@ -18,6 +18,8 @@ from lightning_clip.studies.quiet import quiet_lightning
 from lightning_clip.studies.study import OVERRIDES, Study
 from lightning_clip.studies.training import make_trainer
 
+__all__ = ["check_study"]
+
 _SETTING_KEYS = {"axes", "models", "strategies", "callbacks", *OVERRIDES}
 _SPLITS = ("train", "test")
 

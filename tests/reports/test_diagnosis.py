@@ -66,7 +66,9 @@ def test_the_cause_is_looked_for_where_it_can_be():
     assert only(history_of([*QUIET, 30.0, math.nan])).remedy.startswith("Trainer(detect_anomaly=True) names")
     assert only(history_of([math.nan] * 2)).remedy.startswith("There was no good step: check the data")
     assert only(history_of([500.0, math.nan])).remedy.startswith("So soon after the start the steps are too long")
-    assert only(history_of([500.0, math.nan], max_norm=1e3)).remedy.startswith("So soon after the start: lower the lear")
+    assert only(history_of([500.0, math.nan], max_norm=1e3)).remedy.startswith(
+        "So soon after the start: lower the lear"
+    )
 
 
 def test_bad_steps_that_were_skipped_are_a_warning():

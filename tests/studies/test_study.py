@@ -179,5 +179,5 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"cannot be read: not a text file"):
         load_study(binary)
-    with pytest.raises(InputError, match=r"mlp: no such study; built in are mlp-regression, .* or give a .yaml file"):
+    with pytest.raises(InputError, match=r"mlp: no such study; built in are cliff, .* or give a .yaml file"):
         load_study("mlp")

@@ -34,7 +34,7 @@ def error_and_gradient(w: Number, b: Number, steps: int = STEPS) -> tuple[Number
     Example:
         >>> error, by_weight, by_bias = error_and_gradient(5.0, -2.0)
         >>> round(error, 4), round(by_weight, 4), round(by_bias, 4)
-        (0.056, 0.0304, 0.0325)
+        (0.0556, 0.0379, 0.0405)
 
     References:
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
