@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import dask
 import psutil
@@ -32,8 +33,12 @@ def usual(tmp_path_factory):
 
 def workers() -> set[psutil.Process]:
     """The processes that this one has started, but for those in which Python itself keeps books."""
-    children = psutil.Process().children(recursive=True)
-    return {child for child in children if "resource_tracker" not in " ".join(child.cmdline())}
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found.add(child)
+    return found
 
 
 @pytest.mark.parametrize("name", ["dask", "ray"])
