@@ -1,6 +1,7 @@
 """Sums over the ranks that hold the shards of one tensor (FSDP2, tensor parallelism)."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,17 +11,11 @@ from torch import Tensor
 
 Sharding = tuple[Any, tuple[Any, ...]]
 
-_DTENSOR: type | None
-try:
-    from torch.distributed.tensor import DTensor as _DTENSOR  # noqa: N814
-    from torch.distributed.tensor import Replicate
-except ImportError:  # a build of torch without distributed
-    _DTENSOR = None
-
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether the tensor is a `DTensor`: laid out over a mesh of processes, sharded or replicated."""
-    return _DTENSOR is not None and isinstance(tensor, _DTENSOR)
+    module = sys.modules.get("torch.distributed.tensor")  # half a second to import, and there are none before it is
+    return module is not None and isinstance(tensor, module.DTensor)
 
 
 def sharding_of(tensor: Tensor) -> Sharding | None:
@@ -73,9 +68,10 @@ def part_of(whole: Tensor, like: Tensor) -> Tensor:
     sharding = sharding_of(like)
     if sharding is None:
         return whole
+    from torch.distributed.tensor import DTensor, Replicate
+
     mesh, placements = sharding
-    sharded: Any = _DTENSOR
-    copies = sharded.from_local(whole, mesh, [Replicate()] * len(placements), run_check=False)
+    copies: Any = DTensor.from_local(whole, mesh, [Replicate()] * len(placements), run_check=False)
     part: Tensor = copies.redistribute(placements=placements).to_local()
     return part
 
