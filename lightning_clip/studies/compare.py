@@ -71,7 +71,7 @@ def compare(
     console.print(renderable)
     folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
     if len(finished) < cells:
-        _say(console, f"{counted(cells - len(finished), 'run')} in {duration(seconds)}, {jobs} at a time")
+        _say(console, f"{counted(cells - len(finished), 'run')} in {duration(seconds)}")
     if can_flush_denormals():
         _say(console, _ON_DENORMALS, "dim")
     _say(console, f"Results: {folder.path}")

@@ -33,7 +33,7 @@ def test_a_study_is_run_shown_and_kept(tmp_path, capsys):
     assert run(written_study(tmp_path), output=tmp_path / "out") == 0
     lines = lines_of(capsys.readouterr().out)
     assert [line.split("]")[0] for line in lines[:4]] == ["[1/4", "[2/4", "[3/4", "[4/4"]
-    assert re.fullmatch(r"4 runs in [\d.]+ s, 1 at a time", lines[-5])
+    assert re.fullmatch(r"4 runs in [\d.]+ s", lines[-5])
     assert lines[-4] == (
         "Runs flush denormal numbers to zero (torch.set_flush_denormal): "
         "gradients that vanish would make a CPU many times slower."
