@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "functional": {"torch"},
     "core": {"functional", *NUMERIC},
     "strategies": {"core", "functional", *NUMERIC},
-    "sinks": {"core", "numpy"},
+    "sinks": {"core", "numpy", "orjson"},
     "reports": {"core", "numpy", "rich", "matplotlib"},
     "callbacks": {"core", "functional", "strategies", "sinks", "reports", "compat", "lightning", *NUMERIC},
     "callbacks/rich_gradient_report": {"core", "reports", "callbacks", "compat", "lightning", "rich"},

@@ -42,6 +42,13 @@ def write(
     return history
 
 
+@pytest.fixture(params=["orjson", "json"], autouse=True)
+def _parser(request, monkeypatch):
+    """Reading is the same with the fast parser, where it is installed, and with Python's own."""
+    if request.param == "json":
+        monkeypatch.setattr("lightning_clip.sinks.jsonl_reader.loads", json.loads)
+
+
 def records(start: int, stop: int, *, level: float = 1.0) -> list[StepRecord]:
     rng = np.random.default_rng(start)
     return [record(step, level * float(rng.lognormal()), max_norm=1.0, shares=SHARES) for step in range(start, stop)]
