@@ -126,9 +126,9 @@ def bandwidth(megabytes: int = 256, rounds: int = 7) -> float:
     return 2 * tensor.nbytes / median(times)
 
 
-def python(*args: str) -> list[str]:
+def python(*args: str, **environment: str) -> list[str]:
     """The lines that a new interpreter prints, with the same package as here."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(lightning_clip.__file__).parents[1])}
+    environment = {**os.environ, **environment, "PYTHONPATH": str(Path(lightning_clip.__file__).parents[1])}
     command = [sys.executable, *args]
     return subprocess.run(
         command, capture_output=True, check=True, encoding="utf-8", env=environment

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 SHORT = {
     "engine": {"rounds": 1, "steps": 1},
-    "trainer": {"rounds": 1, "mlp_steps": 3, "lstm_steps": 1, "watched_steps": 2},
+    "trainer": {"rounds": 1, "lstm_rounds": 1, "mlp_steps": 3, "lstm_steps": 1, "watched_steps": 2},
     "growth": {"rounds": 1, "real": 3, "late": 50, "recorded": 100},
     "host_reads": {"steps": 50},
     "tbptt": {"rounds": 1, "long": 100, "batches": 1, "watched_steps": 1},
