@@ -95,7 +95,7 @@ def horizon(norms: Tensor, fraction: float = 0.01) -> int:
         >>> horizon(0.5 ** torch.arange(20.0))
         6
     """
-    sizes = norms.double().nan_to_num(nan=math.inf, posinf=math.inf)
+    sizes = _sizes(norms)
     above = (sizes.isinf() | (sizes > fraction * sizes[0])).nonzero()
     return int(above[-1]) if len(above) else 0
 
@@ -111,7 +111,7 @@ def span(norms: Tensor, fraction: float = 0.99) -> int:
         >>> span(0.5 ** torch.arange(20.0))
         6
     """
-    sizes = norms.double().nan_to_num(nan=math.inf, posinf=math.inf)
+    sizes = _sizes(norms)
     largest = sizes.max()
     shares = sizes.isinf().double() if largest.isinf() else sizes / largest.clamp(min=torch.finfo(torch.double).tiny)
     sums = shares.cumsum(0)
@@ -120,3 +120,8 @@ def span(norms: Tensor, fraction: float = 0.99) -> int:
 
 def _double(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64  # Apple's GPUs have no double precision
+
+
+def _sizes(norms: Tensor) -> Tensor:
+    """In double precision; a norm that is not finite is infinite."""
+    return norms.double().nan_to_num(nan=math.inf, posinf=math.inf)

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
+from lightning_clip.core.checks import check_count
 from lightning_clip.studies.measure import Measure
 
 __all__ = ["StopWhenSolved"]
@@ -34,6 +35,7 @@ class StopWhenSolved(Measure):
 
     Raises:
         ValueError: An argument is out of range.
+        TypeError: `every_n_steps` is not a whole number.
         MisconfigurationException: At fit, if the data module does not say which outputs are wrong.
 
     Example:
@@ -49,8 +51,7 @@ class StopWhenSolved(Measure):
         super().__init__()
         if not 0 < error < 1:
             raise ValueError(f"StopWhenSolved(error={error!r}): error must be a share between 0 and 1.")
-        if every_n_steps < 1:
-            raise ValueError(f"StopWhenSolved(every_n_steps={every_n_steps!r}): every_n_steps must be at least 1.")
+        check_count("StopWhenSolved", every_n_steps=every_n_steps)
         self.error = error
         self.every_n_steps = every_n_steps
         self._solved_at: int | None = None

@@ -138,6 +138,12 @@ def test_bad_arguments_are_refused(options, message):
         StopWhenSolved(**options)
 
 
+def test_an_interval_is_a_whole_number():
+    """Half a step is refused, and not rounded."""
+    with pytest.raises(TypeError, match=r"StopWhenSolved\(every_n_steps=2\.5\): every_n_steps must be a whole number"):
+        StopWhenSolved(every_n_steps=2.5)
+
+
 def test_data_without_a_criterion_are_refused():
     """What cannot say which outputs are wrong cannot be solved."""
     trainer = Trainer(callbacks=[StopWhenSolved()], max_epochs=1, accelerator="cpu", logger=False)
