@@ -10,7 +10,7 @@ from parameter_sets import PARAMETER_SETS, with_gradients
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from lightning_clip import EventBuffer, Gradients, NormClip, clip_
+from lightning_clip import StepBuffer, Gradients, NormClip, clip_
 from lightning_clip.core.names import parameter_names
 
 FLUSH = 50
@@ -22,7 +22,7 @@ ASKED = {
     ("lstm", "does not bind"): 0.65,
 }
 NOTES = (
-    "Ours is `clip_(Gradients.of_optimizer(…), NormClip(c))` into an `EventBuffer` that is read every 50 steps; theirs "
+    "Ours is `clip_(Gradients.of_optimizer(…), NormClip(c))` into an `StepBuffer` that is read every 50 steps; theirs "
     "is `torch.nn.utils.clip_grad_norm_(…, foreach=True)`, which records nothing. The two take turns step by step; a "
     "time is the mean of 50 steps (10 of `lstm`), flushes among them; the ratio is the median over such rounds. Before "
     "each step, untimed, the gradients are brought back to a norm of 100.",
@@ -38,7 +38,7 @@ def ours(
     optimizer: torch.optim.Optimizer, module: nn.Module, limit: float, *, norms: bool = True
 ) -> Callable[[], None]:
     """One step of the engine, with the record of it."""
-    names, strategy, buffer, nothing = parameter_names(module), NormClip(limit), EventBuffer(), torch.empty(0)
+    names, strategy, buffer, nothing = parameter_names(module), NormClip(limit), StepBuffer(), torch.empty(0)
     numbers = count()
 
     def step() -> None:

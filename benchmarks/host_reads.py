@@ -13,7 +13,7 @@ from parameter_sets import many, with_gradients
 from pretended_accelerator import PretendedAccelerator
 from torch import nn
 
-from lightning_clip import ClipStrategy, EventBuffer, Gradients, clip_
+from lightning_clip import ClipStrategy, StepBuffer, Gradients, clip_
 
 FLUSH = 50
 NOTES = (
@@ -36,7 +36,7 @@ class Ours:
         self.optimizer = torch.optim.Adam(self.params)
         self.optimizer.step()  # some rules read its state
         self.grads = [param.grad for param in self.params]
-        self.strategy, self.buffer, self.step = strategy, EventBuffer(), 0
+        self.strategy, self.buffer, self.step = strategy, StepBuffer(), 0
 
     def __call__(self) -> None:
         for param, grad in zip(self.params, self.grads, strict=True):

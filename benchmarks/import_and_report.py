@@ -15,7 +15,7 @@ IMPORT = (
     "import lightning, time; start = time.perf_counter(); import lightning_clip; print(time.perf_counter() - start)"
 )
 REPORT = (
-    "import sys; from lightning_clip.cli import main; main(['report', sys.argv[1]]); "
+    "import sys; from lightning_clip.cli.main import main; main(['report', sys.argv[1]]); "
     "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 )
 NOTES = (

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from lightning_clip import ClipStrategy, EventBuffer, Gradients, History, RunInfo, ZClip, clip_, parameter_names
+from lightning_clip import ClipStrategy, StepBuffer, Gradients, History, RunInfo, ZClip, clip_, parameter_names
 from lightning_clip.reports import render_report
 
 Batch = tuple[Tensor, Tensor]
@@ -13,7 +13,7 @@ Batch = tuple[Tensor, Tensor]
 
 def train(net: nn.Module, batches: Iterable[Batch], strategy: ClipStrategy) -> History:
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
-    names, buffer, history = parameter_names(net), EventBuffer(), History()
+    names, buffer, history = parameter_names(net), StepBuffer(), History()
     for step, (x, y) in enumerate(batches):
         loss = nn.functional.mse_loss(net(x), y)
         optimizer.zero_grad()

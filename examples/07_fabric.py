@@ -4,7 +4,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from lightning_clip import ClipStrategy, EventBuffer, Gradients, History, RunInfo, ZClip, clip_, parameter_names
+from lightning_clip import ClipStrategy, StepBuffer, Gradients, History, RunInfo, ZClip, clip_, parameter_names
 from lightning_clip.reports import render_report
 
 Batch = tuple[Tensor, Tensor]
@@ -12,7 +12,7 @@ Batch = tuple[Tensor, Tensor]
 
 def train(fabric: Fabric, net: nn.Module, batches: list[Batch], strategy: ClipStrategy) -> History:
     model, optimizer = fabric.setup(net, torch.optim.AdamW(net.parameters(), lr=0.01))
-    names, buffer, history = parameter_names(model.module), EventBuffer(), History()
+    names, buffer, history = parameter_names(model.module), StepBuffer(), History()
     for step, batch in enumerate(batches):
         x, y = fabric.to_device(batch)
         loss = nn.functional.mse_loss(model(x), y)

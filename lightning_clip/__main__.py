@@ -1,6 +1,6 @@
 """`python -m lightning_clip`: the same program as `lightning-clip`."""
 
-from lightning_clip.cli import main
+from lightning_clip.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

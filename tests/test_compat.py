@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lightning_clip import GradientClipping, NormClip
-from lightning_clip.compat import (
+from lightning_clip._compat import (
     batches_that_stepped,
     forget_unscaling,
     found_non_finite,

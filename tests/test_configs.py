@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import lightning_clip.strategies
-from lightning_clip.cli import main
+from lightning_clip.cli.main import main
 from lightning_clip.studies import ResultsFolder, built_in_studies, load_study, run_study
 
 CONFIGS = Path(__file__).parent.parent / "configs"

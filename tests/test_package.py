@@ -92,7 +92,7 @@ def test_the_version_is_that_of_the_distribution():
 
 def test_the_command_is_installed():
     """`lightning-clip` is the command line's `main`."""
-    from lightning_clip.cli import main
+    from lightning_clip.cli.main import main
 
     (script,) = entry_points(group="console_scripts", name="lightning-clip")
     assert script.load() is main

@@ -10,7 +10,7 @@ import pytest
 import lightning_clip.callbacks
 import lightning_clip.strategies
 from lightning_clip import ClipStrategy
-from lightning_clip.cli import main
+from lightning_clip.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,14 +15,15 @@ from lightning_clip.callbacks._metrics import GroupBy, metrics_of, publish
 from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
 from lightning_clip.callbacks._support import check_strategy_support, describe_run
-from lightning_clip.compat import should_log, uncompiled
-from lightning_clip.core.aggregate import Aggregate
-from lightning_clip.core.checks import check_count
-from lightning_clip.core.engine import clip_
-from lightning_clip.core.gates import GateMeter
-from lightning_clip.core.history import History
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.records import RunEvent, RunInfo, StepEvent
+from lightning_clip._compat import should_log, uncompiled
+from lightning_clip.core.record.aggregate import Aggregate
+from lightning_clip._checks import check_count
+from lightning_clip.core.clip import clip_
+from lightning_clip.core.recurrent.gates import GateMeter
+from lightning_clip.core.record.history import History
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.record.pending_step import PendingStep
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.norms import local_values
@@ -60,7 +61,7 @@ class GradientObserver(Callback, ABC):
         self.active: dict[int, ClipStrategy] = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
-        self._of_this_batch: list[StepEvent] = []
+        self._of_this_batch: list[PendingStep] = []
         self._restored: dict[str, Any] = {}
 
     @property
@@ -82,7 +83,7 @@ class GradientObserver(Callback, ABC):
         """Totals of one optimizer up to the latest flush, without reading the device."""
         return self._recorder.known.aggregates.get(index)
 
-    def add_event(self, event: RunEvent) -> None:
+    def add_event(self, event: Event) -> None:
         """Put something that happened once into the history and the sinks.
 
         Args:

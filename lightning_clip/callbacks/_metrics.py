@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import Trainer
 
 from lightning_clip.callbacks._recurrent_metrics import recurrent_norms
-from lightning_clip.compat import batches_that_stepped
-from lightning_clip.core.history import History
-from lightning_clip.core.records import ParamNorms, StepRecord
+from lightning_clip._compat import batches_that_stepped
+from lightning_clip.core.record.history import History
+from lightning_clip.core.record.step_record import ParamNorms, StepRecord
 
 GroupBy = Literal["none", "module", "param", "rnn"] | Mapping[str, list[str]]
 

@@ -4,10 +4,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_clip.core.gates import gate_measurements
-from lightning_clip.core.history import History
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.records import EventBuffer, RunEvent, RunInfo, StepEvent, StepRecord
+from lightning_clip.core.recurrent.gates import gate_measurements
+from lightning_clip.core.record.history import History
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.step_buffer import StepBuffer
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.record.pending_step import PendingStep
+from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.sink import MeasurementSink, Sink
 
 
@@ -23,7 +26,7 @@ class Recorder:
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
-        self.waiting = EventBuffer()
+        self.waiting = StepBuffer()
         self.known = History()
         self._sinks = list(sinks)
         self._open: list[Sink] = []
@@ -56,7 +59,7 @@ class Recorder:
         for sink in self._open:
             sink.open(self.run)
 
-    def add(self, event: StepEvent) -> None:
+    def add(self, event: PendingStep) -> None:
         """Keep an event until the next flush.
 
         Args:
@@ -79,7 +82,7 @@ class Recorder:
                 self.add_measurement(measurement)
         return records
 
-    def add_event(self, event: RunEvent) -> None:
+    def add_event(self, event: Event) -> None:
         """Put something that happened once into the history and the sinks, ahead of the steps that still wait.
 
         Args:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lightning_clip.core.gates import GATES
-from lightning_clip.core.records import ParamNorms
-from lightning_clip.core.recurrent_names import RecurrentLayer, RecurrentName
+from lightning_clip.core.recurrent.gates import GATES
+from lightning_clip.core.record.step_record import ParamNorms
+from lightning_clip.core.recurrent.names import RecurrentLayer, RecurrentName
 
 
 def recurrent_norms(params: ParamNorms) -> dict[str, float]:

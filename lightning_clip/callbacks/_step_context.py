@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from lightning_clip.compat import forget_unscaling, found_non_finite, grad_scaler, is_fused, is_unscaled, uncompiled
+from lightning_clip._compat import forget_unscaling, found_non_finite, grad_scaler, is_fused, is_unscaled, uncompiled
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.names import parameter_names
-from lightning_clip.core.records import StepEvent
+from lightning_clip.core.record.pending_step import PendingStep
 
 
 @dataclass(slots=True)
@@ -31,10 +31,10 @@ class StepContext:
     original: Gradients
     current: Gradients
     skipped: Tensor | bool = False
-    events: list[StepEvent] = field(default_factory=list)
+    events: list[PendingStep] = field(default_factory=list)
     seen_by: set[int] = field(default_factory=set)
 
-    def add(self, event: StepEvent) -> None:
+    def add(self, event: PendingStep) -> None:
         """Take in what a callback has done; a step that one of them skips is skipped for all.
 
         Args:

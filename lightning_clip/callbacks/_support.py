@@ -6,7 +6,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
-from lightning_clip.core.records import RunInfo
+from lightning_clip.core.record.run_info import RunInfo
 
 
 def check_strategy_support(callback: Callback, trainer: Trainer) -> None:

@@ -3,7 +3,7 @@
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.compat import grad_scaler
+from lightning_clip._compat import grad_scaler
 from lightning_clip.core.snapshot import Stateful
 
 

@@ -16,9 +16,9 @@ from lightning_clip.callbacks._step_context import release, step_context
 from lightning_clip.callbacks._support import check_strategy_support
 from lightning_clip.callbacks._trainer_state import scale_learning_rates, stateful_parts
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
-from lightning_clip.compat import grad_scaler
-from lightning_clip.core.checks import check_count, check_fraction
-from lightning_clip.core.records import RunEvent
+from lightning_clip._compat import grad_scaler
+from lightning_clip._checks import check_count, check_fraction
+from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.snapshot import Snapshot, is_finite
 from lightning_clip.core.switching import SpikeDetector
 
@@ -153,7 +153,7 @@ class DivergenceRollback(Callback):
         rank_zero_warn(f"DivergenceRollback: step {trainer.global_step}: {message}")
         data = {"restored_step": snapshot.step, "restores": self.restores}
         for observer in observers(trainer):
-            observer.add_event(RunEvent(trainer.global_step, "rollback", message, data))
+            observer.add_event(Event(trainer.global_step, "rollback", message, data))
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

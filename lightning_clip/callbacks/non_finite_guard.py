@@ -10,10 +10,10 @@ from typing_extensions import override
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
 from lightning_clip.callbacks._support import check_strategy_support
-from lightning_clip.compat import grad_scaler, uncompiled
-from lightning_clip.core.checks import check_choice, check_count
+from lightning_clip._compat import grad_scaler, uncompiled
+from lightning_clip._checks import check_choice, check_count
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.records import RunEvent
+from lightning_clip.core.record.run_info import Event
 
 GuardAction = Literal["skip", "raise", "stop", "zero", "ignore"]
 
@@ -84,7 +84,7 @@ class NonFiniteGuard(Callback):
             self._act(trainer, context)
         if self.consecutive == 1:
             for observer in observers(trainer):
-                observer.add_event(RunEvent(trainer.global_step, "non-finite", message))
+                observer.add_event(Event(trainer.global_step, "non-finite", message))
 
     def _act(self, trainer: Trainer, context: StepContext) -> None:
         if self.action == "zero":

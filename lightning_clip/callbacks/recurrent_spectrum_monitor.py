@@ -12,11 +12,11 @@ from typing_extensions import override
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
 from lightning_clip.callbacks._support import check_strategy_support
-from lightning_clip.core.checks import check_count
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.recurrent_layer import RecurrentLayer, recurrent_layers
-from lightning_clip.core.spectrum import KIND, Data, column
-from lightning_clip.core.spectrum_probe import SpectrumProbe
+from lightning_clip._checks import check_count
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.recurrent.layer import RecurrentLayer, recurrent_layers
+from lightning_clip.core.recurrent.spectrum import KIND, Data, column
+from lightning_clip.core.recurrent.spectrum_probe import SpectrumProbe
 from lightning_clip.functional.sharded import is_sharded
 
 _LARGEST = (

@@ -12,12 +12,12 @@ from typing_extensions import override
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
 from lightning_clip.callbacks._step_context import StepContext
-from lightning_clip.callbacks._tower import Climbing, Tower
+from lightning_clip.callbacks._rung_state import SwitchPolicy, RungState
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
-from lightning_clip.compat import should_log
-from lightning_clip.core.checks import check_count, check_fraction, check_positive
+from lightning_clip._compat import should_log
+from lightning_clip._checks import check_count, check_fraction, check_positive
 from lightning_clip.core.momentum import reset_momentum_
-from lightning_clip.core.records import RunEvent
+from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.switching import Ladder, SpikeDetector
 
@@ -83,7 +83,7 @@ class StrategySwitcher(Callback):
         self.max_skipped_fraction = max_skipped_fraction
         self.reset_momentum = reset_momentum
         self.dry_run = dry_run
-        self._towers: dict[int, Tower] = {}
+        self._towers: dict[int, RungState] = {}
         self._restored: dict[int, dict[str, Any]] = {}
         self._clipping: GradientClipping | None = None
 
@@ -115,8 +115,8 @@ class StrategySwitcher(Callback):
         if not self.dry_run:
             clipping.active[index] = tower.strategy
 
-    def _build(self, index: int, clipping: GradientClipping) -> Tower:
-        climbing = Climbing(
+    def _build(self, index: int, clipping: GradientClipping) -> RungState:
+        climbing = SwitchPolicy(
             self.rungs,
             self.detector,
             self.ladder,
@@ -125,7 +125,7 @@ class StrategySwitcher(Callback):
             self.max_skipped_fraction,
             self.dry_run,
         )
-        tower = Tower(climbing, index, clipping.strategies[index])
+        tower = RungState(climbing, index, clipping.strategies[index])
         state = self._restored.pop(index, None)
         if state is not None and not tower.load_state_dict(state):
             rank_zero_warn("StrategySwitcher: the checkpoint was made with other rungs; this run starts on rung 0.")
@@ -180,5 +180,5 @@ class StrategySwitcher(Callback):
         self._restored = dict(state_dict["towers"])
 
 
-def _is_climb(event: RunEvent) -> bool:
+def _is_climb(event: Event) -> bool:
     return event.kind == "switch" and event.data["to_rung"] > event.data["from_rung"]

@@ -15,9 +15,9 @@ from typing_extensions import override
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._layer_call import LayerCall
 from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._recurrent_layer import find_recurrent_layer
-from lightning_clip.core.checks import check_count
-from lightning_clip.core.temporal_profile import TemporalProfile
+from lightning_clip.callbacks._layer_lookup import find_recurrent_layer
+from lightning_clip._checks import check_count
+from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
 from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
 from lightning_clip.functional.temporal import denormal_fraction, norms_by_lag
 

@@ -210,7 +210,7 @@ class Skip(Action):
         return grads
 
 
-class InTurn(Action):
+class Sequential(Action):
     """Several actions, one after the other, each decided on what the one before would leave.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
-from lightning_clip.core.ready import made_ready
+from lightning_clip.core.gradients import _materialize
 from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
 
@@ -56,7 +56,7 @@ class Gradients:
         for name, param in zip(names, params, strict=True):
             if (grad := param.grad) is not None and id(param) not in held:
                 if not is_plain(grad):
-                    self._are_plain, grad = False, made_ready(param, grad)
+                    self._are_plain, grad = False, _materialize(param, grad)
                 held[id(param)] = name, param, grad
         self.names: tuple[str, ...] = tuple([name for name, _, _ in held.values()])
         self._all_names: list[Iterable[str]] = [names]

@@ -6,7 +6,7 @@ from torch import Tensor
 from lightning_clip.functional.sharded import laid_out_like
 
 
-def made_ready(param: Tensor, grad: Tensor) -> Tensor:
+def _materialize(param: Tensor, grad: Tensor) -> Tensor:
     """The gradient as it will be applied: sums carried out, so that its elements can be changed in place.
 
     Args:

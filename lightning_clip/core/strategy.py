@@ -19,11 +19,11 @@ class ClipStrategy(nn.Module, ABC):
     an attribute of the same name, which is how a strategy prints itself.
 
     Attributes:
-        limit_name: The constructor argument that is the limit and is read anew by each decision, so that a schedule
+        scheduled_arg: The constructor argument that is the limit and is read anew by each decision, so that a schedule
             can move it; `None` where there is no such one.
     """
 
-    limit_name: ClassVar[str | None] = None
+    scheduled_arg: ClassVar[str | None] = None
 
     @abstractmethod
     def decide(self, grads: Gradients) -> Action:

@@ -2,8 +2,8 @@
 
 from lightning_clip.datamodules.adding_problem import AddingProblemDataModule
 from lightning_clip.datamodules.char_text import CharTextDataModule
-from lightning_clip.datamodules.chunk import Chunk
-from lightning_clip.datamodules.chunk_lengths import ChunkLengths, FixedLengths, NormalLengths, RandomTruncation
+from lightning_clip.datamodules.streams.chunk import Chunk
+from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths, FixedLengths, NormalLengths, RandomTruncation
 from lightning_clip.datamodules.chunked_sequence import ChunkedSequenceDataModule
 from lightning_clip.datamodules.memorization import MemorizationDataModule
 from lightning_clip.datamodules.multiplication import MultiplicationDataModule

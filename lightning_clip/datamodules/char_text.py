@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_clip.datamodules._checks import check_whole
-from lightning_clip.datamodules.chunk_lengths import ChunkLengths
-from lightning_clip.datamodules.stream_data_module import Split, StreamDataModule
-from lightning_clip.datamodules.streams import Part
-from lightning_clip.datamodules.utf8_text import Utf8Text
+from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths
+from lightning_clip.datamodules.streams.stream_data_module import Split, StreamDataModule
+from lightning_clip.datamodules.streams.streams import Part
+from lightning_clip.datamodules.streams.utf8_text import Utf8Text
 
 
 class CharTextDataModule(StreamDataModule):

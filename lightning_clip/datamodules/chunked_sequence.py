@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_clip.datamodules._checks import check_rule
-from lightning_clip.datamodules.chunk_lengths import ChunkLengths
+from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths
 from lightning_clip.datamodules.mackey_glass import mackey_glass
-from lightning_clip.datamodules.stream_data_module import Split, StreamDataModule
-from lightning_clip.datamodules.streams import Part
+from lightning_clip.datamodules.streams.stream_data_module import Split, StreamDataModule
+from lightning_clip.datamodules.streams.streams import Part
 
 
 class ChunkedSequenceDataModule(StreamDataModule):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lightning_clip.modules.initialization import set_update_bias_
+from lightning_clip.modules.layers.initialization import set_update_bias_
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lightning_clip.modules.checks import check_positive
-from lightning_clip.modules.clipped_lstm import ClippedLSTM
-from lightning_clip.modules.initialization import set_forget_bias_
+from lightning_clip.modules.layers.clipped_lstm import ClippedLSTM
+from lightning_clip.modules.layers.initialization import set_forget_bias_
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
 

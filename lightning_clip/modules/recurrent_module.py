@@ -10,9 +10,9 @@ from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
 from lightning_clip.modules.checks import check_choice, check_non_negative, check_positive, check_rule, check_whole
-from lightning_clip.modules.gradient_clamp import GradientClamp
-from lightning_clip.modules.initialization import INITS, Init, initialize_
-from lightning_clip.modules.input_encoder import InputEncoder
+from lightning_clip.modules.layers.gradient_clamp import GradientClamp
+from lightning_clip.modules.layers.initialization import INITS, Init, initialize_
+from lightning_clip.modules.layers.input_encoder import InputEncoder
 from lightning_clip.modules.optimized_module import LRSchedulerCallable, OptimizedModule, OptimizerCallable
 from lightning_clip.modules.sequence_tasks import TASKS, SequenceTask, TaskName
 

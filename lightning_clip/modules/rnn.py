@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_clip.modules.checks import check_choice, check_positive, check_rule
-from lightning_clip.modules.clipped_rnn import ClippedRNN
-from lightning_clip.modules.layer_norm_rnn import LayerNormRNN
+from lightning_clip.modules.layers.clipped_rnn import ClippedRNN
+from lightning_clip.modules.layers.layer_norm_rnn import LayerNormRNN
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import Hiddens, RecurrentModule
 from lightning_clip.modules.vanishing_gradient_regularizer import VanishingGradientRegularizer

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from lightning_clip._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lightning_clip.reports.comparison import *
-    from lightning_clip.reports.comparison_figure import *
+    from lightning_clip.studies.comparison.report import *
+    from lightning_clip.studies.comparison.figure import *
     from lightning_clip.reports.console import *
-    from lightning_clip.reports.diagnosis import *
-    from lightning_clip.reports.figures import *
+    from lightning_clip.reports.diagnosis.diagnose import *
+    from lightning_clip.reports.figures.run import *
     from lightning_clip.reports.summary import *
     from lightning_clip.reports.text import *
 

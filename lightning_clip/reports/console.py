@@ -10,18 +10,18 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from lightning_clip.core.history import History
-from lightning_clip.core.records import RunEvent, RunInfo
-from lightning_clip.core.temporal_profile import temporal_profiles
-from lightning_clip.reports.diagnosis import Finding, Severity, diagnose
+from lightning_clip.core.record.history import History
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.recurrent.temporal_profile import temporal_profiles
+from lightning_clip.reports.diagnosis.diagnose import Finding, Severity, diagnose
 from lightning_clip.reports.formats import count, counted, duration
-from lightning_clip.reports.layer_table import FEWEST_SHOWN, SHOWN_LAYERS, LayerTable
-from lightning_clip.reports.optimizer_section import optimizer_section
-from lightning_clip.reports.pairs import pairs
-from lightning_clip.reports.recurrent_tables import RecurrentTables, listed_layers
-from lightning_clip.reports.spectrum import spectrum_section
+from lightning_clip.reports.sections.parameters import FEWEST_SHOWN, SHOWN_LAYERS, ParameterTable
+from lightning_clip.reports.sections.optimizer import optimizer_section
+from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.recurrent import RecurrentTables, listed_layers
+from lightning_clip.reports.sections.spectrum import spectrum_section
 from lightning_clip.reports.summary import FEW_STEPS, Summary, summarize
-from lightning_clip.reports.temporal import temporal_section
+from lightning_clip.reports.sections.temporal import temporal_section
 from lightning_clip.reports.text import Report
 
 __all__ = ["render_report"]
@@ -70,7 +70,7 @@ def render_report(history: History, run: RunInfo, *, title: str = "") -> Report:
     if summary.recurrent:
         parts.append(RecurrentTables(summary))
     if summary.layers:
-        parts.append(LayerTable(summary.layers, most=max(FEWEST_SHOWN, SHOWN_LAYERS - listed_layers(summary))))
+        parts.append(ParameterTable(summary.layers, most=max(FEWEST_SHOWN, SHOWN_LAYERS - listed_layers(summary))))
     for profiles in temporal_profiles(history.measurements).values():
         parts.extend(temporal_section(profiles))
     parts.extend(spectrum_section(history))
@@ -87,7 +87,7 @@ def _head(summary: Summary, title: str) -> list[tuple[str, str]]:
     return [*((key, value) for key, value in rows if value), ("Run", counted(summary.steps, "optimizer step") + time)]
 
 
-def _events(events: Sequence[RunEvent]) -> RenderableType:
+def _events(events: Sequence[Event]) -> RenderableType:
     shown = events[-SHOWN_EVENTS:]
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(justify="right", no_wrap=True)

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from lightning_clip.core.aggregate import Aggregate
-from lightning_clip.core.history import History
+from lightning_clip.core.record.aggregate import Aggregate
+from lightning_clip.core.record.history import History
 from lightning_clip.reports.growth import Growth, growth_of
 from lightning_clip.reports.summary import OptimizerSummary, Summary
 

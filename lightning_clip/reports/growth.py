@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_clip.core.history import History
+from lightning_clip.core.record.history import History
 
 GROWTH_WINDOW = 50
 """How many steps are looked back on."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from lightning_clip.core.history import History
-from lightning_clip.core.spectrum import KIND, SHARES, Data, column, words
+from lightning_clip.core.record.history import History
+from lightning_clip.core.recurrent.spectrum import KIND, SHARES, Data, column, words
 
 EXPLODED_SIGMA = 100.0
 """A largest singular value above it is not one that training arrives at while it works."""

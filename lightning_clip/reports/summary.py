@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lightning_clip.core.aggregate import Aggregate
-from lightning_clip.core.gates import GATE_NORMS
-from lightning_clip.core.history import History
-from lightning_clip.core.layers import LayerTotals
-from lightning_clip.core.records import RunEvent, RunInfo
+from lightning_clip.core.record.aggregate import Aggregate
+from lightning_clip.core.recurrent.gates import GATE_NORMS
+from lightning_clip.core.record.history import History
+from lightning_clip.core.record.parameter_totals import ParameterTotals
+from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.reports.growth import growth_of
-from lightning_clip.reports.recurrent import RecurrentLayerSummary, recurrent_layers
+from lightning_clip.reports.recurrent_summary import RecurrentLayerSummary, recurrent_layers
 
 __all__ = ["Summary", "summarize"]
 
@@ -100,7 +100,7 @@ class OptimizerSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerSummary:
+class ParameterSummary:
     """The gradient of one parameter over a run.
 
     Attributes:
@@ -136,8 +136,8 @@ class Summary:
 
     run: RunInfo
     optimizers: tuple[OptimizerSummary, ...]
-    layers: tuple[LayerSummary, ...]
-    events: tuple[RunEvent, ...]
+    layers: tuple[ParameterSummary, ...]
+    events: tuple[Event, ...]
     recurrent: tuple[RecurrentLayerSummary, ...] = ()
 
     @property
@@ -213,10 +213,10 @@ def _of_optimizer(history: History, optimizer: int) -> OptimizerSummary:
     )
 
 
-def _layers(layers: LayerTotals, numels: Mapping[str, int]) -> list[LayerSummary]:
+def _layers(layers: ParameterTotals, numels: Mapping[str, int]) -> list[ParameterSummary]:
     medians = layers.sketch.quantiles([0.5])[0]
     return [
-        LayerSummary(
+        ParameterSummary(
             name=name,
             elements=numels.get(name),
             steps=int(layers.steps[i]),

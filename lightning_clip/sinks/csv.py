@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from lightning_clip.core.layers import LayerTotals
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
+from lightning_clip.core.record.parameter_totals import ParameterTotals
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.appending import open_to_append
 
 _COLUMNS = [field.name for field in fields(StepRecord) if field.name not in ("watched", "params")]
@@ -36,7 +37,7 @@ class CsvSink:
         ...     sink = CsvSink(f"{folder}/run.csv")
         ...     sink.open(RunInfo())
         ...     sink.write([StepRecord(0, 0, "NoClip()", 4.0, 4.0, None, 1.0, False, True, False)])
-        ...     sink.close(RunInfo(), LayerTotals())
+        ...     sink.close(RunInfo(), ParameterTotals())
         ...     Path(sink.path).read_text().splitlines()[1]
         '0,0,NoClip(),4.0,4.0,,1.0,False,True,False,'
     """
@@ -65,7 +66,7 @@ class CsvSink:
         """
         self._write([[getattr(record, name) for name in _COLUMNS] for record in records])
 
-    def event(self, event: RunEvent) -> None:
+    def event(self, event: Event) -> None:
         """Nothing: a table of steps has no place for it.
 
         Args:
@@ -79,7 +80,7 @@ class CsvSink:
             measurement: Not written.
         """
 
-    def close(self, run: RunInfo, layers: LayerTotals) -> None:
+    def close(self, run: RunInfo, layers: ParameterTotals) -> None:
         """Close the file.
 
         Args:

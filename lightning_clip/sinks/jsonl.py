@@ -10,9 +10,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from lightning_clip.core.layers import LayerTotals
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
+from lightning_clip.core.record.parameter_totals import ParameterTotals
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.appending import open_to_append
 from lightning_clip.sinks.jsonl_reader import read_jsonl as read_jsonl
 
@@ -39,12 +40,12 @@ class JsonlSink:
     Example:
         >>> import tempfile
         >>> from lightning_clip import RunInfo, StepRecord
-        >>> from lightning_clip.core.layers import LayerTotals
+        >>> from lightning_clip.core.record.parameter_totals import ParameterTotals
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sink = JsonlSink(f"{folder}/run.jsonl")
         ...     sink.open(RunInfo(model="MLPRegressor"))
         ...     sink.write([StepRecord(0, 0, "NormClip(1.0)", 4.0, 1.0, 1.0, 0.25, True, True, False)])
-        ...     sink.close(RunInfo(seconds=1.5), LayerTotals())
+        ...     sink.close(RunInfo(seconds=1.5), ParameterTotals())
         ...     run, history = read_jsonl(sink.path)
         >>> run.model, run.seconds, history.aggregates[0].max
         ('MLPRegressor', 1.5, 4.0)
@@ -73,7 +74,7 @@ class JsonlSink:
         """
         self._write(*(self._step(record) for record in records))
 
-    def event(self, event: RunEvent) -> None:
+    def event(self, event: Event) -> None:
         """A line for the event.
 
         Args:
@@ -89,7 +90,7 @@ class JsonlSink:
         """
         self._write({"measurement": asdict(measurement)})
 
-    def close(self, run: RunInfo, layers: LayerTotals) -> None:
+    def close(self, run: RunInfo, layers: ParameterTotals) -> None:
         """A last line with the duration and the totals of each parameter; then the file is closed.
 
         Args:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lightning_clip.core.layers import LayerTotals
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
+from lightning_clip.core.record.parameter_totals import ParameterTotals
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.record.step_record import StepRecord
 
 Columns = Mapping[str, list[Any]]
 Row = dict[str, Any]
@@ -66,12 +67,12 @@ def run_info(row: Row) -> RunInfo:
     return RunInfo(**{**fields, "seconds": _numbers("seconds", [fields["seconds"]], True)[0]})
 
 
-def run_event(row: Row) -> RunEvent:
+def run_event(row: Row) -> Event:
     """The line of something that happened once."""
     fields = _typed("event", [row["event"]], dict)[0]
     _typed("step", [fields["step"]], int)
     _typed("kind or message", [fields["kind"], fields["message"]], str)
-    return RunEvent(**{**fields, "data": _floats(_typed("data", [fields["data"]], dict)[0])})
+    return Event(**{**fields, "data": _floats(_typed("data", [fields["data"]], dict)[0])})
 
 
 def measurement(row: Row) -> Measurement:
@@ -83,10 +84,10 @@ def measurement(row: Row) -> Measurement:
     return Measurement(**{**fields, "data": {name: _measured(name, value) for name, value in data.items()}})
 
 
-def totals(row: Row) -> tuple[float | None, LayerTotals]:
+def totals(row: Row) -> tuple[float | None, ParameterTotals]:
     """The line with the duration in seconds and the totals of each parameter."""
     fields = _typed("totals", [row["totals"]], dict)[0]
-    layers = LayerTotals()
+    layers = ParameterTotals()
     layers.load_state_dict(_typed("layers", [fields["layers"]], dict)[0])
     return _numbers("seconds", [fields["seconds"]], True)[0], layers
 

@@ -10,8 +10,8 @@ from itertools import compress, groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from lightning_clip.core.history import History
-from lightning_clip.core.records import RunInfo
+from lightning_clip.core.record.history import History
+from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.sinks.jsonl_lines import (
     READERS,
     Columns,

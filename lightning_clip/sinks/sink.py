@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from lightning_clip.core.layers import LayerTotals
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.records import RunEvent, RunInfo, StepRecord
+from lightning_clip.core.record.parameter_totals import ParameterTotals
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.record.step_record import StepRecord
 
 
 @runtime_checkable
@@ -26,14 +27,14 @@ class Sink(Protocol):
             records: In order.
         """
 
-    def event(self, event: RunEvent) -> None:
+    def event(self, event: Event) -> None:
         """Take in something that happened once.
 
         Args:
             event: For instance a switch of strategy.
         """
 
-    def close(self, run: RunInfo, layers: LayerTotals) -> None:
+    def close(self, run: RunInfo, layers: ParameterTotals) -> None:
         """End, with what is known only then.
 
         Args:

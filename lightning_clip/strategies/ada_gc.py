@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.actions import Action, Keep, ScaleEach
-from lightning_clip.core.checks import check_choice, check_count, check_decay, check_fraction, check_positive
+from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import HistoryPolicy, PerParameter, to_store
 from lightning_clip.core.state.policy import POLICIES

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.checks import check_choice, check_count, check_fraction, check_percentile
+from lightning_clip._checks import check_choice, check_count, check_fraction, check_percentile
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import Intake, QuantileSketch, Window
 from lightning_clip.core.strategy import ClipStrategy

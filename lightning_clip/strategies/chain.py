@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from lightning_clip.core.actions import Action, InTurn
-from lightning_clip.core.checks import check_each
+from lightning_clip.core.actions import Action, Sequential
+from lightning_clip._checks import check_each
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 
@@ -56,4 +56,4 @@ class Chain(ClipStrategy):
         for link in self.strategies:
             actions.append(link.decide(grads))
             grads = grads.after(actions[-1])
-        return InTurn(actions)
+        return Sequential(actions)

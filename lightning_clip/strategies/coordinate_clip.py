@@ -1,7 +1,7 @@
 """`CoordinateClip`: each element by a moving average of its own magnitude."""
 
 from lightning_clip.core.actions import Action, Multiply
-from lightning_clip.core.checks import (
+from lightning_clip._checks import (
     check_choice,
     check_count,
     check_decay,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.checks import check_choice, check_count, check_decay, check_fraction, check_positive_finite
+from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive_finite
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
 from lightning_clip.core.strategy import ClipStrategy

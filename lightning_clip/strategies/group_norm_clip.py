@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.actions import Action, Keep, ScaleEach
-from lightning_clip.core.checks import check_choice, check_fraction, check_positive
+from lightning_clip._checks import check_choice, check_fraction, check_positive
 from lightning_clip.core.globs import REST, Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy

@@ -1,7 +1,7 @@
 """`NormClip`: one factor for all gradients, from their total norm."""
 
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.checks import check_fraction, check_non_negative, check_positive
+from lightning_clip._checks import check_fraction, check_non_negative, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
@@ -37,7 +37,7 @@ class NormClip(ClipStrategy):
         Provably Trains Wide and Deep Neural Networks", 2024, https://arxiv.org/abs/2404.08624, for `min_scale`.
     """
 
-    limit_name = "max_norm"
+    scheduled_arg = "max_norm"
 
     def __init__(
         self, max_norm: float = 1.0, *, norm_type: float = 2.0, eps: float = 1e-6, min_scale: float = 0.0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.actions import Action, Scale, ScaleEach
-from lightning_clip.core.checks import check_choice, check_positive_finite
+from lightning_clip._checks import check_choice, check_positive_finite
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 

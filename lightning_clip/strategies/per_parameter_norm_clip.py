@@ -1,7 +1,7 @@
 """`PerParameterNormClip`: each gradient by its own norm."""
 
 from lightning_clip.core.actions import Action, ScaleEach
-from lightning_clip.core.checks import check_fraction, check_positive
+from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
@@ -34,7 +34,7 @@ class PerParameterNormClip(ClipStrategy):
         Provably Trains Wide and Deep Neural Networks", 2024, https://arxiv.org/abs/2404.08624, for `min_scale`.
     """
 
-    limit_name = "max_norm"
+    scheduled_arg = "max_norm"
 
     def __init__(self, max_norm: float = 1.0, *, norm_type: float = 2.0, min_scale: float = 0.0) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_clip.core.actions import Action
-from lightning_clip.core.checks import check_each
+from lightning_clip._checks import check_each
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import finite_or

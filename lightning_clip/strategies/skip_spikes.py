@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, InTurn, Scale, Skip
-from lightning_clip.core.checks import check_count, check_positive
+from lightning_clip.core.actions import Action, Sequential, Scale, Skip
+from lightning_clip._checks import check_count, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import Window
 from lightning_clip.core.strategy import ClipStrategy
@@ -69,4 +69,4 @@ class SkipSpikes(ClipStrategy):
         self.spikes_in_a_row = torch.where(counts, (before + 1) * spike, before)
         self.norms.push(norm, counts)
         skip = spike & (before < self.max_consecutive)
-        return InTurn([Skip(skip), Scale(clip_coef(norm, threshold), threshold)])
+        return Sequential([Skip(skip), Scale(clip_coef(norm, threshold), threshold)])

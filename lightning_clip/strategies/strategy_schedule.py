@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from lightning_clip.core.actions import Action
-from lightning_clip.core.checks import check_choice, check_count, check_each
+from lightning_clip._checks import check_choice, check_count, check_each
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.strategies.no_clip import NoClip

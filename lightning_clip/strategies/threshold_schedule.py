@@ -7,7 +7,7 @@ from typing import Literal
 from torch.optim import Optimizer
 
 from lightning_clip.core.actions import Action
-from lightning_clip.core.checks import check_choice, check_count, check_each, check_positive
+from lightning_clip._checks import check_choice, check_count, check_each, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.strategies.norm_clip import NormClip
@@ -110,7 +110,7 @@ class ThresholdSchedule(ClipStrategy):
         check_count("ThresholdSchedule", steps=steps)
         if not callable(shape):
             check_choice("ThresholdSchedule", [*CURVES, "follow_lr"], shape=shape)
-        limit = getattr(strategy, strategy.limit_name) if strategy.limit_name else None
+        limit = getattr(strategy, strategy.scheduled_arg) if strategy.scheduled_arg else None
         if isinstance(limit, bool) or not isinstance(limit, int | float):
             raise TypeError(
                 f"ThresholdSchedule(strategy={strategy!r}): it has no single limit to move; use a strategy with one, "
@@ -151,7 +151,7 @@ class ThresholdSchedule(ClipStrategy):
 
     def decide(self, grads: Gradients) -> Action:
         """Ask the strategy with its limit multiplied; the strategy is left as it was."""
-        name = self.strategy.limit_name or ""
+        name = self.strategy.scheduled_arg or ""
         limit = getattr(self.strategy, name)
         setattr(self.strategy, name, limit * self.factor(grads))
         try:

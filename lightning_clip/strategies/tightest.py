@@ -6,8 +6,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from lightning_clip.core.actions import Action, InTurn, Keep, Replace, Scale, ScaleEach, Skip
-from lightning_clip.core.checks import check_each
+from lightning_clip.core.actions import Action, Sequential, Keep, Replace, Scale, ScaleEach, Skip
+from lightning_clip._checks import check_each
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 
@@ -58,7 +58,7 @@ class Tightest(ClipStrategy):
         if not actions:
             return Keep()
         skips = [Skip(torch.as_tensor(action.skipped)) for action in actions if action.skipped is not False]
-        tightest = InTurn([tightest_of(actions, grads), *skips])
+        tightest = Sequential([tightest_of(actions, grads), *skips])
         tightest.watched = {label: factor for action in actions for label, factor in action.watched.items()}
         return tightest
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.actions import Action, Keep, ScaleEach
-from lightning_clip.core.checks import check_fraction, check_positive
+from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.second_moments import second_moments
 from lightning_clip.core.strategy import ClipStrategy
@@ -45,7 +45,7 @@ class UpdateRMSClip(ClipStrategy):
         its gradient, so that both moments take in less of it too.
     """
 
-    limit_name = "max_rms"
+    scheduled_arg = "max_rms"
 
     def __init__(self, max_rms: float = 1.0, *, eps: float = 1e-6, min_scale: float = 0.0) -> None:
         super().__init__()

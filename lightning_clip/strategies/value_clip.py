@@ -3,7 +3,7 @@
 import math
 
 from lightning_clip.core.actions import Action, Clamp
-from lightning_clip.core.checks import check_positive
+from lightning_clip._checks import check_positive
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 
@@ -32,7 +32,7 @@ class ValueClip(ClipStrategy):
         Technology), https://www.fit.vut.cz/study/phd-thesis/283/. As `torch.nn.utils.clip_grad_value_`.
     """
 
-    limit_name = "clip_value"
+    scheduled_arg = "clip_value"
 
     def __init__(self, clip_value: float = 0.5) -> None:
         super().__init__()

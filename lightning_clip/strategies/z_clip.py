@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.checks import (
+from lightning_clip._checks import (
     check_choice,
     check_count,
     check_decay,

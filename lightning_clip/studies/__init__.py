@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from lightning_clip.studies.cell import *
     from lightning_clip.studies.check import *
     from lightning_clip.studies.experiment import *
-    from lightning_clip.studies.growth_rates import *
-    from lightning_clip.studies.largest_norm import *
-    from lightning_clip.studies.measure import *
-    from lightning_clip.studies.one_run import *
-    from lightning_clip.studies.recurrent_weights import *
+    from lightning_clip.studies.metrics.growth_rates import *
+    from lightning_clip.studies.metrics.largest_norm import *
+    from lightning_clip.studies.metrics.study_metric import *
+    from lightning_clip.studies.run_cell import *
+    from lightning_clip.studies.metrics.recurrent_weights import *
     from lightning_clip.studies.results import *
     from lightning_clip.studies.runner import *
-    from lightning_clip.studies.stop_when_solved import *
+    from lightning_clip.studies.metrics.stop_when_solved import *
     from lightning_clip.studies.study import *
     from lightning_clip.studies.study_file import *
     from lightning_clip.studies.training import *

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightning_clip.core.results import Axes, RunKey, run_key
+from lightning_clip.studies.comparison.result import Axes, RunKey, run_key
 from lightning_clip.studies.factory import Config
 
 __all__ = ["Cell"]

@@ -8,9 +8,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
-from lightning_clip.core.results import key_name
+from lightning_clip.studies.comparison.result import key_name
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.errors import InputError
+from lightning_clip._errors import InputError
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 import lightning_clip.datamodules
 import lightning_clip.modules  # noqa: F401  (class names without a path are found once the classes exist)
-from lightning_clip.errors import InputError, in_one_line
+from lightning_clip._errors import InputError, in_one_line
 
 T = TypeVar("T")
 

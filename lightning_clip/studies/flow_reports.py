@@ -6,9 +6,9 @@ from rich.console import RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from lightning_clip.core.results import RunResult
-from lightning_clip.core.temporal_profile import temporal_profiles
-from lightning_clip.reports.temporal import temporal_section
+from lightning_clip.studies.comparison.result import RunResult
+from lightning_clip.core.recurrent.temporal_profile import temporal_profiles
+from lightning_clip.reports.sections.temporal import temporal_section
 from lightning_clip.sinks.jsonl import read_jsonl
 from lightning_clip.studies.results import ResultsFolder
 

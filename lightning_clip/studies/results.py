@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_clip._version import __version__
-from lightning_clip.core.results import RunKey, RunResult, key_name
-from lightning_clip.errors import InputError
+from lightning_clip.studies.comparison.result import RunKey, RunResult, key_name
+from lightning_clip._errors import InputError
 
 __all__ = ["ResultsFolder", "next_free_folder"]
 

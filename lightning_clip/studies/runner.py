@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from lightning_clip.core.results import RunResult
-from lightning_clip.errors import InputError
+from lightning_clip.studies.comparison.result import RunResult
+from lightning_clip._errors import InputError
 from lightning_clip.studies.engines import Engine, ProcessEngine
-from lightning_clip.studies.one_run import run_cell
+from lightning_clip.studies.run_cell import run_cell
 from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.study import Study
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from lightning_clip.errors import InputError
+from lightning_clip._errors import InputError
 from lightning_clip.studies.check import check_study
 from lightning_clip.studies.study import Study
 

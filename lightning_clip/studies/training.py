@@ -10,13 +10,13 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
-from lightning_clip.core.results import RunResult
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
-from lightning_clip.studies.measure import Measure
+from lightning_clip.studies.metrics.study_metric import Measure
 
 __all__ = ["Training", "make_trainer"]
 

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from lightning_clip import GradientClipping, GradientMonitor, JsonlSink, NormClip, read_jsonl
-from lightning_clip.core.gates import GATE_NORMS
+from lightning_clip.core.recurrent.gates import GATE_NORMS
 from tests.support.training import Net, assert_same_weights, loader, quiet_trainer
 
 

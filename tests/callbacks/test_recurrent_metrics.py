@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightning_clip.callbacks._recurrent_metrics import recurrent_norms
-from lightning_clip.core.records import ParamNorms
+from lightning_clip.core.record.step_record import ParamNorms
 
 
 def norms_of(norms: dict[str, float], gates: dict[str, list[float]] | None = None) -> dict[str, float]:

@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from lightning_clip import GradientClipping, GradientMonitor, JsonlSink, NormClip, RecurrentSpectrumMonitor
-from lightning_clip.core.recurrent_layer import recurrent_layers
-from lightning_clip.core.spectrum_probe import SpectrumProbe
+from lightning_clip.core.recurrent.layer import recurrent_layers
+from lightning_clip.core.recurrent.spectrum_probe import SpectrumProbe
 from lightning_clip.sinks import read_jsonl
 from tests.support.training import Net, assert_same_weights, loader, quiet_trainer, weights_of
 from tests.support.watched_rnn import ManualRecurrentNet, RecurrentNet, recurrent_batches

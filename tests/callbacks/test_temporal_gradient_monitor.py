@@ -25,7 +25,7 @@ from lightning_clip import (
     TemporalGradientMonitor,
     read_jsonl,
 )
-from lightning_clip.core.temporal_profile import Flow, TemporalProfile
+from lightning_clip.core.recurrent.temporal_profile import Flow, TemporalProfile
 from lightning_clip.functional import gradient_flow, norms_by_lag
 from lightning_clip.functional.gradient_flow import random_directions
 from tests.support.recurrent import (

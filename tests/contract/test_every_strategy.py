@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import lightning_clip
-from lightning_clip import ClipStrategy, Gradients, InTurn, Keep, Scale, Skip, clip_
+from lightning_clip import ClipStrategy, Gradients, Sequential, Keep, Scale, Skip, clip_
 from lightning_clip.core.strategy import ClipStrategy as Base
 from tests.contract.discovered import concrete_strategies
 from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights
@@ -225,7 +225,7 @@ def test_it_never_reads_the_device(cls):
 
 
 def _skips(action: object) -> bool:
-    return isinstance(action, Skip) or (isinstance(action, InTurn) and any(map(_skips, action.actions)))
+    return isinstance(action, Skip) or (isinstance(action, Sequential) and any(map(_skips, action.actions)))
 
 
 def test_it_is_on_sale(cls):

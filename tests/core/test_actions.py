@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import Action, Clamp, Gradients, InTurn, Keep, Multiply, Replace, Scale, ScaleEach, Skip, Zero
+from lightning_clip import Action, Clamp, Gradients, Sequential, Keep, Multiply, Replace, Scale, ScaleEach, Skip, Zero
 
 VALUES = {"a": [3.0, -4.0], "b": [1.0]}
 
@@ -104,7 +104,7 @@ NEUTRAL = {
     "clamp": Clamp(4.0, torch.tensor(4.0)),
     "zero": Zero(torch.tensor(False)),
     "skip": Skip(torch.tensor(False)),
-    "in turn": InTurn([Scale(torch.tensor(1.0)), Clamp(4.0, torch.tensor(4.0))]),
+    "in turn": Sequential([Scale(torch.tensor(1.0)), Clamp(4.0, torch.tensor(4.0))]),
 }
 
 
@@ -137,7 +137,7 @@ def test_no_gradients_at_all_are_legal():
         Clamp(1.0, torch.tensor(2.0)),
         Zero(torch.tensor(True)),
         Skip(torch.tensor(True)),
-        InTurn([Scale(scalar), ScaleEach(none)]),
+        Sequential([Scale(scalar), ScaleEach(none)]),
     ):
         action.apply_(empty)
         assert len(empty.after(action)) == 0
@@ -146,32 +146,32 @@ def test_no_gradients_at_all_are_legal():
 def test_in_turn_applies_in_order():
     """A clamp after a scale differs from a scale after a clamp."""
     scale, clamp = Scale(torch.tensor(0.5)), Clamp(1.0, torch.tensor(4.0))
-    assert left_by(InTurn([scale, clamp])) == [[1.0, -1.0], [0.5]]
-    assert left_by(InTurn([clamp, scale])) == [[0.5, -0.5], [0.5]]
+    assert left_by(Sequential([scale, clamp])) == [[1.0, -1.0], [0.5]]
+    assert left_by(Sequential([clamp, scale])) == [[0.5, -0.5], [0.5]]
 
 
 def test_in_turn_multiplies_factors():
     """One factor for all times one for each; unknown as soon as one has to be measured."""
-    known = InTurn([Scale(torch.tensor(0.5)), ScaleEach(torch.tensor([0.5, 1.0])), Keep()])
+    known = Sequential([Scale(torch.tensor(0.5)), ScaleEach(torch.tensor([0.5, 1.0])), Keep()])
     assert known.coefs.tolist() == [0.25, 0.5]
-    assert InTurn([Scale(torch.tensor(0.5)), Clamp(1.0, torch.tensor(4.0))]).coefs is None
-    assert float(InTurn([]).coefs) == 1.0
+    assert Sequential([Scale(torch.tensor(0.5)), Clamp(1.0, torch.tensor(4.0))]).coefs is None
+    assert float(Sequential([]).coefs) == 1.0
 
 
 def test_in_turn_keeps_float64_factors():
     """The product is not rounded to float32."""
     third = torch.tensor(1 / 3, dtype=torch.float64)
-    assert float(InTurn([Keep(), Scale(third)]).coefs) == 1 / 3
+    assert float(Sequential([Keep(), Scale(third)]).coefs) == 1 / 3
 
 
 def test_in_turn_has_the_last_limit_and_every_watched_factor():
     """A link without a limit does not hide the one before."""
     first, last = Scale(torch.tensor(0.5), 3.0), Keep()
     first.watched, last.watched = {"A": torch.tensor(0.5)}, {"B": torch.tensor(0.1)}
-    action = InTurn([Keep(5.0), first, last])
+    action = Sequential([Keep(5.0), first, last])
     assert action.threshold == 3.0
     assert set(action.watched) == {"A", "B"}
-    assert InTurn([Keep()]).threshold is None
+    assert Sequential([Keep()]).threshold is None
 
 
 @pytest.mark.parametrize("position", [0, 1])
@@ -179,7 +179,7 @@ def test_a_skip_in_turn_skips(position):
     """Before or after another action; the other one runs on gradients nobody will use."""
     actions: list[Action] = [Scale(torch.tensor(0.5)), Clamp(1.0, torch.tensor(4.0))]
     actions.insert(position, Skip(torch.tensor(True)))
-    action = InTurn(actions)
+    action = Sequential(actions)
     grads = gradients()
     action.apply_(grads)
     assert bool(action.skipped)
@@ -188,7 +188,7 @@ def test_a_skip_in_turn_skips(position):
 
 def test_a_skip_in_turn_that_does_not_hold_leaves_the_rest_to_act():
     """The other actions apply as if it were not there."""
-    assert left_by(InTurn([Skip(torch.tensor(False)), Scale(torch.tensor(0.5))])) == [[1.5, -2.0], [0.5]]
+    assert left_by(Sequential([Skip(torch.tensor(False)), Scale(torch.tensor(0.5))])) == [[1.5, -2.0], [0.5]]
 
 
 def test_no_action_reads_the_device():
@@ -202,8 +202,8 @@ def test_no_action_reads_the_device():
         Replace([each, None]),
         Clamp(1.0, scalar),
         Zero(scalar > 0),
-        InTurn([Scale(scalar), Keep(), ScaleEach(each), Keep(), Clamp(1.0, scalar)]),
-        InTurn([Scale(scalar), Keep(), ScaleEach(each), Skip(scalar > 0)]),
+        Sequential([Scale(scalar), Keep(), ScaleEach(each), Keep(), Clamp(1.0, scalar)]),
+        Sequential([Scale(scalar), Keep(), ScaleEach(each), Skip(scalar > 0)]),
     ]
     params = [nn.Parameter(torch.zeros(2, device="meta")), nn.Parameter(torch.zeros(1, device="meta"))]
     for param in params:

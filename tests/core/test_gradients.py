@@ -8,7 +8,7 @@ from torch import nn
 from lightning_clip import (
     Clamp,
     Gradients,
-    InTurn,
+    Sequential,
     Keep,
     Multiply,
     NormClip,
@@ -169,8 +169,8 @@ ACTIONS = {
     "replace": lambda grads: Replace([torch.tensor([0.0, 1.0]), None, torch.tensor([7.0])]),
     "clamp": lambda grads: Clamp(2.0, grads.total_norm(math.inf)),
     "clamp that does not bind": lambda grads: Clamp(20.0, grads.total_norm(math.inf)),
-    "in turn": lambda grads: InTurn([ScaleEach(torch.tensor([0.5, 1.0, 0.0])), Scale(torch.tensor(0.5))]),
-    "in turn, measured": lambda grads: InTurn([Replace([None, None, torch.tensor([7.0])]), Scale(torch.tensor(0.5))]),
+    "in turn": lambda grads: Sequential([ScaleEach(torch.tensor([0.5, 1.0, 0.0])), Scale(torch.tensor(0.5))]),
+    "in turn, measured": lambda grads: Sequential([Replace([None, None, torch.tensor([7.0])]), Scale(torch.tensor(0.5))]),
 }
 
 
@@ -210,7 +210,7 @@ def test_a_preview_of_a_scale_copies_nothing_until_elements_are_read(norm_calls)
 def test_nothing_is_taken_away_by_the_preview_of_a_skip():
     """What is decided after a skip sees what was skipped, and the parameters keep their gradients."""
     grads = gradients({"a": [3.0], "b": [4.0]})
-    for action in (Skip(torch.tensor(True)), InTurn([Skip(torch.tensor(True)), Clamp(1.0, grads.total_norm())])):
+    for action in (Skip(torch.tensor(True)), Sequential([Skip(torch.tensor(True)), Clamp(1.0, grads.total_norm())])):
         preview = grads.after(action)
         assert [tensor.numel() for tensor in preview.tensors] == [1, 1]
         assert all(param.grad is not None for param in grads.params)

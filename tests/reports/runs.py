@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightning_clip import History, RunEvent, RunInfo
-from lightning_clip.core.gates import GATE_NORMS
-from lightning_clip.core.measurements import Measurement
-from lightning_clip.core.temporal_profile import TemporalProfile
+from lightning_clip import History, Event, RunInfo
+from lightning_clip.core.recurrent.gates import GATE_NORMS
+from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
 from lightning_clip.reports import render_comparison, render_report, to_text
 from tests.reports.studied import grid, lengths, rates, remedies, study, tasks
 from tests.support.recorded import history_of, record
@@ -38,7 +38,7 @@ def healthy() -> Run:
 def exploding() -> Run:
     """No clipping; NaN at step 7, where the run was stopped."""
     history = history_of([*EXPLOSION, math.nan], shares=MLP)
-    history.events.append(RunEvent(7, "stop", "the gradient is not finite: training stopped"))
+    history.events.append(Event(7, "stop", "the gradient is not finite: training stopped"))
     return history, RunInfo("MLPRegressor", "NoClip()", "SGD(lr=0.01, momentum=0.9)", NUMELS, 0.042)
 
 
@@ -65,8 +65,8 @@ def recurrent() -> Run:
         history.extend([record(step, math.nan if skipped else norm, max_norm=limit, shares=shares, skipped=skipped)])
     for step in range(0, 5000, 500):
         history.measurements.add(Measurement(step, GATE_NORMS, _gates(shares, rng)))
-    history.events.append(RunEvent(1200, "switch", "NoClip() → NormClip(5.0): 3 spikes in 10 steps, norm 41"))
-    history.events.append(RunEvent(3000, "switch", "NormClip(5.0) → NormClip(1.0): 3 spikes in 10 steps, norm 87"))
+    history.events.append(Event(1200, "switch", "NoClip() → NormClip(5.0): 3 spikes in 10 steps, norm 41"))
+    history.events.append(Event(3000, "switch", "NormClip(5.0) → NormClip(1.0): 3 spikes in 10 steps, norm 87"))
     return history, RunInfo("SpeechEncoder", "NoClip()", "AdamW(lr=0.0003)", numels, 4213.0)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from lightning_clip.core.results import RunResult
+from lightning_clip.studies.comparison.result import RunResult
 
 
 def result(strategy: str, seed: int, test_mse: float | None, *, model: str = "mlp", **axes: float | str) -> RunResult:

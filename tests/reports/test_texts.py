@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lightning_clip import History, RunEvent, RunInfo, StepRecord
-from lightning_clip.core.records import ParamNorms
+from lightning_clip import History, Event, RunInfo, StepRecord
+from lightning_clip.core.record.step_record import ParamNorms
 from lightning_clip.reports import render_comparison, render_report, to_text
 from lightning_clip.sinks import JsonlSink, read_jsonl
 from tests.reports.runs import (
@@ -125,7 +125,7 @@ def test_a_title_takes_the_place_of_the_model():
 def test_markup_in_names_is_text():
     """Square brackets in names, messages and titles are printed, not interpreted."""
     history = history_of([1.0] * 3, shares={"net[bold].weight": 1.0})
-    history.events.append(RunEvent(1, "stop", "[/red] stopped [link]"))
+    history.events.append(Event(1, "stop", "[/red] stopped [link]"))
     text = to_text(render_report(history, RunInfo("M[i]", "S[b]", "O[u]"), title="[t]"), width=80)
     for name in ("net[bold].weight", "[/red] stopped [link]", "M[i]", "S[b]", "O[u]", "report: [t]"):
         assert name in text
@@ -134,7 +134,7 @@ def test_markup_in_names_is_text():
 def test_the_latest_events_are_listed():
     """Of many events the last eight are shown, and how many there were."""
     history = history_of([1.0] * 30)
-    history.events.extend(RunEvent(step, "switch", f"to {step}") for step in range(20))
+    history.events.extend(Event(step, "switch", f"to {step}") for step in range(20))
     text = to_text(render_report(history, RunInfo()), width=80)
     assert "Events (the last 8 of 20)" in text
     assert "to 12" in text

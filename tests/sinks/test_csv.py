@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_clip import Measurement, RunEvent, RunInfo
-from lightning_clip.core.layers import LayerTotals
+from lightning_clip import Measurement, Event, RunInfo
+from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.sinks import CsvSink, Sink
 from tests.support.recorded import record
 
@@ -18,9 +18,9 @@ def write(path: Path, *norms: float, start: int = 0) -> None:
     sink = CsvSink(path)
     sink.open(RunInfo())
     sink.write([record(step, norm, max_norm=1.0) for step, norm in enumerate(norms, start)])
-    sink.event(RunEvent(0, "stop", "stopped"))
+    sink.event(Event(0, "stop", "stopped"))
     sink.measurement(Measurement(0, "flow", {"norms": [1.0]}))
-    sink.close(RunInfo(), LayerTotals())
+    sink.close(RunInfo(), ParameterTotals())
 
 
 def test_one_row_a_step_under_a_header(tmp_path: Path):

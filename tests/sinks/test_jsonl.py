@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_clip import History, Measurement, RunEvent, RunInfo, StepRecord
-from lightning_clip.core.layers import LayerTotals
+from lightning_clip import History, Measurement, Event, RunInfo, StepRecord
+from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.sinks import JsonlSink, MeasurementSink, Sink, read_jsonl
 from tests.support.recorded import record
 
@@ -20,7 +20,7 @@ SHARES = {"w": 0.8, "b": 0.2}
 def write(
     path: Path,
     *sessions: list[StepRecord],
-    events: tuple[RunEvent, ...] = (),
+    events: tuple[Event, ...] = (),
     measurements: tuple[Measurement, ...] = (),
 ) -> History:
     """Write sessions as a callback does; the history that the callback would hold."""
@@ -67,7 +67,7 @@ def assert_same(actual: History, expected: History) -> None:
 def test_the_history_read_back_is_the_one_that_was_written(tmp_path: Path):
     """Totals, quantiles, course, window, layers and events survive the file, bit for bit."""
     path = tmp_path / "deep" / "run.jsonl"
-    event = RunEvent(7, "switch", "NoClip() → NormClip(1.0)", {"norm": 41.0, "to": "NormClip"})
+    event = Event(7, "switch", "NoClip() → NormClip(1.0)", {"norm": 41.0, "to": "NormClip"})
     expected = write(path, records(0, 320), events=(event,))
     run, actual = read_jsonl(path)
     assert run == RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, 2.5)
@@ -78,7 +78,7 @@ def test_numbers_that_are_not_finite_are_strings_of_standard_json(tmp_path: Path
     """Every line parses without Python's NaN extension, and the numbers come back."""
     path = tmp_path / "run.jsonl"
     bad = [record(0, 2.0, shares=SHARES), record(1, math.nan), record(2, math.inf), record(3, -math.inf)]
-    event = RunEvent(1, "stop", "stopped", {"norm": math.inf})
+    event = Event(1, "stop", "stopped", {"norm": math.inf})
     expected = write(path, bad, events=(event,))
     lines = [json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()]
     assert [line["norm_before"] for line in lines if "step" in line] == [2.0, "nan", "inf", "-inf"]
@@ -115,7 +115,7 @@ def test_each_batch_of_lines_is_on_disk_at_once(tmp_path: Path):
     sink.open(RUN)
     sink.write(records(0, 3))
     assert read_jsonl(sink.path)[1].aggregates[0].steps == 3
-    sink.close(RUN, LayerTotals())
+    sink.close(RUN, ParameterTotals())
 
 
 def test_steps_made_again_after_a_resume_replace_the_first_ones(tmp_path: Path):
@@ -144,7 +144,7 @@ def test_each_optimizer_goes_on_where_it_was_resumed(tmp_path: Path):
 def test_events_after_the_resumed_step_belong_to_a_past_that_did_not_happen(tmp_path: Path):
     """A stop at step 90 is forgotten when the run goes on from step 80; a switch at step 10 is not."""
     path = tmp_path / "run.jsonl"
-    write(path, records(0, 95), events=(RunEvent(10, "switch", "a"), RunEvent(90, "stop", "b")))
+    write(path, records(0, 95), events=(Event(10, "switch", "a"), Event(90, "stop", "b")))
     write(path, records(80, 90))
     assert [event.step for event in read_jsonl(path)[1].events] == [10]
 

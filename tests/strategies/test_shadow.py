@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lightning_clip import (
-    EventBuffer,
+    StepBuffer,
     Gradients,
     NoClip,
     NormClip,
@@ -25,7 +25,7 @@ def gradients(scale: float = 1.0) -> Gradients:
 
 
 def record_of(grads: Gradients, strategy: Shadow) -> StepRecord:
-    buffer = EventBuffer()
+    buffer = StepBuffer()
     buffer.add(clip_(grads, strategy))
     return buffer.flush()[0]
 

@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import EventBuffer, Gradients, SkipSpikes, StepRecord, clip_
+from lightning_clip import StepBuffer, Gradients, SkipSpikes, StepRecord, clip_
 from tests.references.composites import skipped_spikes
 from tests.support.norm_sequences import usual
 
 
 def run(strategy: SkipSpikes, norms: np.ndarray, dtype: torch.dtype = torch.float64) -> list[StepRecord]:
-    buffer = EventBuffer()
+    buffer = StepBuffer()
     for step, norm in enumerate(norms):
         param = nn.Parameter(torch.zeros(4, dtype=dtype))
         param.grad = torch.full((4,), float(norm) / 2, dtype=dtype)

@@ -82,7 +82,7 @@ def test_the_strategy_is_left_as_it_was_when_it_fails():
     """An error inside the wrapped strategy does not leave the moved limit behind."""
 
     class Fails(ClipStrategy):
-        limit_name = "limit"
+        scheduled_arg = "limit"
 
         def __init__(self) -> None:
             super().__init__()

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from lightning_clip import (
-    EventBuffer,
+    StepBuffer,
     Gradients,
-    InTurn,
+    Sequential,
     NoClip,
     NormClip,
     PerParameterNormClip,
@@ -74,7 +74,7 @@ def test_a_skip_by_one_is_a_skip():
     strategy = Tightest([NormClip(1e-3), SkipSpikes(window=4)])
     for _ in range(4):
         assert not bool(event_of(strategy, 1.0).skipped)
-    buffer = EventBuffer()
+    buffer = StepBuffer()
     buffer.add(event_of(strategy, 100.0))
     (record,) = buffer.flush()
     assert record.skipped
@@ -109,7 +109,7 @@ def test_an_action_is_as_simple_as_its_parts():
     param = nn.Parameter(torch.zeros(4))
     param.grad = torch.ones(4)
     action = Tightest([NormClip(), PerParameterNormClip()]).decide(Gradients(["w"], [param]))
-    assert isinstance(action, InTurn)
+    assert isinstance(action, Sequential)
     assert isinstance(action.actions[0], ScaleEach)
 
 

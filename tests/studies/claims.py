@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from lightning_clip.core.results import RunResult
+from lightning_clip.studies.comparison.result import RunResult
 
 Runs = Sequence[RunResult]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightning_clip.core.results import RunResult
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies import ResultsFolder, load_study, run_study
 from tests.studies.claims import CLAIMS, of, solved
 

@@ -7,7 +7,7 @@ from rich.console import Group
 from lightning_clip.reports import to_text
 from lightning_clip.studies import ResultsFolder, load_study, run_study
 from lightning_clip.studies.flow_reports import flow_reports
-from lightning_clip.studies.show import story
+from lightning_clip.studies.story import story
 from tests.support.studies import result
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lightning_clip import __version__
-from lightning_clip.core.results import run_key
-from lightning_clip.errors import InputError
+from lightning_clip.studies.comparison.result import run_key
+from lightning_clip._errors import InputError
 from lightning_clip.studies import ResultsFolder, next_free_folder
 from tests.support.studies import result
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lightning_clip.errors import InputError
+from lightning_clip._errors import InputError
 from lightning_clip.studies import ResultsFolder, run_study
 from tests.support.studies import result, steps_in, timeless, timeless_runs, tiny_study
 

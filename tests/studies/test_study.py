@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_clip.errors import InputError
+from lightning_clip._errors import InputError
 from lightning_clip.studies import Study, built_in_studies, load_study
 from lightning_clip.studies.check import check_study
 from tests.support.studies import CONTENT, tiny_study, written_study

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lightning_clip import MLPRegressor
-from lightning_clip.core.results import RunResult
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies import Cell
 from tests.support.studies import result
 

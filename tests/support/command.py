@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_clip.cli import main
+from lightning_clip.cli.main import main
 
 
 def call(*args: str | Path) -> int:

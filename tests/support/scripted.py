@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lightning_clip import ClipStrategy, Gradients, StepEvent, clip_
+from lightning_clip import ClipStrategy, Gradients, PendingStep, clip_
 
 SHAPES = {"linear.weight": (6, 4), "linear.bias": (6,), "conv.weight": (3, 2, 2, 2), "scale": ()}
 
@@ -51,7 +51,7 @@ def feed(
     *,
     step: int = 0,
     optimizer: torch.optim.Optimizer | None = None,
-) -> StepEvent:
+) -> PendingStep:
     """Set the gradients, let the strategy act once, and return what happened."""
     for name, param in params.items():
         param.grad = torch.tensor(grads[name], dtype=param.dtype) if name in grads else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_clip import Measurement
-from lightning_clip.core.spectrum import KIND, SHARES
+from lightning_clip.core.recurrent.spectrum import KIND, SHARES
 
 GATES = {"tanh": ("",), "relu": ("",), "lstm": ("input", "forget", "cell", "output"), "gru": ("reset", "update", "new")}
 BOUNDS = {"tanh": (1.0,), "relu": (1.0,), "lstm": (4.0, 4.0, 1.0, 4.0), "gru": (4.0, 4.0, 1.0)}

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from lightning_clip import MLPRegressor
-from lightning_clip.core.results import RunResult
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies import ResultsFolder, Study
 
 CONTENT: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lightning_clip import ClipStrategy, Gradients, StepEvent, clip_
+from lightning_clip import ClipStrategy, Gradients, PendingStep, clip_
 
 
 def holding(**grads: Tensor) -> Gradients:
@@ -22,7 +22,7 @@ def clipped(strategy: ClipStrategy, **grads: Tensor) -> dict[str, Tensor]:
     return dict(zip(grads, held.tensors, strict=True))
 
 
-def untouched(strategy: ClipStrategy, **grads: Tensor) -> StepEvent:
+def untouched(strategy: ClipStrategy, **grads: Tensor) -> PendingStep:
     """Let the strategy act, and fail if it wrote to the memory of a gradient, be it the same values."""
     held = holding(**grads)
     before = [tensor._version for tensor in held.tensors]

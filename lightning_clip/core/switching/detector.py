@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_clip.core.checks import check_count, check_positive
+from lightning_clip._checks import check_count, check_positive
 
 
 @dataclass(frozen=True, slots=True)

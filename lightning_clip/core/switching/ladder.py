@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lightning_clip.core.checks import check_count, check_decay, check_positive
+from lightning_clip._checks import check_count, check_decay, check_positive
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from joblib import cpu_count
 
-from lightning_clip.core.results import RunResult
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.cell import Cell
 
 RunCell = Callable[[Cell, Path], RunResult]

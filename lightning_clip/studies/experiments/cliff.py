@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from lightning_clip.core.checks import check_count, check_positive_finite
-from lightning_clip.core.records import RunInfo
-from lightning_clip.core.results import RunResult
+from lightning_clip._checks import check_count, check_positive_finite
+from lightning_clip.core.record.run_info import RunInfo
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.reports.descent_figure import Surface, Way, plot_descents
+from lightning_clip.studies.experiments.descent_figure import Surface, Way, plot_descents
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.experiments.descent import PARAMETER, Descent, descend

@@ -7,9 +7,9 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from lightning_clip.core.engine import clip_
+from lightning_clip.core.clip import clip_
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.records import EventBuffer
+from lightning_clip.core.record.step_buffer import StepBuffer
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.studies.experiments.one_unit import error_and_gradient
 
@@ -30,7 +30,7 @@ class Descent:
 
     points: list[tuple[float, float]] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
-    events: EventBuffer = field(default_factory=EventBuffer)
+    events: StepBuffer = field(default_factory=StepBuffer)
     is_finite: bool = True
 
     @property

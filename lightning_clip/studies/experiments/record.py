@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from lightning_clip.core.history import History
-from lightning_clip.core.records import EventBuffer, RunInfo
+from lightning_clip.core.record.history import History
+from lightning_clip.core.record.step_buffer import StepBuffer
+from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.sinks.jsonl import JsonlSink
 
 
-def write_record(path: Path, run: RunInfo, events: EventBuffer) -> History:
+def write_record(path: Path, run: RunInfo, events: StepBuffer) -> History:
     """Write what happened in a run, step by step.
 
     Args:

@@ -10,14 +10,14 @@ from typing_extensions import override
 
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
-from lightning_clip.core.checks import check_count
-from lightning_clip.core.results import RunResult
+from lightning_clip._checks import check_count
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.datamodules.chunk import Chunk
-from lightning_clip.datamodules.stream_data_module import StreamDataModule
+from lightning_clip.datamodules.streams.chunk import Chunk
+from lightning_clip.datamodules.streams.stream_data_module import StreamDataModule
 from lightning_clip.functional.saved_bytes import SavedBytes
 from lightning_clip.modules.summed_loss import summed_loss
-from lightning_clip.modules.tbptt import TBPTTModule
+from lightning_clip.modules.tbptt_module import TBPTTModule
 from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.experiment import Experiment

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import ray
 
-from lightning_clip.errors import InputError
+from lightning_clip._errors import InputError
 from lightning_clip.studies import ResultsFolder, run_study
 from lightning_clip.studies.engines import ENGINES
 from tests.support.clusters import ray_cluster

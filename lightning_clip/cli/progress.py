@@ -1,0 +1,71 @@
+"""`StudyProgress`: how far a study is."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lightning_clip.studies.comparison.result import RunResult, key_in_words
+from lightning_clip.reports.formats import count, counted
+from lightning_clip.studies.comparison.metrics import DEAD, SOLVED, STEPS_TO_SOLVE
+
+
+class StudyProgress:
+    """A bar in a terminal; elsewhere a line for each finished run.
+
+    Args:
+        console: Where to show it.
+        study: The name of the study.
+        cells: How many runs it has.
+        done: How many of them are finished already.
+    """
+
+    def __init__(self, console: Console, study: str, cells: int, *, done: int = 0) -> None:
+        self._console = console
+        self._cells = cells
+        self._done = done
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[latest]}", markup=False),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(study, total=cells, completed=done, latest="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, result: RunResult) -> None:
+        """One more run has finished.
+
+        Args:
+            result: Its result.
+        """
+        self._done += 1
+        latest = f"{key_in_words(result.key)}: {_outcome(result)}"
+        self._bar.update(self._task, advance=1, latest=latest)
+        if not self._console.is_terminal:
+            self._console.print(f"[{self._done}/{self._cells}] {latest}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _outcome(result: RunResult) -> str:
+    if result.diverged:
+        return f"diverged at step {result.diverged_at_step}"
+    seconds, solved = f"{result.seconds:.1f} s", result.metrics.get(SOLVED)
+    if solved is None:
+        return seconds
+    if result.metrics.get(DEAD):
+        return f"dead at step {count(result.steps)} ({seconds})"
+    if not solved:
+        return f"not solved in {counted(result.steps, 'step')} ({seconds})"
+    return f"solved at step {count(result.metrics.get(STEPS_TO_SOLVE) or result.steps)} ({seconds})"

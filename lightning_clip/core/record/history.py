@@ -1,0 +1,116 @@
+"""`History`: the records of a run, in bounded memory."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_clip.core.record.aggregate import Aggregate
+from lightning_clip.core.record.parameter_totals import ParameterTotals
+from lightning_clip.core.record.measurements import Measurements
+from lightning_clip.core.record.run_info import Event
+from lightning_clip.core.record.step_record import StepRecord
+
+
+class History:
+    """A window of the latest records, and exact totals of the whole run.
+
+    Args:
+        window: How many records are kept one by one; totals are of all.
+
+    Attributes:
+        events: The latest things that happened once: switches, restored snapshots, stops.
+        measurements: What monitors measured now and then: the first and the latest of each kind.
+        aggregates: Totals of the whole run by optimizer position.
+        layers: Norms of each parameter over the whole run.
+
+    Example:
+        >>> history = History()
+        >>> history.extend([StepRecord(0, 0, "NormClip(1.0)", 4.0, 1.0, 1.0, 0.25, True, True, False)])
+        >>> len(history), history.aggregates[0].clipped, history.column("norm_before").tolist()
+        (1, 1, [4.0])
+    """
+
+    def __init__(self, window: int = 10_000) -> None:
+        self.records: deque[StepRecord] = deque(maxlen=window)
+        self.events: deque[Event] = deque(maxlen=1_000)
+        self.measurements = Measurements()
+        self.aggregates: dict[int, Aggregate] = {}
+        self.layers = ParameterTotals()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        return iter(self.records)
+
+    def __getitem__(self, position: int) -> StepRecord:
+        return self.records[position]
+
+    def extend(self, records: Sequence[StepRecord]) -> None:
+        """Take in the records of further steps.
+
+        Args:
+            records: In order, of one or several optimizers.
+        """
+        self.layers.add(records)
+        for optimizer in dict.fromkeys(record.optimizer for record in records):
+            own = [record for record in records if record.optimizer == optimizer]
+            self.aggregates.setdefault(optimizer, Aggregate()).add(own)
+        self.records.extend(record.without_params() for record in records)  # `layers` has counted them
+
+    def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Take further steps into the totals only: not into the window, and without norms of parameters.
+
+        Args:
+            columns: `"optimizer"` and the fields named in `Aggregate.COLUMNS`, each `(n,)`, in order.
+        """
+        position = np.asarray(columns["optimizer"])
+        for optimizer in dict.fromkeys(columns["optimizer"]):
+            mask = position == optimizer
+            own = columns if mask.all() else {n: list(compress(columns[n], mask.tolist())) for n in Aggregate.COLUMNS}
+            self.aggregates.setdefault(optimizer, Aggregate()).add_columns(own)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One field of the records in the window.
+
+        Args:
+            name: A field of `StepRecord`.
+
+        Returns:
+            `(len(self),)`.
+        """
+        return np.array([getattr(record, name) for record in self.records])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and tensors, loadable with `weights_only=True`."""
+        names = [f.name for f in fields(StepRecord) if f.name != "params"]
+        return {
+            "records": {name: [getattr(record, name) for record in self.records] for name in names},
+            "events": [asdict(event) for event in self.events],
+            "measurements": self.measurements.state_list(),
+            "aggregates": {position: total.state_dict() for position, total in self.aggregates.items()},
+            "layers": self.layers.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        columns = state["records"]
+        rows = zip(*columns.values(), strict=True)
+        self.records.clear()
+        self.records.extend(StepRecord(**dict(zip(columns, row, strict=True))) for row in rows)
+        self.events.clear()
+        self.events.extend(Event(**event) for event in state["events"])
+        self.measurements.load_state_list(state.get("measurements", ()))
+        self.aggregates = {position: _restored(total) for position, total in state["aggregates"].items()}
+        self.layers.load_state_dict(state["layers"])
+
+
+def _restored(state: dict[str, Any]) -> Aggregate:
+    total = Aggregate()
+    total.load_state_dict(state)
+    return total

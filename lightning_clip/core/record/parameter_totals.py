@@ -1,0 +1,82 @@
+"""`ParameterTotals`: the norms of each parameter over a whole run, in constant memory."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lightning_clip.core.record.histogram import LogHistogram
+from lightning_clip.core.record.step_record import StepRecord
+
+
+class ParameterTotals:
+    """Norms, share of the total and clipping of each parameter.
+
+    Attributes:
+        names: The `n` parameters seen, in the order of their first gradient.
+        steps: Finite steps at which each had a gradient, `(n,)`.
+        clipped: Steps at which its gradient was made smaller, `(n,)`.
+        max: Largest finite norm before clipping, `(n,)`.
+        share: Sum over steps of its part of the squared total norm, `(n,)`.
+        sketch: Distribution of each norm before clipping, one row a parameter.
+    """
+
+    _COLUMNS = ("steps", "clipped", "max", "share")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.steps = self.clipped = self.max = self.share = np.zeros(0)
+        self.sketch = LogHistogram(0, bins_per_octave=32, octaves=(-64, 100))
+
+    def add(self, records: Sequence[StepRecord]) -> None:
+        """Take in further steps; those without parameter norms or with a non-finite norm are passed over.
+
+        Args:
+            records: In order.
+        """
+        with_params = [r for r in records if r.params is not None and r.finite]
+        for names, group in groupby(with_params, key=lambda r: r.params.names):  # type: ignore[union-attr]
+            params = [record.params for record in group if record.params is not None]
+            self._add(names, np.stack([p.before for p in params]), np.stack([p.clipped for p in params]))
+
+    def _add(self, names: tuple[str, ...], before: NDArray[np.float64], clipped: NDArray[np.bool_]) -> None:
+        rows = self._rows(names)
+        peak = before.max(axis=1, keepdims=True, initial=0.0)
+        relative = np.divide(before, peak, out=np.zeros_like(before), where=peak > 0)  # squares of 1e200 overflow
+        squares = relative**2
+        total = squares.sum(axis=1, keepdims=True)
+        self.steps[rows] += len(before)
+        self.clipped[rows] += clipped.sum(axis=0)
+        self.max[rows] = np.maximum(self.max[rows], before.max(axis=0))
+        shares = np.divide(squares, total, out=np.zeros_like(squares), where=total > 0)
+        # In the order of the steps: where a run is cut into batches must not change a bit of the sum.
+        self.share[rows] = np.add.accumulate(np.vstack([self.share[rows], shares]))[-1]
+        table = np.full((len(self.names), len(before)), np.nan)
+        table[rows] = before.T
+        self.sketch.add(table)
+
+    def _rows(self, names: tuple[str, ...]) -> list[int]:
+        known = set(self.names)
+        new = [name for name in names if name not in known]
+        if new:
+            self.names += new
+            for column in self._COLUMNS:
+                setattr(self, column, np.concatenate([getattr(self, column), np.zeros(len(new))]))
+            self.sketch.add_rows(len(new))
+        position = {name: i for i, name in enumerate(self.names)}
+        return [position[name] for name in names]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain lists and tensors."""
+        columns = {column: torch.from_numpy(getattr(self, column).copy()) for column in self._COLUMNS}
+        return {"names": list(self.names), **columns, "sketch": self.sketch.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.names = list(state["names"])
+        for column in self._COLUMNS:
+            setattr(self, column, np.asarray(state[column], dtype=np.float64).copy())
+        self.sketch.load_state_dict(state["sketch"])

@@ -1,0 +1,133 @@
+"""`SpectrumProbe`: what the recurrent layers of a module are like at one batch of a training."""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils.hooks import RemovableHandle
+
+from lightning_clip.core.recurrent.layer import RecurrentLayer
+from lightning_clip.core.recurrent.rows import first_rows
+from lightning_clip.core.recurrent.spectrum import SHARES, Data
+from lightning_clip.functional.spectral import largest_singular_value, spectral_radius
+from lightning_clip.functional.unit_states import denormal_fraction
+
+
+class SpectrumProbe:
+    """Looks at recurrent layers from the beginning to the end of one batch, and changes no number of the training.
+
+    Args:
+        layers: What to look at.
+        rows: How many sequences of the batch gates and lower layers are computed again for.
+        exact_up_to: The largest matrix whose eigenvalues are computed, on the CPU.
+
+    Attributes:
+        vectors: Where the power iterations of each layer go on, by its name.
+    """
+
+    def __init__(self, layers: Sequence[RecurrentLayer], *, rows: int, exact_up_to: int) -> None:
+        self.layers = layers
+        self.vectors: dict[str, Tensor] = {}
+        self._rows = rows
+        self._exact_up_to = exact_up_to
+        self._handles: list[RemovableHandle] = []
+        self._spectra: list[tuple[Tensor, Tensor]] = []
+        self._shares: dict[str, list[dict[str, Tensor]]] = {}
+        self._denormal: dict[str, Tensor] = {}
+
+    def arm(self) -> None:
+        """Measure the weights, and wait for the layers to be run."""
+        self.disarm()
+        self._spectra = [self._spectrum(layer) for layer in self.layers]
+        for layer in self.layers:
+            before, after = partial(self._before, layer), partial(self._after, layer)
+            self._handles += [
+                layer.module.register_forward_pre_hook(before, with_kwargs=True),
+                layer.module.register_forward_hook(after, with_kwargs=True),
+            ]
+
+    def disarm(self) -> None:
+        """Wait no longer, and forget what was seen."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._spectra, self._shares, self._denormal = [], {}, {}
+
+    def read(self) -> Data:
+        """What was seen since `arm`; reads the device once.
+
+        Returns:
+            Of each block of recurrent weights `weights` (the parameter), `gates`, `cells`, `bounds` (NaN where there is
+            none), `sigma_max` and `spectral_radius`. Of the units behind each parameter `units` (the parameter) and the
+            numbers named in `SHARES`. Of each layer `layers` and `denormal_fraction`, that of the gradient at its
+            input. And the `device`.
+        """
+        blocks = [block for layer in self.layers for block in layer.block_names()]
+        names, gates, cells, bounds = (list(column) for column in zip(*blocks, strict=True))
+        units = [unit for layer in self.layers for unit in self._shares.get(layer.name, [{}] * len(layer.suffixes))]
+        found: dict[str, list[Tensor | None]] = {
+            "sigma_max": [value for values, _ in self._spectra for value in values.unbind()],
+            "spectral_radius": [value for _, values in self._spectra for value in values.unbind()],
+            **{name: [unit.get(name) for unit in units] for name in SHARES},
+            "denormal_fraction": [self._denormal.get(layer.name) for layer in self.layers],
+        }
+        words: Data = {
+            "device": self._spectra[0][0].device.type,
+            "weights": names,
+            "gates": gates,
+            "cells": cells,
+            "bounds": bounds,
+            "units": [name for layer in self.layers for name in layer.weight_names],
+            "layers": [layer.name for layer in self.layers],
+        }
+        return words | _read(found)
+
+    def _spectrum(self, layer: RecurrentLayer) -> tuple[Tensor, Tensor]:
+        """Largest singular value and spectral radius of each block, `(blocks,)` both."""
+        blocks = layer.blocks()
+        vectors = self.vectors.get(layer.name)
+        values, self.vectors[layer.name] = largest_singular_value(blocks, vectors)
+        return values, spectral_radius(blocks, exact_up_to=self._exact_up_to)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would trace into the hooks of a layer
+    def _before(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        """Have the layer read an alias of its input, where the gradient that it passes back can be seen."""
+        inputs = args[0] if args else kwargs["input"]
+        values = inputs.data if isinstance(inputs, PackedSequence) else inputs
+        trains = values.requires_grad or any(parameter.requires_grad for parameter in module.parameters())
+        if layer.name in self._shares or not trains or not torch.is_grad_enabled():
+            return None
+        alias = values.view_as(values) if values.requires_grad else values.detach().requires_grad_()
+        alias.register_hook(partial(self._passed_back, layer))
+        if isinstance(inputs, PackedSequence):
+            alias = PackedSequence(alias, *inputs[1:])
+        return ((alias, *args[1:]), kwargs) if args else (args, kwargs | {"input": alias})
+
+    def _passed_back(self, layer: RecurrentLayer, gradient: Tensor) -> None:
+        self._denormal.setdefault(layer.name, denormal_fraction(gradient))
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def _after(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """Measure units and gates with the weights that they have come from."""
+        if layer.name in self._shares:
+            return
+        inputs, hx = args[0] if args else kwargs["input"], args[1] if len(args) > 1 else kwargs.get("hx")
+        outputs = output[0].data if isinstance(output[0], PackedSequence) else output[0].detach().flatten(0, -2)
+        kind = outputs.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+            rows = first_rows(layer.module, inputs, output[0], hx, self._rows)
+            self._shares[layer.name] = layer.shares(outputs, rows)
+
+
+def _read(found: dict[str, list[Tensor | None]]) -> dict[str, list[float]]:
+    """Lists of tensors `()` as lists of numbers, NaN for `None`, by one copy from the device."""
+    known = [value for value in chain.from_iterable(found.values()) if value is not None]
+    numbers = iter(torch.stack([value.to(known[0].device, torch.float32) for value in known]).tolist())
+    return {name: [math.nan if value is None else next(numbers) for value in values] for name, values in found.items()}

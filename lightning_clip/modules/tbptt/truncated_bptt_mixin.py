@@ -1,0 +1,230 @@
+"""`TruncatedBPTTMixin`: truncated backpropagation through time inside one batch of long sequences."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+
+from lightning_clip.modules.checks import check_rule, check_whole
+from lightning_clip.modules.tbptt.chunk_plan import ChunkPlan
+from lightning_clip.modules.tbptt.hiddens import Hiddens, detach
+from lightning_clip.modules.tbptt.manual_schedulers import step_schedulers
+from lightning_clip.modules.tbptt.splitting import first_sequences, split_time
+from lightning_clip.modules.weighted_mean import WeightedMean
+
+
+class TruncatedBPTTMixin(LightningModule, ABC):
+    """Truncated backpropagation through time over batches of independent sequences, in manual optimisation.
+
+    Each batch is cut into chunks of `truncated_bptt_steps`, one after the other, and each chunk makes an optimizer
+    step. Write `tbptt_step`; the rest is done here: cutting, detaching, backward, optimizer steps, schedulers, logging.
+    Name the class before the one you extend. State does not pass from batch to batch: for that see `StatefulMixin`.
+
+    A chunk counts by its number of targets, relative to the fullest chunk of its batch: the gradient of a short last
+    chunk is proportionally smaller. With one chunk for the whole sequence it is full backpropagation, bit for bit.
+
+    `train_loss` is the mean over all targets of a batch, `train_loss_epoch` that over an epoch. What differs from
+    automatic optimisation: `global_step` counts chunks; `max_steps` is exact; the Trainer's own clipping and
+    accumulation are refused by Lightning: `GradientClipping` and `accumulate_chunks` do the same. With several
+    processes all run as many chunks as the longest batch among them needs; the others repeat theirs at weight 0.
+
+    Args:
+        *args: For the class that is extended.
+        truncated_bptt_steps: k1: a step of the optimizer after so many time steps.
+        backward_steps: k2: how many time steps gradients flow back, a multiple of k1. Where it is larger, the steps
+            before a chunk are run again, from a state that has been computed with the weights of the chunk before, and
+            only the loss of the chunk itself counts. Time grows by k2 / k1, memory is that of k2 steps.
+        accumulate_chunks: Chunks that make one optimizer step, whose gradient is their mean. They are run with the same
+            weights. A batch ends with a step.
+        **kwargs: For the class that is extended.
+
+    Attributes:
+        time_dim: The dimension of time in the tensors of a batch.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument is not a whole number.
+
+    Example:
+        >>> class Net(TruncatedBPTTMixin, LightningModule):
+        ...     def __init__(self):
+        ...         super().__init__(truncated_bptt_steps=20)
+        ...         self.rnn, self.head = torch.nn.GRU(1, 8, batch_first=True), torch.nn.Linear(8, 1)
+        ...
+        ...     def tbptt_step(self, chunk, hiddens):
+        ...         inputs, targets = chunk
+        ...         outputs, hiddens = self.rnn(inputs, hiddens)
+        ...         return torch.nn.functional.mse_loss(self.head(outputs), targets), hiddens
+        ...
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.Adam(self.parameters())
+
+    References:
+        Ronald Williams and Jing Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
+        Trajectories", 1990, https://doi.org/10.1162/neco.1990.2.4.490: BPTT(h; h') with h' = k1 and h = k2.
+    """
+
+    time_dim: int = 1
+
+    def __init__(
+        self,
+        *args: Any,
+        truncated_bptt_steps: int,
+        backward_steps: int | None = None,
+        accumulate_chunks: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        name = type(self).__name__
+        check_whole(name, truncated_bptt_steps=truncated_bptt_steps, accumulate_chunks=accumulate_chunks)
+        check_whole(name, backward_steps=truncated_bptt_steps if backward_steps is None else backward_steps)
+        check_rule(
+            f"{name}(truncated_bptt_steps={truncated_bptt_steps}, backward_steps={backward_steps})",
+            "backward_steps must be a multiple of truncated_bptt_steps",
+            holds=(backward_steps or truncated_bptt_steps) % truncated_bptt_steps == 0,
+        )
+        self.automatic_optimization = False
+        self.truncated_bptt_steps = truncated_bptt_steps
+        self.backward_steps = backward_steps
+        self.accumulate_chunks = accumulate_chunks
+        self._epoch_loss = WeightedMean()
+
+    @abstractmethod
+    def tbptt_step(self, chunk: Any, hiddens: Hiddens) -> tuple[Tensor | None, Hiddens]:
+        """Run a chunk.
+
+        Args:
+            chunk: A part of the batch, of the same structure.
+            hiddens: The state after the chunk before; `None` at the start of the sequences.
+
+        Returns:
+            The mean loss over the targets of the chunk, `()`, and the state after it: a tensor, or tensors in tuples,
+            lists and dictionaries. The loss of a chunk of weight 0 may be `None`.
+        """
+
+    def tbptt_split(self, batch: Any) -> Sequence[Any]:
+        """Cut a batch into chunks; override it for batches that are not tensors `(batch, steps, …)`.
+
+        Args:
+            batch: What the loader yields.
+
+        Returns:
+            Its chunks, in order.
+        """
+        return split_time(batch, self.truncated_bptt_steps, time_dim=self.time_dim)
+
+    def tbptt_weight(self, chunk: Any) -> Tensor | float:
+        """How many targets the loss of a chunk is the mean of; override it where some are masked or missing.
+
+        Args:
+            chunk: A part of the batch.
+
+        Returns:
+            Rows times steps. The number 0, not a tensor of it, says that the chunk has no loss.
+        """
+        sequences = first_sequences(chunk, time_dim=self.time_dim)
+        return sequences.shape[0] * sequences.shape[1]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Train on a batch, chunk by chunk.
+
+        Args:
+            batch: What the loader yields.
+            batch_idx: Not used.
+
+        Returns:
+            The mean loss over the targets of the batch, `()`.
+        """
+        optimizer = self._optimizer()
+        optimizer.zero_grad()
+        plan = self._plan(batch)
+        shares = plan.shares / self.accumulate_chunks
+        states: dict[int, Hiddens] = {0: None}
+        total, count, waiting = torch.zeros_like(plan.total), torch.zeros_like(plan.total), 0
+        for number in range(plan.last + 1):
+            loss = self._window(plan.chunks, states, number)
+            if not plan.has_loss[number]:
+                continue
+            waiting += 1
+            is_due = waiting == self.accumulate_chunks or number == plan.last
+            with optimizer.toggle_model(sync_grad=is_due):
+                self.manual_backward(loss * shares[number])
+            total += loss.detach() * plan.counts[number]
+            count += plan.counts[number]
+            if is_due:
+                waiting = 0
+                self._step(optimizer)
+                if 0 <= self.trainer.max_steps <= self.global_step:
+                    break
+        self._epoch_loss.update(total, count)
+        mean = total / count.clamp(min=1)
+        self.log("train_loss", mean, prog_bar=True)
+        return mean
+
+    def evaluate_chunks(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, chunk by chunk, for validation and testing: in the memory of one chunk.
+
+        Args:
+            batch: What the loader yields.
+
+        Returns:
+            The sum over its targets, `()`, and how many they are, `()`.
+        """
+        plan = self._own_plan(batch)
+        hiddens, total = None, torch.zeros_like(plan.total)
+        for chunk, has_loss, count in zip(plan.chunks, plan.has_loss, plan.counts, strict=True):
+            loss, hiddens = self.tbptt_step(chunk, hiddens)
+            if has_loss and loss is not None:
+                total += loss.detach() * count
+        return total, plan.total
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of the epoch, and move the schedulers that move once an epoch."""
+        super().on_train_epoch_end()
+        self.log("train_loss_epoch", self._epoch_loss)
+        step_schedulers(self, "epoch")
+
+    def _window(self, chunks: Sequence[Any], states: dict[int, Hiddens], number: int) -> Tensor:
+        """The loss of a chunk, with a graph that begins `backward_steps` before its end."""
+        n_chunks = (self.backward_steps or self.truncated_bptt_steps) // self.truncated_bptt_steps
+        first = max(0, number - n_chunks + 1)
+        for gone in [key for key in states if key < first]:
+            del states[gone]
+        loss, hiddens = None, states[first]
+        for index in range(first, number + 1):
+            loss, hiddens = self.tbptt_step(chunks[index], hiddens)
+            states[index + 1] = detach(hiddens)
+        return loss  # type: ignore[return-value]  # `None` only for chunks of weight 0, which ask for none
+
+    def _plan(self, batch: Any) -> ChunkPlan:
+        """The chunks of a batch, as many on each process."""
+        plan = self._own_plan(batch)
+        if self.trainer.world_size > 1:
+            count = torch.tensor(len(plan.chunks), device=self.device)
+            most: Any = self.trainer.strategy.reduce(count, reduce_op="max")
+            plan.add_missing(int(most) - len(plan.chunks))
+        return plan
+
+    def _own_plan(self, batch: Any) -> ChunkPlan:
+        chunks = self.tbptt_split(batch)
+        return ChunkPlan(chunks, [self.tbptt_weight(chunk) for chunk in chunks], self.device)
+
+    def _optimizer(self) -> LightningOptimizer:
+        optimizers: Any = self.optimizers()
+        if isinstance(optimizers, list):
+            raise MisconfigurationException(f"{type(self).__name__} has several optimizers: one is wanted for all.")
+        single: LightningOptimizer = optimizers
+        return single
+
+    def _step(self, optimizer: LightningOptimizer) -> None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = scaler.get_scale() if scaler is not None else 0.0
+        optimizer.step()
+        optimizer.zero_grad()
+        if scaler is None or scaler.get_scale() >= scale:  # a scaler that skips a step lowers its scale
+            step_schedulers(self, "step")

@@ -1,0 +1,140 @@
+"""The part of a report that is about the gradient through time of one recurrent layer."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import add
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
+
+from lightning_clip.core.recurrent.temporal_profile import CHUNK_FACTORS, Flow, TemporalProfile
+from lightning_clip.reports.sections.chart import BAD
+from lightning_clip.reports.formats import DASH, count, counted, number
+from lightning_clip.reports.sections.lag_bars import LagBar, lag_bars
+from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.diagnosis.temporal import growth_in_words
+
+_STYLES = {Flow.EXPLODING: "red", Flow.VANISHING: "yellow", Flow.HEALTHY: "green"}
+_SHORTEST = 8
+_ONE_RATE = 0.5  # R² below which a rate says little
+
+
+def temporal_section(profiles: Sequence[TemporalProfile]) -> Iterator[RenderableType]:
+    """How far the gradient reaches back, and what that means.
+
+    Args:
+        profiles: Of one layer, in order.
+
+    Returns:
+        Bars by lag, numbers and verdict of the latest profile, and what has changed since the first.
+    """
+    yield LagChart(profiles[-1], among=len(profiles))
+    yield pairs(_numbers(profiles))
+
+
+@dataclass(frozen=True, slots=True)
+class LagChart:
+    """The gradient by lag, as wide as the console.
+
+    Attributes:
+        profile: What is shown.
+        among: How many profiles there are.
+    """
+
+    profile: TemporalProfile
+    among: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        profile = self.profile
+        which = f"the latest of {count(self.among)} profiles, " if self.among > 1 else ""
+        yield Text(f"  Gradient through time in {profile.layer} ({which}at step {count(profile.step)})", style="bold")
+        if any(map(math.isfinite, profile.norms)):
+            yield from self._bars(lag_bars(profile.norms), options.max_width)
+        else:
+            yield Text(f"  {BAD} not finite at any lag", style=_STYLES[profile.flow])
+        yield Text()
+
+    def _bars(self, bars: Sequence[LagBar], width: int) -> Iterator[Text]:
+        values = [f" {number(bar.value)}" if math.isfinite(bar.value) else " not finite" for bar in bars]
+        notes = [_note(self.profile, bar) for bar in bars]
+        margin = max(3, *(len(bar.label) for bar in bars))
+        longest = max(_SHORTEST, width - 5 - margin - max(map(len, map(add, values, notes))))
+        each = f", the largest of {bars[0].last + 1} lags each" if bars[0].last else ""
+        yield Text(f"  {'lag':>{margin}}  norm relative to lag 0 (log scale{each})", style="dim", no_wrap=True)
+        for bar, value, note in zip(bars, values, notes, strict=True):
+            drawn = bar.drawn(longest) if math.isfinite(bar.value) else BAD * longest
+            label = (f"  {bar.label:>{margin}} │", "dim")
+            yield Text.assemble(label, (drawn, _STYLES[self.profile.flow]), value, (note, "dim"), no_wrap=True)
+
+
+def _note(profile: TemporalProfile, bar: LagBar) -> str:
+    """Which of the two horizons lies in these lags."""
+    ends = {"1 %": profile.horizon, "99 %": profile.span}
+    here = [name for name, lag in ends.items() if bar.first <= lag <= bar.last and lag < profile.window - 1]
+    return f"  ← {' and '.join(here)} lag" if here and profile.is_finite else ""
+
+
+def _numbers(profiles: Sequence[TemporalProfile]) -> Iterator[tuple[str, str | Text]]:
+    first, latest = profiles[0], profiles[-1]
+    yield "Verdict", Text.assemble((latest.flow, f"bold {_STYLES[latest.flow]}"), f", {_meaning(latest)}")
+    yield "Growth", _growth(latest)
+    yield "Reach", _reach(latest)
+    yield "Chunks", _chunks(latest)
+    if len(profiles) > 1:
+        yield "Change", _change(first, latest)
+
+
+def _meaning(profile: TemporalProfile) -> str:
+    if not profile.is_finite:
+        return "it is not finite: the gradient has overflowed, or the weights are not finite"
+    if profile.flow is Flow.EXPLODING:
+        return f"{growth_in_words(profile)}: the earliest steps decide what is learnt"
+    if profile.flow is Flow.HEALTHY:
+        return f"it does not explode, and reaches back over {_lags(profile)}"
+    if profile.has_weak_rest:
+        return f"beyond lag {count(profile.horizon)} only a weak rest of it is left"
+    return f"what is more than {counted(profile.horizon, 'step')} back is hardly learnt from"
+
+
+def _growth(profile: TemporalProfile) -> str:
+    if math.isnan(profile.growth_rate):
+        return "no rate: too few norms are finite and above 1e-25"
+    rate = f"{profile.growth_rate:+.3f} per step of lag, R² {profile.r_squared:.2f}"
+    if profile.r_squared < _ONE_RATE:
+        return f"{rate}: no single rate fits"
+    steps = math.log(2) / abs(profile.growth_rate) if profile.growth_rate else math.inf
+    return f"{rate}: it {'halves' if profile.growth_rate < 0 else 'doubles'} every {number(steps)} steps"
+
+
+def _reach(profile: TemporalProfile) -> str:
+    if not profile.is_finite:
+        return "not to be told where it is not finite"
+    left = f"1 % of lag 0 is left at lag {count(profile.horizon)}"
+    if profile.horizon == profile.window - 1:
+        left = f"more than 1 % of lag 0 is left at the last lag, {count(profile.horizon)}"
+    return f"{left}; 99 % of the sum lies up to lag {count(profile.span)}"
+
+
+def _lags(profile: TemporalProfile) -> str:
+    reached, all_of_it = profile.horizon + 1, profile.window
+    return f"all {counted(all_of_it, 'step')}" if reached == all_of_it else f"{reached} of {counted(all_of_it, 'step')}"
+
+
+def _chunks(profile: TemporalProfile) -> str:
+    if profile.flow is Flow.EXPLODING:
+        return "no length is suggested while it explodes"
+    if profile.chunk_steps is None:
+        return f"no shorter than the {counted(profile.window, 'step')} that were looked at"
+    least, most = CHUNK_FACTORS
+    steps = f"{profile.chunk_steps[0]} to {profile.chunk_steps[1]} steps"
+    return f"{steps} for truncated backpropagation, {least} to {most} times the 99 % lag"
+
+
+def _change(first: TemporalProfile, latest: TemporalProfile) -> str:
+    flows = f"{first.flow} → {latest.flow}" if first.flow is not latest.flow else f"{latest.flow} as before"
+    rates = [DASH if math.isnan(one.growth_rate) else f"{one.growth_rate:+.3f}" for one in (first, latest)]
+    return (
+        f"since step {count(first.step)}: {flows}, growth {rates[0]} → {rates[1]}, "
+        f"1 % lag {first.horizon} → {latest.horizon}"
+    )

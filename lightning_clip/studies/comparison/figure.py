@@ -1,0 +1,58 @@
+"""`plot_comparison`: the results of a study as a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning_clip.studies.comparison.result import RunResult
+from lightning_clip.studies.comparison.curves import plot_curves
+from lightning_clip.studies.comparison.points import plot_points
+from lightning_clip.studies.comparison.metrics import main_metric, metric_names
+from lightning_clip.studies.comparison.pivot import pivot
+from lightning_clip.studies.comparison.standings import standings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_comparison"]
+
+_CURVE_FROM = 3
+
+
+def plot_comparison(results: Sequence[RunResult], title: str = "") -> Figure:
+    """Plot what the runs of a study came to.
+
+    Where an axis of numbers has at least three values there is a line for each model and strategy: how many runs solved
+    their task, or the median of the main metric with a band from the smallest to the largest value. Otherwise there is
+    a row for each strategy with a point for each run.
+
+    Args:
+        results: The runs.
+        title: What to call them, for instance the study's name.
+
+    Returns:
+        A matplotlib figure; save it with `savefig`.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+        ValueError: There are no runs.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'plot_comparison needs matplotlib: pip install "lightning-clip[plot]"', name="matplotlib"
+        ) from error
+    if not results:
+        raise ValueError("plot_comparison(results): no run has finished, so there is nothing to plot.")
+    rows, metric = standings(results), main_metric(metric_names(results))
+    figure = Figure(layout="constrained")
+    by_axis = pivot(rows)
+    if by_axis is not None and by_axis.is_numeric and len(by_axis.values) >= _CURVE_FROM:
+        plot_curves(figure, by_axis, metric)
+    else:
+        plot_points(figure, results, rows, metric)
+    if title:
+        figure.suptitle(title, fontweight="bold")
+    return figure

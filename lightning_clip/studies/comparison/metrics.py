@@ -1,0 +1,63 @@
+"""What metrics are called, and which way is better, by their names."""
+
+from collections.abc import Iterable, Sequence
+
+from lightning_clip.studies.comparison.result import RunResult
+from lightning_clip.reports.formats import count, number
+
+SOLVED = "solved"
+STEPS_TO_SOLVE = "steps_to_solve"
+DEAD = "dead"
+
+_HIGHER_IS_BETTER = {"accuracy", "acc", "r2", "f1", "auroc", "cosine"}
+_NEITHER_IS_BETTER = {
+    *("max_norm", "sigma_max"),
+    *("growth_rate", "growth_rate_exact", "difference", "r_squared", "horizon"),
+}
+_ABBREVIATIONS = {"mse", "rmse", "mae", "mape", "r2", "f1", "auroc", "nll", "bce"}
+
+
+def metric_names(results: Iterable[RunResult]) -> list[str]:
+    """The metrics of all runs, in order of first appearance."""
+    return list(dict.fromkeys(name for result in results for name in result.metrics))
+
+
+def main_metric(metrics: Sequence[str]) -> str:
+    """What a comparison is about: the last metric of the test data, or the last one; empty where there is none.
+
+    Example:
+        >>> main_metric(["solved", "steps_to_solve", "test_error", "sigma_max"])
+        'test_error'
+    """
+    metrics = [name for name in metrics if name not in (SOLVED, STEPS_TO_SOLVE, DEAD)]
+    return next((name for name in reversed(metrics) if "test" in name), metrics[-1] if metrics else "")
+
+
+def is_higher_better(metric: str) -> bool:
+    """Whether more of a metric is better, by its name."""
+    return not _HIGHER_IS_BETTER.isdisjoint(metric.lower().split("_"))
+
+
+def is_neither_better(metric: str) -> bool:
+    """Whether a metric only describes a run, so that no value of it is a success."""
+    return metric in _NEITHER_IS_BETTER
+
+
+def metric_title(metric: str) -> str:
+    """The metric in words.
+
+    Example:
+        >>> metric_title("test_mse")
+        'test MSE'
+    """
+    return " ".join(word.upper() if word in _ABBREVIATIONS else word for word in metric.replace("/", "_").split("_"))
+
+
+def metric_number(metric: str, value: float) -> str:
+    """A value of the metric: steps as whole numbers.
+
+    Example:
+        >>> metric_number("steps_to_solve", 12250.0), metric_number("test_mse", 12250.0)
+        ('12,250', '12,200')
+    """
+    return count(value) if metric == STEPS_TO_SOLVE else number(value)
