@@ -13,7 +13,7 @@ from parameter_sets import many, with_gradients
 from pretended_accelerator import PretendedAccelerator
 from torch import nn
 
-from lightning_clip import ClipStrategy, StepBuffer, Gradients, clip_
+from lightning_clip import ClipStrategy, Gradients, StepBuffer, clip_
 
 FLUSH = 50
 NOTES = (

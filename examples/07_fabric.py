@@ -4,7 +4,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from lightning_clip import ClipStrategy, StepBuffer, Gradients, History, RunInfo, ZClip, clip_, parameter_names
+from lightning_clip import ClipStrategy, Gradients, History, RunInfo, StepBuffer, ZClip, clip_, parameter_names
 from lightning_clip.reports import render_report
 
 Batch = tuple[Tensor, Tensor]

@@ -1,93 +1,105 @@
-"""Checks of constructor arguments: quote the call, state the rule."""
+"""Checks of arguments, shared by every layer: each quotes the call, states the rule and raises `ArgumentError`."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from lightning_clip._errors import ArgumentError, ArgumentTypeError
 
-def check_positive(call: str, **arguments: float) -> None:
+
+def check_rule(call: str, rule: str, *, holds: bool) -> None:
+    """Raise unless a rule holds.
+
+    Args:
+        call: The call as typed, with the arguments that the rule is about.
+        rule: The rule, for instance `"dropout must be at least 0 and below 1"`.
+        holds: Whether the rule holds.
+
+    Raises:
+        ArgumentError: The rule does not hold.
+    """
+    if not holds:
+        raise ArgumentError(f"{call}: {rule}.")
+
+
+def check_positive(call: str, *, or_none: bool = False, **arguments: float | None) -> None:
     """Raise unless every argument is a positive number (`inf` counts, NaN does not).
 
     Args:
-        call: What was called, for instance `"NormClip"`.
+        call: The name of what was called, for instance `"NormClip"`.
+        or_none: Whether `None` is allowed too.
         **arguments: The arguments by name.
 
     Raises:
-        TypeError: An argument is not a number.
-        ValueError: An argument is not positive.
+        ArgumentTypeError: An argument is not a number.
+        ArgumentError: An argument is not positive.
     """
-    for name, value in arguments.items():
-        _check(call, name, value, value_is_fine=lambda v: v > 0, rule="a positive number")
+    given = {name: value for name, value in arguments.items() if not (or_none and value is None)}
+    _check_numbers(call, "a positive number", lambda value: value > 0, given)
 
 
 def check_positive_finite(call: str, **arguments: float) -> None:
     """Raise unless every argument is a positive number other than `inf`; see `check_positive`."""
-    for name, value in arguments.items():
-        _check(call, name, value, value_is_fine=lambda v: 0 < v < math.inf, rule="a positive, finite number")
+    _check_numbers(call, "a positive, finite number", lambda value: 0 < value < math.inf, arguments)
 
 
 def check_non_negative(call: str, **arguments: float) -> None:
     """Raise unless every argument is a finite number of at least 0; see `check_positive`."""
-    for name, value in arguments.items():
-        _check(call, name, value, value_is_fine=lambda v: 0 <= v < math.inf, rule="a number of at least 0")
+    _check_numbers(call, "a number of at least 0", lambda value: 0 <= value < math.inf, arguments)
 
 
 def check_fraction(call: str, **arguments: float) -> None:
     """Raise unless every argument is in [0, 1]; see `check_positive`."""
-    for name, value in arguments.items():
-        _check(call, name, value, value_is_fine=lambda v: 0 <= v <= 1, rule="a number between 0 and 1")
+    _check_numbers(call, "a number between 0 and 1", lambda value: 0 <= value <= 1, arguments)
 
 
 def check_percentile(call: str, **arguments: float) -> None:
     """Raise unless every argument is in [0, 100]; see `check_positive`."""
-    for name, value in arguments.items():
-        _check(call, name, value, value_is_fine=lambda v: 0 <= v <= 100, rule="a number between 0 and 100")
+    _check_numbers(call, "a number between 0 and 100", lambda value: 0 <= value <= 100, arguments)
 
 
 def check_decay(call: str, **arguments: float) -> None:
     """Raise unless every argument is in [0, 1), as the decay of a moving average; see `check_positive`."""
-    for name, value in arguments.items():
-        _check(call, name, value, value_is_fine=lambda v: 0 <= v < 1, rule="at least 0 and below 1")
+    _check_numbers(call, "at least 0 and below 1", lambda value: 0 <= value < 1, arguments)
 
 
 def check_count(call: str, *, at_least: int = 1, **arguments: int) -> None:
     """Raise unless every argument is a whole number of at least `at_least`; see `check_positive`."""
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{call}({name}={value!r}): {name} must be a whole number.")
-        if value < at_least:
-            raise ValueError(f"{call}({name}={value!r}): {name} must be at least {at_least}.")
+            raise ArgumentTypeError(f"{call}({name}={value!r}): {name} must be a whole number.")
+        check_rule(f"{call}({name}={value!r})", f"{name} must be at least {at_least}", holds=value >= at_least)
 
 
-def check_choice(call: str, choices: Sequence[Any], **arguments: Any) -> None:
+def check_choice(call: str, choices: Iterable[Any], **arguments: Any) -> None:
     """Raise unless every argument is one of the choices; see `check_positive`."""
+    allowed = list(choices)
+    rule = f"must be one of {', '.join(repr(choice) for choice in allowed)}"
     for name, value in arguments.items():
-        if value not in choices:
-            listed = ", ".join(repr(choice) for choice in choices)
-            raise ValueError(f"{call}({name}={value!r}): {name} must be one of {listed}.")
+        check_rule(f"{call}({name}={value!r})", f"{name} {rule}", holds=value in allowed)
 
 
 def check_each(call: str, kind: type, **arguments: Iterable[Any]) -> None:
     """Raise unless every argument is a collection of instances of a class.
 
     Args:
-        call: What was called, for instance `"Chain"`.
+        call: The name of what was called, for instance `"Chain"`.
         kind: The class.
         **arguments: The arguments by name.
 
     Raises:
-        TypeError: An argument is not a collection, or one of its members is something else.
+        ArgumentTypeError: An argument is not a collection, or one of its members is something else.
     """
     for name, values in arguments.items():
         if not isinstance(values, Iterable):
-            raise TypeError(f"{call}({name}={values!r}): {name} must be a list of {kind.__name__} instances.")
+            raise ArgumentTypeError(f"{call}({name}={values!r}): {name} must be a list of {kind.__name__} instances.")
         for value in values:
             if not isinstance(value, kind):
-                raise TypeError(f"{call}({name}=…): each must be a {kind.__name__} instance, not {value!r}.")
+                raise ArgumentTypeError(f"{call}({name}=…): each must be a {kind.__name__} instance, not {value!r}.")
 
 
-def _check(call: str, name: str, value: Any, *, value_is_fine: Any, rule: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{call}({name}={value!r}): {name} must be {rule}.")
-    if not value_is_fine(value):
-        raise ValueError(f"{call}({name}={value!r}): {name} must be {rule}.")
+def _check_numbers(call: str, rule: str, holds: Callable[[Any], bool], arguments: dict[str, Any]) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ArgumentTypeError(f"{call}({name}={value!r}): {name} must be {rule}.")
+        check_rule(f"{call}({name}={value!r})", f"{name} must be {rule}", holds=holds(value))

@@ -1,13 +1,15 @@
 """The few private names of Lightning and torch that we touch, each with its fallback."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from __future__ import annotations
 
-import torch
-from lightning.pytorch import Trainer
-from torch import Tensor
-from torch.amp.grad_scaler import GradScaler, OptState
-from torch.optim import Optimizer
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+    from torch import Tensor
+    from torch.amp.grad_scaler import GradScaler
+    from torch.optim import Optimizer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,6 +23,8 @@ def uncompiled(function: Function) -> Function:
     Returns:
         The same function.
     """
+    import torch
+
     result: Function = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
     return result
 
@@ -76,6 +80,8 @@ def is_unscaled(scaler: GradScaler, optimizer: Optimizer) -> bool:
     Returns:
         The scaler's own answer; where it cannot be asked, whether Lightning unscales for this optimizer.
     """
+    from torch.amp.grad_scaler import OptState
+
     states = getattr(scaler, "_per_optimizer_states", None)
     if states is None:
         return not is_fused(optimizer)
@@ -102,6 +108,8 @@ def found_non_finite(scaler: GradScaler, optimizer: Optimizer) -> Tensor | None:
     Returns:
         Boolean `()`, not read; `None` where nothing was unscaled, or the scaler cannot be asked.
     """
+    import torch
+
     states: Any = getattr(scaler, "_per_optimizer_states", {})
     found = list(states[id(optimizer)]["found_inf_per_device"].values()) if id(optimizer) in states else []
     return torch.stack([flag.to(found[0].device).squeeze() for flag in found]).sum() > 0 if found else None

@@ -1,63 +1,88 @@
-"""What is wrong with the user's input, in one line."""
+"""The errors that a user can correct, and the one line that the command line prints for them."""
 
+import os
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message is all that the user needs, and is shown without a traceback."""
+    """Input that cannot be used: a file, an option, a configuration. Its message is all that the user needs."""
+
+
+class ArgumentError(InputError):
+    """An argument that cannot be used. The message quotes the call, states the rule and names the remedy."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of the wrong type."""
+
+
+class NonFiniteError(FloatingPointError):
+    """A training that ended because its gradients or weights were not finite, as its guard was asked to do."""
+
+
+def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None:
+    """The line that tells the user about an error; `None` for a defect of code, which needs its traceback.
+
+    Args:
+        error: The exception that ended a command.
+        named: Whether the user named a file, by its path: other files are not the user's mistake.
+
+    Returns:
+        One line for input errors, for operating system errors about files that the user named, and for what Lightning
+        calls a misconfiguration (told by the name of the class, so that Lightning need not be imported).
+
+    Example:
+        >>> line_about(FileNotFoundError(2, "No such file or directory", "runs/1"), lambda path: path == "runs/1")
+        'runs/1: No such file or directory'
+        >>> line_about(ValueError("Foo(a, b): not enough values to unpack"), lambda path: True) is None
+        True
+    """
+    if isinstance(error, OSError) and error.filename is not None and named(os.fspath(error.filename)):
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split()) if is_known(error) else None
+
+
+def is_known(error: BaseException) -> bool:
+    """Whether an error is one that this package or Lightning raises for input that cannot be used."""
+    return isinstance(error, InputError | NonFiniteError) or any(
+        kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__
+    )
+
+
+def record_constructor_errors(parser: Any) -> list[Exception]:
+    """Have a parser keep the exceptions of the constructors that it calls; jsonargparse itself keeps only their text.
+
+    Args:
+        parser: A `jsonargparse.ArgumentParser`.
+
+    Returns:
+        A list that grows by each exception, the first one first.
+    """
+    raised: list[Exception] = []
+
+    def instantiate(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return kind(*args, **kwargs)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    parser.add_instantiator(instantiate, object)
+    return raised
 
 
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
-_OUR_OWN = re.compile(r"\b[A-Z]\w*\(.*\): .*[a-z].*")
 _NOISE = re.compile(r"Does not validate|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|Problem with given")
 _TYPE = re.compile(r"Expected an? <class '([\w.]+)'>")
 _VALUE = re.compile(r"(?:Given|Got) value: (.+)")
 
 
-def is_about_input(error: Exception) -> bool:
-    """Whether input caused an error, and not a defect of the code that was run, which needs its traceback.
-
-    Args:
-        error: What was raised.
-
-    Returns:
-        True for unreadable files, what Lightning calls a misconfiguration (told by name, to leave Lightning unimported)
-        and messages that begin with the call that they are about.
-
-    Example:
-        >>> is_about_input(ValueError("NormClip(max_norm=-1): max_norm must be a positive number."))
-        True
-        >>> is_about_input(ValueError("not enough values to unpack"))
-        False
-    """
-    if isinstance(error, InputError | OSError | FloatingPointError):
-        return True
-    quotes_a_call = isinstance(error, ValueError | TypeError) and _OUR_OWN.match(str(error))
-    return bool(quotes_a_call) or type(error).__name__ == "MisconfigurationException"
-
-
-def line_about(error: Exception) -> str:
-    """What to tell the user about an error.
-
-    Args:
-        error: What was raised.
-
-    Returns:
-        One line.
-
-    Example:
-        >>> line_about(FileNotFoundError(2, "No such file or directory", "runs/1"))
-        'runs/1: No such file or directory'
-    """
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
-
-
 def in_one_line(message: str) -> str:
-    """The most precise statement of a message of jsonargparse, after the key that it is about.
+    """The most precise statement in a message of jsonargparse, after the key that it is about.
 
-    A union of types makes jsonargparse list why each of them fails; one of the reasons is what the user needs.
+    For a union of types jsonargparse lists why each of them fails; one of the reasons is what the user needs.
 
     Args:
         message: One or many lines.
@@ -82,10 +107,13 @@ def _reason(lines: list[str]) -> str:
     for line in lines:
         if missing := _NO_CLASS.search(line):
             return f"there is no class {missing[1].rstrip('.')!r}"
-    for line in lines:
-        if own := _OUR_OWN.search(line):
-            return own[0]
     if lines and lines[0].startswith("Problems parsing config"):
         return " ".join(lines)
-    precise = [re.sub(r'^Parser key "[\w.+]+": ?', "", line) for line in lines if not _NOISE.search(line)]
-    return next((line for line in reversed(precise) if line), " ".join(lines))
+    return next(reversed(list(_precise(lines))), " ".join(lines))
+
+
+def _precise(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        text = re.sub(r'^Parser key "[\w.+]+": ?', "", line)
+        if text and not _NOISE.search(line):
+            yield text

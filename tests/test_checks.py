@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from lightning_clip.core import checks
 from lightning_clip._checks import check_choice, check_count, check_each
+from lightning_clip.core import checks
 
 ACCEPTED = {
     "check_positive": [1, 0.5, math.inf],

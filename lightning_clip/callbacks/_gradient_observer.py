@@ -1,9 +1,9 @@
 """`GradientObserver`: what clipping and watching have in common."""
 
 from abc import ABC
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -11,25 +11,38 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from lightning_clip._checks import check_count
+from lightning_clip._compat import should_log, uncompiled
 from lightning_clip.callbacks._metrics import GroupBy, metrics_of, publish
 from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
-from lightning_clip.callbacks._support import check_strategy_support, describe_run
-from lightning_clip._compat import should_log, uncompiled
-from lightning_clip.core.record.aggregate import Aggregate
-from lightning_clip._checks import check_count
+from lightning_clip.callbacks._trainer import check_strategy_support, describe_run
 from lightning_clip.core.clip import clip_
-from lightning_clip.core.recurrent.gates import GateMeter
+from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
-from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.pending_step import PendingStep
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.recurrent.gates import GateMeter
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.norms import local_values
 from lightning_clip.sinks.sink import Sink
 
-Listener = Callable[[Trainer, StepContext, int], None]
+
+@runtime_checkable
+class StrategyChooser(Protocol):
+    """A callback that may override the strategy of an observer before each of its decisions."""
+
+    def choose_strategy(self, observer: "GradientObserver", trainer: Trainer, context: StepContext, index: int) -> None:
+        """Look at the step that is about to be made, and call `observer.override_strategy` where it is needed.
+
+        Args:
+            observer: The callback whose strategy is about to decide.
+            trainer: The trainer that is fitting.
+            context: The step.
+            index: The optimizer's position in `trainer.optimizers`.
+        """
 
 
 class GradientObserver(Callback, ABC):
@@ -37,8 +50,6 @@ class GradientObserver(Callback, ABC):
 
     Attributes:
         strategies: The strategy of each optimizer, by position in `trainer.optimizers`.
-        before_decision: Called with the trainer, the step's context and the optimizer's position before each decision.
-        active: The strategy that acts in place of `strategies`, by optimizer position.
     """
 
     def __init__(
@@ -57,8 +68,7 @@ class GradientObserver(Callback, ABC):
         self.group_by = group_by
         self.name = name
         self.strategies: list[ClipStrategy] = []
-        self.before_decision: list[Listener] = []
-        self.active: dict[int, ClipStrategy] = {}
+        self._overrides: dict[int, ClipStrategy] = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
         self._of_this_batch: list[PendingStep] = []
@@ -82,6 +92,18 @@ class GradientObserver(Callback, ABC):
     def total(self, index: int) -> Aggregate | None:
         """Totals of one optimizer up to the latest flush, without reading the device."""
         return self._recorder.known.aggregates.get(index)
+
+    def override_strategy(self, index: int, strategy: ClipStrategy | None) -> None:
+        """Have another strategy act from now on.
+
+        Args:
+            index: The optimizer's position in `trainer.optimizers`.
+            strategy: The strategy; `None` for the callback's own again.
+        """
+        if strategy is None:
+            self._overrides.pop(index, None)
+        else:
+            self._overrides[index] = strategy
 
     def add_event(self, event: Event) -> None:
         """Put something that happened once into the history and the sinks.
@@ -118,16 +140,17 @@ class GradientObserver(Callback, ABC):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         index = trainer.optimizers.index(optimizer)
         context = step_context(self, trainer, pl_module, optimizer)
-        for listener in self.before_decision:
-            listener(trainer, context, index)
-        strategy = self.active.get(index, self.strategies[index])
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
+            if isinstance(callback, StrategyChooser):
+                callback.choose_strategy(self, trainer, context, index)
+        strategy = self._overrides.get(index, self.strategies[index])
         logged = self.group_by == "rnn" and should_log(trainer)
         gate_norms = self._gates.measure(context.current, index, now=logged)
-        event = clip_(context.current, strategy, optimizer_index=index)
-        event.gate_norms = gate_norms
-        context.add(event)
-        self._recorder.add(event)
-        self._of_this_batch.append(event)
+        step = clip_(context.current, strategy, optimizer_index=index)
+        step.note(gate_norms=gate_norms)
+        context.add(step)
+        self._recorder.add(step)
+        self._of_this_batch.append(step)
 
     @override
     def on_train_batch_end(
@@ -137,8 +160,9 @@ class GradientObserver(Callback, ABC):
         if not self._of_this_batch:
             return
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        for event in self._of_this_batch:
-            event.loss = local_values(loss.detach()) if isinstance(loss, Tensor) else None
+        if isinstance(loss, Tensor):
+            for step in self._of_this_batch:
+                step.note(loss=local_values(loss.detach()))
         first_step = self._of_this_batch[0].step
         self._of_this_batch.clear()
         log_now = should_log(trainer)

@@ -1,10 +1,13 @@
-"""Which recurrent layer of a module is looked at, and whether it can be."""
+"""The recurrent layer that a monitor measures: which one it is, and what it was called with."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from lightning_clip.core.names import plain_name
 from lightning_clip.functional.gradient_flow import run_layer
@@ -82,3 +85,51 @@ def _runs_like_stock(layer: nn.RNNBase) -> bool:
             module.training = mode
     theirs = output[0].transpose(0, 1) if layer.batch_first else output[0]
     return torch.allclose(theirs.float(), run_layer(layer, inputs)[0].float(), atol=_TOLERANCE)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCall:
+    """What a recurrent layer was given in one call, apart from any graph.
+
+    Attributes:
+        inputs: `(steps, rows, input_size)`.
+        hiddens: The state before the first step, `(num_layers, rows, …)` each; `None` for zeros.
+    """
+
+    inputs: Tensor
+    hiddens: tuple[Tensor, ...] | None
+
+    @classmethod
+    def of(cls, layer: nn.RNNBase, args: Sequence[Any], kwargs: Mapping[str, Any], *, rows: int) -> "LayerCall":
+        """Take some rows of what `layer(*args, **kwargs)` was given.
+
+        Of a packed batch these are the longest rows, up to the last step of the shortest among them.
+
+        Args:
+            layer: The layer.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+            rows: How many rows at most.
+
+        Returns:
+            The call.
+        """
+        inputs = args[0] if args else kwargs["input"]
+        hiddens = args[1] if len(args) > 1 else kwargs.get("hx")
+        state = None if hiddens is None else tuple((hiddens,) if isinstance(hiddens, Tensor) else hiddens)
+        if isinstance(inputs, PackedSequence):
+            return cls._of_packed(inputs, state, rows)
+        if inputs.dim() == 2:
+            inputs, state = inputs.unsqueeze(1), None if state is None else tuple(part.unsqueeze(1) for part in state)
+        elif layer.batch_first:
+            inputs = inputs.transpose(0, 1)
+        state = None if state is None else tuple(part[:, :rows].detach() for part in state)
+        return cls(inputs[:, :rows].detach(), state)
+
+    @classmethod
+    def _of_packed(cls, packed: PackedSequence, state: tuple[Tensor, ...] | None, rows: int) -> "LayerCall":
+        inputs, lengths = pad_packed_sequence(packed._replace(data=packed.data.detach()))
+        longest = lengths.topk(min(rows, len(lengths)))
+        chosen = longest.indices.to(inputs.device)
+        state = None if state is None else tuple(part.detach().index_select(1, chosen) for part in state)
+        return cls(inputs[: int(longest.values.min())].index_select(1, chosen), state)

@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_clip.core.recurrent.gates import gate_measurements
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
-from lightning_clip.core.record.step_buffer import StepBuffer
-from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.pending_step import PendingStep
+from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.record.step_buffer import StepBuffer
 from lightning_clip.core.record.step_record import StepRecord
+from lightning_clip.core.recurrent.gates import gate_measurements
 from lightning_clip.sinks.sink import MeasurementSink, Sink
 
 
@@ -109,7 +109,7 @@ class Recorder:
         self._seconds_before, self._started = self._seconds(), None
         sinks, self._open = self._open, []
         for sink in sinks:
-            sink.close(self.run, self.known.layers)
+            sink.close(self.run, self.known.parameters)
 
     def _seconds(self) -> float:
         return self._seconds_before + (time.monotonic() - self._started if self._started is not None else 0.0)

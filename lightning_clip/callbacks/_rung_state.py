@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lightning_clip.callbacks._gradient_observer import GradientObserver
-from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.switching import Ladder, Move, Reading, SpikeDetector
@@ -49,7 +49,7 @@ class RungState:
     """A detector, a ladder and a copy of each rung, for one optimizer.
 
     Args:
-        climbing: How it climbs and descends.
+        policy: How it climbs and descends.
         index: The optimizer's position in `trainer.optimizers`.
         base: Rung 0, the clipping callback's own strategy.
 
@@ -57,12 +57,12 @@ class RungState:
         waiting: Norms that have not been judged yet, each `()`.
     """
 
-    def __init__(self, climbing: SwitchPolicy, index: int, base: ClipStrategy) -> None:
-        self.climbing = climbing
+    def __init__(self, policy: SwitchPolicy, index: int, base: ClipStrategy) -> None:
+        self.policy = policy
         self.index = index
-        self.detector = deepcopy(climbing.detector)
-        self.ladder = deepcopy(climbing.ladder)
-        self.rungs = {at: [base, *deepcopy(rungs)] for at, rungs in sorted(climbing.rungs.items())}
+        self.detector = deepcopy(policy.detector)
+        self.ladder = deepcopy(policy.ladder)
+        self.rungs = {at: [base, *deepcopy(rungs)] for at, rungs in sorted(policy.rungs.items())}
         self.waiting: list[Tensor] = []
         self._active = base
         self._blend = Blend(base, base)
@@ -109,8 +109,8 @@ class RungState:
 
     def _change(self, move: Move, reading: Reading, rungs: Sequence[ClipStrategy], step: int) -> Event:
         before, after = rungs[min(move.start, len(rungs) - 1)], rungs[move.end]
-        self._blend = Blend(before, after, steps=self.climbing.blend_steps)
-        self._blend_left = self.climbing.blend_steps if move.end < move.start else 0
+        self._blend = Blend(before, after, steps=self.policy.blend_steps)
+        self._blend_left = self.policy.blend_steps if move.end < move.start else 0
         self._active = after
         return self._switch_event(move, reading, before, after, step)
 
@@ -144,7 +144,7 @@ class RungState:
     def _is_held_back_little(self, clipping: GradientObserver) -> bool:
         """Whether the typical gradient of the calm time was made smaller by no more than `max_jump`."""
         own = (record.clip_coef for record in reversed(clipping.history.records) if record.optimizer == self.index)
-        return float(np.median(list(islice(own, self.ladder.calm)))) * self.climbing.max_jump >= 1.0
+        return float(np.median(list(islice(own, self.ladder.calm)))) * self.policy.max_jump >= 1.0
 
     def _strategies(self) -> list[ClipStrategy]:
         unique = {id(strategy): strategy for rungs in self.rungs.values() for strategy in rungs}
@@ -154,7 +154,7 @@ class RungState:
         self, move: Move, reading: Reading, before: ClipStrategy, after: ClipStrategy, step: int
     ) -> Event:
         ratio = f" ≈ {reading.norm / reading.median:.3g} × median" if reading.median > 0 else ""
-        would = "would switch " if self.climbing.dry_run else ""
+        would = "would switch " if self.policy.dry_run else ""
         norm = f", norm {reading.norm:.3g}{ratio}" if not math.isnan(reading.norm) else ""
         message = f"{would}{before.label} → {after.label}: {move.reason}{norm}"
         data = {
@@ -175,7 +175,7 @@ class RungState:
             return []
         share = (total.skipped - self._skips_before) / (total.steps - self._steps_before)
         self._steps_before, self._skips_before = total.steps, total.skipped
-        if share <= self.climbing.max_skipped_fraction or self.rung == 0:
+        if share <= self.policy.max_skipped_fraction or self.rung == 0:
             return []
         self._top = self.rung - 1
         message = f"rung {self.rung} is given up: {share:.1%} of the last steps were skipped"
@@ -210,7 +210,7 @@ class RungState:
         self.detector.load_state_dict(state["detector"])
         self.ladder.load_state_dict(state["ladder"])
         self._blend = Blend(
-            strategies[state["blend_from"]], strategies[state["blend_to"]], steps=self.climbing.blend_steps
+            strategies[state["blend_from"]], strategies[state["blend_to"]], steps=self.policy.blend_steps
         )
         self._blend.load_state_dict(state["blend"])
         self._active = strategies[state["active"]]

@@ -55,7 +55,7 @@ class StepContext:
         if skipped is not False:
             self.skipped = skipped if self.skipped is False else self.skipped | skipped
         for event in self.events:
-            event.skipped = self.skipped
+            event.note(skipped=self.skipped)
 
 
 _contexts: WeakKeyDictionary[Optimizer, StepContext] = WeakKeyDictionary()

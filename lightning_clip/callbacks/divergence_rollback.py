@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from lightning_clip._checks import check_count, check_fraction
+from lightning_clip._compat import grad_scaler
+from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._step_context import release, step_context
-from lightning_clip.callbacks._support import check_strategy_support
-from lightning_clip.callbacks._trainer_state import scale_learning_rates, stateful_parts
+from lightning_clip.callbacks._trainer import check_strategy_support, scale_learning_rates, stateful_parts
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
-from lightning_clip._compat import grad_scaler
-from lightning_clip._checks import check_count, check_fraction
 from lightning_clip.core.record.run_info import Event
-from lightning_clip.core.snapshot import Snapshot, is_finite
+from lightning_clip.core.snapshot import Snapshot, Stateful, is_finite
 from lightning_clip.core.switching import SpikeDetector
 
 
@@ -124,7 +124,7 @@ class DivergenceRollback(Callback):
 
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the present state, unless its weights are not finite."""
-        snapshot = Snapshot(stateful_parts(trainer, pl_module), step=trainer.global_step)
+        snapshot = Snapshot(_stateful_parts(trainer, pl_module), step=trainer.global_step)
         if is_finite(snapshot.states[0]):
             self._snapshot = snapshot
             self._snapshot_lr_scale = self.lr_factor**self.restores
@@ -133,9 +133,9 @@ class DivergenceRollback(Callback):
         self._bad_steps = 0
         snapshot = self._snapshot
         if snapshot is None:
-            raise FloatingPointError("DivergenceRollback: the weights were not finite from the first step on.")
+            raise NonFiniteError("DivergenceRollback: the weights were not finite from the first step on.")
         self.restores += 1
-        snapshot.restore(stateful_parts(trainer, pl_module))
+        snapshot.restore(_stateful_parts(trainer, pl_module))
         scale = self.lr_factor**self.restores / self._snapshot_lr_scale
         scale_learning_rates(trainer, scale)
         switcher = _switcher(trainer)
@@ -181,6 +181,11 @@ class DivergenceRollback(Callback):
 
 
 _SEVERE = 3.0
+
+
+def _stateful_parts(trainer: Trainer, pl_module: LightningModule) -> list[Stateful]:
+    strategies = [strategy for observer in observers(trainer) for strategy in observer.strategies]
+    return stateful_parts(trainer, pl_module, strategies)
 
 
 def _badness(norm: float) -> float:

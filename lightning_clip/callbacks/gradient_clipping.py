@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
+from lightning_clip._errors import ArgumentTypeError
 from lightning_clip.callbacks._gradient_observer import GradientObserver
 from lightning_clip.callbacks._metrics import GroupBy
-from lightning_clip.callbacks._support import check_trainer_does_not_clip
+from lightning_clip.callbacks._trainer import check_trainer_does_not_clip
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.norm_clip import NormClip
@@ -53,7 +54,7 @@ class GradientClipping(GradientObserver):
     ) -> None:
         strategy = NormClip() if strategy is None else strategy
         if not isinstance(strategy, ClipStrategy):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"GradientClipping({strategy!r}): strategy must be a ClipStrategy, for instance NormClip({strategy!r})."
             )
         super().__init__(strategy, sinks, flush_every_n_steps, group_by, name)

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from lightning_clip.callbacks._gradient_observer import GradientObserver
 from lightning_clip.callbacks._metrics import GroupBy
-from lightning_clip.callbacks._support import check_trainer_does_not_clip
+from lightning_clip.callbacks._trainer import check_trainer_does_not_clip
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.no_clip import NoClip
 

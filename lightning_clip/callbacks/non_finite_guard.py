@@ -7,11 +7,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from lightning_clip._checks import check_choice, check_count
+from lightning_clip._compat import grad_scaler, uncompiled
+from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
-from lightning_clip.callbacks._support import check_strategy_support
-from lightning_clip._compat import grad_scaler, uncompiled
-from lightning_clip._checks import check_choice, check_count
+from lightning_clip.callbacks._trainer import check_strategy_support
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.record.run_info import Event
 
@@ -80,7 +81,7 @@ class NonFiniteGuard(Callback):
         message = self._describe(grads, trainer, calibrating=calibrating)
         if not calibrating:
             if self._is_too_much():
-                raise FloatingPointError(message)
+                raise NonFiniteError(message)
             self._act(trainer, context)
         if self.consecutive == 1:
             for observer in observers(trainer):

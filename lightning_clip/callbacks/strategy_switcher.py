@@ -9,13 +9,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
-from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._step_context import StepContext
-from lightning_clip.callbacks._rung_state import SwitchPolicy, RungState
-from lightning_clip.callbacks.gradient_clipping import GradientClipping
-from lightning_clip._compat import should_log
 from lightning_clip._checks import check_count, check_fraction, check_positive
+from lightning_clip._compat import should_log
+from lightning_clip._errors import ArgumentError
+from lightning_clip.callbacks._gradient_observer import GradientObserver, observers
+from lightning_clip.callbacks._metrics import publish
+from lightning_clip.callbacks._rung_state import RungState, SwitchPolicy
+from lightning_clip.callbacks._step_context import StepContext
+from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.core.momentum import reset_momentum_
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
@@ -74,7 +75,7 @@ class StrategySwitcher(Callback):
         check_fraction("StrategySwitcher", max_skipped_fraction=max_skipped_fraction)
         self.rungs = {0: list(rungs)} if not isinstance(rungs, Mapping) else {at: list(r) for at, r in rungs.items()}
         if 0 not in self.rungs or not all(self.rungs.values()):
-            raise ValueError(f"StrategySwitcher(rungs={rungs!r}): rungs must hold a strategy, from step 0 on.")
+            raise ArgumentError(f"StrategySwitcher(rungs={rungs!r}): rungs must hold a strategy, from step 0 on.")
         self.detector = detector or SpikeDetector()
         self.ladder = ladder or Ladder()
         self.every_n_steps = every_n_steps
@@ -83,7 +84,7 @@ class StrategySwitcher(Callback):
         self.max_skipped_fraction = max_skipped_fraction
         self.reset_momentum = reset_momentum
         self.dry_run = dry_run
-        self._towers: dict[int, RungState] = {}
+        self._states: dict[int, RungState] = {}
         self._restored: dict[int, dict[str, Any]] = {}
         self._clipping: GradientClipping | None = None
 
@@ -96,27 +97,34 @@ class StrategySwitcher(Callback):
                 "Add GradientClipping(NoClip()) to the callbacks."
             )
         self._clipping = clipping[0]
-        self._clipping.before_decision.append(self._consider)
 
-    def _consider(self, trainer: Trainer, context: StepContext, index: int) -> None:
-        """Judge the step that is about to be made, and choose the strategy that will act on it."""
+    def choose_strategy(self, observer: GradientObserver, trainer: Trainer, context: StepContext, index: int) -> None:
+        """Judge the step that is about to be made, and choose the strategy that will act on it.
+
+        Args:
+            observer: The callback whose strategy is about to decide; others than the clipping callback are left alone.
+            trainer: The trainer that is fitting.
+            context: The step.
+            index: The optimizer's position in `trainer.optimizers`.
+        """
         clipping = self._clipping
-        assert clipping is not None
-        tower = self._towers.get(index) or self._build(index, clipping)
+        if clipping is None or observer is not clipping:
+            return
+        state = self._states.get(index) or self._build(index, clipping)
         step = trainer.global_step
-        tower.waiting.append(context.original.total_norm())
-        if len(tower.waiting) >= self.every_n_steps:
-            norms, tower.waiting = torch.stack(tower.waiting).tolist(), []
-            for event in tower.judge(norms, step, clipping):
+        state.waiting.append(context.original.total_norm())
+        if len(state.waiting) >= self.every_n_steps:
+            norms, state.waiting = torch.stack(state.waiting).tolist(), []
+            for event in state.judge(norms, step, clipping):
                 clipping.add_event(event)
                 if self.reset_momentum and not self.dry_run and _is_climb(event):
                     reset_momentum_(trainer.optimizers[index])
-        tower.keep_warm(context.current)
+        state.keep_warm(context.current)
         if not self.dry_run:
-            clipping.active[index] = tower.strategy
+            clipping.override_strategy(index, state.strategy)
 
     def _build(self, index: int, clipping: GradientClipping) -> RungState:
-        climbing = SwitchPolicy(
+        policy = SwitchPolicy(
             self.rungs,
             self.detector,
             self.ladder,
@@ -125,19 +133,19 @@ class StrategySwitcher(Callback):
             self.max_skipped_fraction,
             self.dry_run,
         )
-        tower = RungState(climbing, index, clipping.strategies[index])
-        state = self._restored.pop(index, None)
-        if state is not None and not tower.load_state_dict(state):
+        state = RungState(policy, index, clipping.strategies[index])
+        saved = self._restored.pop(index, None)
+        if saved is not None and not state.load_state_dict(saved):
             rank_zero_warn("StrategySwitcher: the checkpoint was made with other rungs; this run starts on rung 0.")
-        self._towers[index] = tower
-        return tower
+        self._states[index] = state
+        return state
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if should_log(trainer):
-            rungs = {f"clip/rung{f'-{i}' if i else ''}": float(tower.rung) for i, tower in self._towers.items()}
+            rungs = {f"clip/rung{f'-{i}' if i else ''}": float(state.rung) for i, state in self._states.items()}
             publish(trainer, rungs)
 
     @override
@@ -150,8 +158,8 @@ class StrategySwitcher(Callback):
 
     def _detach(self) -> None:
         if self._clipping is not None:
-            self._clipping.before_decision.remove(self._consider)
-            self._clipping.active.clear()
+            for index in self._states:
+                self._clipping.override_strategy(index, None)
             self._clipping = None
 
     def climb(self, step: int, reason: str) -> None:
@@ -161,19 +169,19 @@ class StrategySwitcher(Callback):
             step: The number of optimizer steps completed.
             reason: Why, for people.
         """
-        for tower in self._towers.values():
-            event = tower.climb(step, reason)
+        for state in self._states.values():
+            event = state.climb(step, reason)
             if event is not None and self._clipping is not None:
                 self._clipping.add_event(event)
 
     @property
     def rung(self) -> int:
         """The present rung of the first optimizer, 0-based."""
-        return self._towers[0].rung if self._towers else 0
+        return self._states[0].rung if self._states else 0
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"version": 1, "towers": {index: tower.state_dict() for index, tower in self._towers.items()}}
+        return {"version": 1, "towers": {index: state.state_dict() for index, state in self._states.items()}}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._layer_call import LayerCall
-from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._layer_lookup import find_recurrent_layer
 from lightning_clip._checks import check_count
+from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._layer_lookup import LayerCall, find_recurrent_layer
+from lightning_clip.callbacks._metrics import publish
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
 from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
-from lightning_clip.functional.temporal import denormal_fraction, norms_by_lag
+from lightning_clip.functional.temporal import norms_by_lag
+from lightning_clip.functional.unit_states import denormal_fraction
 
 FEWEST_STEPS = 8
 """On shorter sequences nothing is measured: too few lags for a rate."""

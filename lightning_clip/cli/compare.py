@@ -1,23 +1,59 @@
-"""What `lightning-clip compare` does."""
+"""`compare`: run a study, print the comparison and keep the results."""
 
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip._errors import InputError
+from lightning_clip.cli.parser import OneLineParser
+from lightning_clip.cli.progress import StudyProgress
 from lightning_clip.reports.formats import counted, duration
 from lightning_clip.reports.text import to_text
-from lightning_clip.studies.engines import Engine
-from lightning_clip.studies.run_cell import can_flush_denormals
+from lightning_clip.studies.comparison.result import RunResult
+from lightning_clip.studies.engines import ENGINES, Engine
 from lightning_clip.studies.figure import write_picture
-from lightning_clip.cli.progress import StudyProgress
-from lightning_clip.studies.results import ResultsFolder, next_free_folder
+from lightning_clip.studies.results import ResultsFolder, StudyResults, next_free_folder
+from lightning_clip.studies.run_cell import can_flush_denormals
 from lightning_clip.studies.runner import run_study
 from lightning_clip.studies.story import story
 from lightning_clip.studies.study_file import load_study
+
+_ENGINE = """\
+where the runs are made: in processes of this machine (forked, or joblib's loky), on a Dask cluster
+(DASK_SCHEDULER_ADDRESS, or one that is started here) or on a Ray cluster (RAY_ADDRESS, or one that is started here);
+dask and ray are extras"""
+
+
+def run(args: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        args: The command and its options.
+
+    Returns:
+        The exit code.
+    """
+    parser = OneLineParser(prog="lightning-clip compare", description="Run a study and print the comparison.")
+    parser.add_argument("--config", default="mlp-regression", help="a study's YAML file, or the name of a built-in one")
+    parser.add_argument("--seeds", type=PositiveInt, help="number of seeds; the study's own number by default")
+    parser.add_argument("--jobs", type=PositiveInt, help="runs at a time; by default one for each core, or worker")
+    parser.add_argument("--engine", choices=list(ENGINES), default="processes", help=_ENGINE)
+    parser.add_argument("--output", help="folder for the results; by default a new one under runs/")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted study in --output")
+    options = parser.parse_args(args[1:])
+    return compare(
+        options.config,
+        seeds=options.seeds,
+        jobs=options.jobs,
+        output=Path(options.output) if options.output else None,
+        resume=options.resume,
+        command=shlex.join(["lightning-clip", *args]),
+        engine=ENGINES[options.engine](),
+    )
 
 
 def compare(
@@ -61,13 +97,13 @@ def compare(
         with StudyProgress(console, study.name, cells, done=len(finished)) as progress:
             results = run_study(study, folder, jobs=jobs, engine=engine, finished=finished, on_result=progress.advance)
     except (KeyboardInterrupt, SystemExit):
-        done = folder.read()[1] if folder.has_results() else []
+        done = folder.read().runs if folder.has_results() else []
         again = command if "--resume" in command else f"{command} --resume"
         again += "" if output else f" --output {folder.path}"
         _say(console, f"Interrupted: {len(done)} of {cells} runs are in {folder.path}. Go on with: {again}")
         return 130
     seconds = time.perf_counter() - start
-    renderable = story(study.name, results, folder)
+    renderable = story(StudyResults(study.name, results, study.experiment), folder)
     console.print(renderable)
     folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
     if len(finished) < cells:
@@ -104,7 +140,9 @@ def _finished(folder: ResultsFolder, study: str, resume: bool) -> list[RunResult
         return []
     if not folder.is_used():
         return []
-    name, finished = folder.read()
-    if name != study:
-        raise InputError(f"--output {folder.path}: it holds the study {name!r}, not {study!r}; name another folder")
-    return finished
+    found = folder.read()
+    if found.study != study:
+        raise InputError(
+            f"--output {folder.path}: it holds the study {found.study!r}, not {study!r}; name another folder"
+        )
+    return found.runs

@@ -4,8 +4,9 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from jsonargparse import ArgumentParser
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import lightning_clip.callbacks
@@ -13,6 +14,8 @@ import lightning_clip.datamodules
 import lightning_clip.modules
 import lightning_clip.sinks
 import lightning_clip.strategies  # noqa: F401  (class names without a path are found once the classes exist)
+from lightning_clip._errors import is_known, record_constructor_errors
+from lightning_clip.cli.parser import OneLineParser
 
 
 class _SizedCLI(LightningCLI):
@@ -24,24 +27,35 @@ class _SizedCLI(LightningCLI):
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
 
     def instantiate_classes(self) -> None:
-        """Make what the configuration describes; what it cannot be made of is a mistake in the configuration."""
+        """Build what the configuration describes; a mistake in the configuration is told in one line."""
+        raised = record_constructor_errors(self.parser)
         try:
             super().instantiate_classes()
         except (TypeError, ValueError) as error:
-            self.parser.error(str(error), error)
+            if not raised:  # jsonargparse itself refuses the configuration
+                self.parser.error(str(error), error)
+            if is_known(raised[0]):
+                self.parser.error(str(raised[0]), raised[0])
+            raise raised[0]  # noqa: B904 (the error of the constructor, with its own traceback)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the Trainer; options that it refuses are a mistake in the configuration."""
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:
+            self.parser.error(f"trainer: {error}", error)
 
 
-def run(args: list[str], errors: type[ArgumentParser]) -> int:
-    """Run LightningCLI.
+def run(args: list[str]) -> int:
+    """Run `fit`, `validate`, `test` or `predict`.
 
     Args:
         args: The command and its options.
-        errors: A parser class that says how mistakes are reported.
 
     Returns:
         The exit code.
     """
-    parser_class = type("LightningParser", (errors, LightningArgumentParser), {})
+    parser_class = type("LightningParser", (OneLineParser, LightningArgumentParser), {})
     with _without_advice():
         _SizedCLI(
             args=args,

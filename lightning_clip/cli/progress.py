@@ -6,9 +6,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lightning_clip.studies.comparison.result import RunResult, key_in_words
 from lightning_clip.reports.formats import count, counted
 from lightning_clip.studies.comparison.metrics import DEAD, SOLVED, STEPS_TO_SOLVE
+from lightning_clip.studies.comparison.result import RunResult, key_in_words
 
 
 class StudyProgress:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import translate
 
+from lightning_clip._errors import ArgumentError, ArgumentTypeError
 from lightning_clip.core.gradients import Gradients
 
 REST = "*"
@@ -34,7 +35,7 @@ class Globs:
 
     def __init__(self, call: str, globs: Iterable[str], *, exclusive: bool = True) -> None:
         if isinstance(globs, str):
-            raise TypeError(f"{call}: one string was given; put globs into a list, as in [{globs!r}].")
+            raise ArgumentTypeError(f"{call}: one string was given; put globs into a list, as in [{globs!r}].")
         self.call = call
         self.globs = tuple(globs)
         self.exclusive = exclusive
@@ -67,14 +68,14 @@ class Globs:
         matching = [glob for glob, pattern in self._patterns.items() if pattern.match(name)]
         if self.exclusive and len(matching) > 1:
             listed = " and ".join(repr(glob) for glob in matching)
-            raise ValueError(f"{self.call}: {name!r} is matched by {listed}; make them narrower, so that one is left.")
+            raise ArgumentError(f"{self.call}: {name!r} matches {listed}; make them narrower, so that one is left.")
         return matching[0] if matching else REST if REST in self.globs else None
 
     def _check(self, names: tuple[str, ...]) -> None:
         for glob, pattern in self._patterns.items():
             if not any(pattern.match(name) for name in names):
                 known = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
-                raise ValueError(f"{self.call}: {glob!r} matches no parameter ({known}); correct it or take it out.")
+                raise ArgumentError(f"{self.call}: {glob!r} matches no parameter ({known}); correct it or take it out.")
         for name in names:
             self._of(name)
         self._checked = True

@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
-from lightning_clip.core.gradients import _materialize
 from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
-
-if TYPE_CHECKING:
-    from lightning_clip.core.actions import Action
+from lightning_clip.functional.sharded import laid_out_like
 
 
 class Gradients:
@@ -184,28 +181,27 @@ class Gradients:
         """The same tensors with no norm kept: what the next reader of changed gradients asks."""
         return self._with(lambda: self.tensors)
 
-    def after(self, action: "Action") -> "Gradients":
-        """What the gradients would be once an action is applied; the gradients themselves stay as they are.
+    def previewed(self, apply_: Callable[["Gradients"], None], coefs: Tensor | None) -> Self:
+        """What the gradients would be after a change; the gradients themselves stay as they are.
+
+        Ask `Action.preview`, which calls this where it has to.
 
         Args:
-            action: The action to try.
+            apply_: Changes gradients in place.
+            coefs: The factor on all gradients, `()`, or on each, `(n,)`, where the change is a known scale: norms then
+                follow from it.
 
         Returns:
-            The gradients as they would be left. Where the action is a known scale, norms follow from its factors.
-            Tensors are copied when first asked for; ask before the action is applied.
+            The gradients as they would be left. Tensors are copied when first asked for; ask before the change is made.
         """
-        return action.preview(self)
-
-    def changed_by(self, action: "Action") -> Self:
-        """The preview for an action that changes tensors; everybody else asks `after`."""
 
         def changed_copies() -> list[Tensor]:
             copies = [tensor.clone() for tensor in self.tensors]
-            action.apply_(self._with(lambda: copies))
+            apply_(self._with(lambda: copies))
             return copies
 
         preview = self._with(changed_copies)
-        preview._scaled = None if action.coefs is None else (self, action.coefs)
+        preview._scaled = None if coefs is None else (self, coefs)
         return preview
 
     def _with(self, make_tensors: Callable[[], list[Tensor]]) -> Self:
@@ -242,3 +238,16 @@ class Gradients:
         if bad:
             norms[bad] = tensor_norms([self.tensors[i] for i in bad], norm_type, dtype=torch.float64).to(norms.device)
         return norms, combine_norms(norms, norm_type)
+
+
+def _materialize(param: Tensor, grad: Tensor) -> Tensor:
+    """The gradient with pending sums carried out, so that its elements can be changed in place.
+
+    Where that makes a new tensor, the parameter is given it as its gradient.
+    """
+    result = laid_out_like(grad, param)
+    if result.layout is torch.sparse_coo and not result.is_coalesced():
+        result = result.coalesce()
+    if result is not grad:
+        param.grad = result
+    return result

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.functional.averaging import bias_correction
 from lightning_clip.functional.norms import local_values
@@ -63,13 +64,13 @@ def second_moments(grads: Gradients, *, asked_by: object) -> list[SecondMoment]:
         ValueError: There is no optimizer, it keeps no second moments, or a gradient is sparse or complex.
     """
     if grads.optimizer is None:
-        raise ValueError(
+        raise ArgumentError(
             f"{asked_by!r} reads the second moments of the optimizer, and these gradients come without one: "
             "make them with Gradients.of_optimizer(optimizer), or use AdaGC()."
         )
     for name, tensor in zip(grads.names, grads.tensors, strict=True):
         if tensor.layout is not torch.strided or tensor.is_complex():
-            raise ValueError(f"{asked_by!r} needs dense, real gradients, and that of {name!r} is not: use AdaGC().")
+            raise ArgumentError(f"{asked_by!r} needs dense, real gradients, and that of {name!r} is not: use AdaGC().")
     group_of = {id(param): group for group in grads.optimizer.param_groups for param in group["params"]}
     return [
         _second_moment(grads.optimizer, group_of[id(param)], param, gradient, asked_by)
@@ -83,7 +84,7 @@ def _second_moment(
     state = optimizer.state.get(param, {})
     steps = state.get("step", group.get("step", None if state else 0.0))
     if "betas" not in group or (state and "exp_avg_sq" not in state) or steps is None:
-        raise ValueError(
+        raise ArgumentError(
             f"{asked_by!r} needs an optimizer that keeps second moments (`exp_avg_sq`), such as Adam, AdamW, NAdam or "
             f"RAdam; {type(optimizer).__name__} keeps none: change the optimizer, or use AdaGC()."
         )

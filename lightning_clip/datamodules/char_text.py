@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip.datamodules._checks import check_whole
+from lightning_clip._checks import check_count
+from lightning_clip._errors import InputError
 from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths
 from lightning_clip.datamodules.streams.stream_data_module import Split, StreamDataModule
 from lightning_clip.datamodules.streams.streams import Part
@@ -78,7 +79,7 @@ class CharTextDataModule(StreamDataModule):
             test_fraction=test_fraction,
             seed=seed,
         )
-        check_whole(type(self).__name__, n_symbols=n_symbols, at_least=2)
+        check_count(type(self).__name__, n_symbols=n_symbols, at_least=2)
         self.save_hyperparameters(ignore=["chunk_lengths"])
         self.path = path
         self.n_symbols = n_symbols
@@ -135,7 +136,7 @@ class CharTextDataModule(StreamDataModule):
         try:
             return Utf8Text(Path(self.path))
         except (OSError, ValueError) as error:
-            raise ValueError(f"{name}(path={self.path!r}): a text file in UTF-8 is wanted ({error}).") from error
+            raise InputError(f"{name}(path={self.path!r}): a text file in UTF-8 is wanted ({error}).") from error
 
 
 class _CodedText:

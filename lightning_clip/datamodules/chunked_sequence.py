@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_clip.datamodules._checks import check_rule
-from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths
+from lightning_clip._checks import check_rule
+from lightning_clip._errors import InputError
 from lightning_clip.datamodules.mackey_glass import mackey_glass
+from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths
 from lightning_clip.datamodules.streams.stream_data_module import Split, StreamDataModule
 from lightning_clip.datamodules.streams.streams import Part
 
@@ -128,7 +129,7 @@ class ChunkedSequenceDataModule(StreamDataModule):
             try:
                 array = np.load(source, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise ValueError(f"{shown}: not an .npy file of numbers that can be read ({error}).") from error
+                raise InputError(f"{shown}: not an .npy file of numbers that can be read ({error}).") from error
         else:
             array = np.asarray(source)
         numbers = isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.ndim >= 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip._checks import check_count, check_rule
 from lightning_clip.datamodules._generated_batches import Arrays, one_hot
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
@@ -77,7 +77,7 @@ class MemorizationDataModule(SequenceTaskDataModule):
             n_test=n_test,
             seed=seed,
         )
-        check_whole("MemorizationDataModule", n_values=n_values, n_positions=n_positions)
+        check_count("MemorizationDataModule", n_values=n_values, n_positions=n_positions)
         self.n_values = n_values
         self.n_positions = n_positions
         self.all_patterns = all_patterns

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip._checks import check_count, check_rule
 from lightning_clip.datamodules._tensor_rows import Batch, TensorRows, evaluation_loader, training_loader
 
 Rows = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -79,9 +79,9 @@ class RegressionDataModule(LightningDataModule):
         name = type(self).__name__
         sources = ", ".join(repr(known) for known in _SOURCES)
         check_rule(f"{name}(source={source!r})", f"source must be one of {sources}", holds=source in _SOURCES)
-        check_whole(name, n_samples=n_samples, at_least=2)
-        check_whole(name, n_features=n_features, batch_size=batch_size)
-        check_whole(name, n_informative=n_informative, random_state=random_state, at_least=0)
+        check_count(name, n_samples=n_samples, at_least=2)
+        check_count(name, n_features=n_features, batch_size=batch_size)
+        check_count(name, n_informative=n_informative, random_state=random_state, at_least=0)
         pair = f"{name}(n_features={n_features!r}, n_informative={n_informative!r})"
         check_rule(pair, "n_informative must be at most n_features", holds=n_informative <= n_features)
         check_rule(f"{name}(noise={noise!r})", "noise must be a number of at least 0", holds=0 <= noise < math.inf)

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip._checks import check_count, check_rule
 from lightning_clip.datamodules._generated_batches import Arrays, FreshBatches, GeneratedBatches
 from lightning_clip.datamodules._tensor_rows import Batch, as_is
 
@@ -56,13 +56,13 @@ class SequenceTaskDataModule(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        check_whole(name, length=length, at_least=self.min_length)
-        check_whole(name, batch_size=batch_size, batches_per_epoch=batches_per_epoch, n_val=n_val, n_test=n_test)
+        check_count(name, length=length, at_least=self.min_length)
+        check_count(name, batch_size=batch_size, batches_per_epoch=batches_per_epoch, n_val=n_val, n_test=n_test)
         if max_length is not None:
             call = f"{name}(length={length!r}, max_length={max_length!r})"
             check_rule(call, "max_length must be at least length", holds=max_length >= length)
         if seed is not None:
-            check_whole(name, seed=seed, at_least=0)
+            check_count(name, seed=seed, at_least=0)
         self.save_hyperparameters()
         self.length = length
         self.max_length = max_length

@@ -4,7 +4,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules._checks import check_whole
+from lightning_clip._checks import check_count
 from lightning_clip.datamodules._tensor_rows import Batch, TensorRows, evaluation_loader, training_loader
 
 
@@ -50,8 +50,8 @@ class SequentialDigitsDataModule(LightningDataModule):
 
     def __init__(self, *, batch_size: int = 32, random_state: int = 1) -> None:
         super().__init__()
-        check_whole("SequentialDigitsDataModule", batch_size=batch_size)
-        check_whole("SequentialDigitsDataModule", random_state=random_state, at_least=0)
+        check_count("SequentialDigitsDataModule", batch_size=batch_size)
+        check_count("SequentialDigitsDataModule", random_state=random_state, at_least=0)
         self.save_hyperparameters()
         self.batch_size = batch_size
         self.random_state = random_state

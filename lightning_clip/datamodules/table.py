@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_clip._errors import InputError
+
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
@@ -69,18 +71,18 @@ def read_table(path: str, *, columns: Sequence[str] | None = None, delimiter: st
     try:
         return _read_array(path, columns) if path.endswith(".npy") else _read_csv(path, columns, delimiter)
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}.") from error
+        raise InputError(f"{path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error.reason} at byte {error.start}.") from error
+        raise InputError(f"{path}: not UTF-8: {error.reason} at byte {error.start}.") from error
 
 
 def _read_array(path: str, columns: Sequence[str] | None) -> Table:
     try:
         array = np.load(path, allow_pickle=False)
     except ValueError as error:
-        raise ValueError(f"{path}: not an array of numbers ({error}).") from error
+        raise InputError(f"{path}: not an array of numbers ({error}).") from error
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
-        raise ValueError(f"{path}: an array of numbers (steps,) or (steps, columns) is wanted.")
+        raise InputError(f"{path}: an array of numbers (steps,) or (steps, columns) is wanted.")
     values = array.reshape(len(array), -1).astype(np.float64)
     names = tuple(str(column) for column in range(values.shape[1]))
     kept = _positions(path, names, columns)
@@ -92,14 +94,14 @@ def _read_csv(path: str, columns: Sequence[str] | None, delimiter: str) -> Table
         lines = _lines(file, delimiter)
         first_line, first = next(lines, (0, []))
         if not first:
-            raise ValueError(f"{path}: the file is empty.")
+            raise InputError(f"{path}: the file is empty.")
         has_names = any(_number(cell) is None for cell in first)
         names = tuple(cell.strip() for cell in first) if has_names else tuple(str(k) for k in range(len(first)))
         kept = _positions(path, names, columns)
         rows, places = [], []
         for line, cells in lines if has_names else _again((first_line, first), lines):
             if len(cells) != len(names):
-                raise ValueError(f"{path}, line {line}: {len(names)} cells are wanted, not {len(cells)}.")
+                raise InputError(f"{path}, line {line}: {len(names)} cells are wanted, not {len(cells)}.")
             rows.append([_checked(path, line, names[k], cells[k]) for k in kept])
             places.append(f"line {line}")
     return Table(tuple(names[k] for k in kept), np.array(rows, dtype=np.float64).reshape(-1, len(kept)), places)
@@ -129,7 +131,7 @@ def _number(cell: str) -> float | None:
 def _checked(path: str, line: int, column: str, cell: str) -> float:
     number = _number(cell)
     if number is None:
-        raise ValueError(
+        raise InputError(
             f"{path}, line {line}: {cell!r} in column {column!r} is not a number; name the columns to use by columns=…"
         )
     return number
@@ -138,7 +140,7 @@ def _checked(path: str, line: int, column: str, cell: str) -> float:
 def _positions(path: str, names: Sequence[str], columns: Sequence[str] | None) -> list[int]:
     unknown = [column for column in columns or () if column not in names]
     if unknown:
-        raise ValueError(f"{path}: there is no column {unknown[0]!r}; there are {', '.join(map(repr, names))}.")
+        raise InputError(f"{path}: there is no column {unknown[0]!r}; there are {', '.join(map(repr, names))}.")
     return list(range(len(names))) if columns is None else [names.index(column) for column in columns]
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from lightning_clip.datamodules._checks import check_rule
+from lightning_clip._checks import check_rule
 from lightning_clip.datamodules._generated_batches import Arrays, one_hot
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 

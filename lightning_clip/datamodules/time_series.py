@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip._checks import check_count, check_rule
+from lightning_clip._errors import InputError
 from lightning_clip.datamodules._tensor_rows import as_is
 from lightning_clip.datamodules.mackey_glass import mackey_glass
 from lightning_clip.datamodules.table import RowPlaces, Table, read_table
@@ -90,7 +91,7 @@ class TimeSeriesDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        check_whole(name, window=window, horizon=horizon, stride=stride, batch_size=batch_size)
+        check_count(name, window=window, horizon=horizon, stride=stride, batch_size=batch_size)
         known = missing in ("refuse", "mask")
         check_rule(f"{name}(missing={missing!r})", "missing must be 'refuse' or 'mask'", holds=known)
         check_rule(
@@ -189,9 +190,9 @@ class TimeSeriesDataModule(LightningDataModule):
         table = read_table(self.path, columns=wanted, delimiter=self.delimiter)
         infinite, missing = table.first(np.isinf(table.values)), table.first(np.isnan(table.values))
         if infinite:
-            raise ValueError(f"{self.path}, {infinite}: the value is infinite.")
+            raise InputError(f"{self.path}, {infinite}: the value is infinite.")
         if missing and self.missing == "refuse":
-            raise ValueError(f"{self.path}, {missing}: the value is missing; fill it, or take missing='mask'.")
+            raise InputError(f"{self.path}, {missing}: the value is missing; fill it, or take missing='mask'.")
         return table
 
     def _scaled(

@@ -15,7 +15,7 @@ State = tuple[Tensor, ...]
 _RUN = {"RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu, "GRU": torch.gru}
 
 
-def run_layer(mode: str, inputs: Tensor, sizes: Tensor, start: State, parameters: Sequence[Tensor]) -> Tensor:
+def run_depth(mode: str, inputs: Tensor, sizes: Tensor, start: State, parameters: Sequence[Tensor]) -> Tensor:
     """One layer in one direction or two, without dropout, on a few rows.
 
     Args:

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lightning_clip._errors import ArgumentError
+
 Sharding = tuple[Any, tuple[Any, ...]]
 
 
@@ -136,4 +138,4 @@ def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...]
 
 def _check_reduced(placements: tuple[Any, ...]) -> None:
     if any(place.is_partial() for place in placements):
-        raise ValueError(f"tensor_norms(…): a gradient is laid out as {placements}; reduce it before clipping.")
+        raise ArgumentError(f"tensor_norms(…): a gradient is laid out as {placements}; reduce it before clipping.")

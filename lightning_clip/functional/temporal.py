@@ -14,9 +14,6 @@ SMALLEST_NORM = 1e-25
 FEWEST_POINTS = 3
 """Of fewer norms no growth rate is told."""
 
-SMALLEST_NORMAL = 1.17549435e-38
-"""The smallest number of single precision with all its digits: below are denormal numbers, on which CPUs are slow."""
-
 
 def norms_by_lag(gradients: Tensor) -> Tensor:
     """2-norms in double precision, in which squares of single precision do not overflow.
@@ -29,16 +26,6 @@ def norms_by_lag(gradients: Tensor) -> Tensor:
     """
     norms: Tensor = torch.linalg.vector_norm(gradients.flatten(1), dim=1, dtype=_double(gradients))
     return norms
-
-
-def denormal_fraction(gradients: Tensor) -> Tensor:
-    """Share of the elements that are denormal in single precision, `()`, in [0, 1].
-
-    Args:
-        gradients: Of any shape.
-    """
-    sizes = gradients.abs()
-    return ((sizes > 0) & (sizes < SMALLEST_NORMAL)).to(torch.float32).mean()
 
 
 def growth_rate(norms: Tensor) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lightning_clip.modules.checks import check_positive
+from lightning_clip._checks import check_positive
 from lightning_clip.modules.layers.clipped_lstm import ClippedLSTM
 from lightning_clip.modules.layers.initialization import set_forget_bias_
 from lightning_clip.modules.optimized_module import OptimizerCallable
@@ -56,7 +56,7 @@ class LSTMModule(RecurrentModule):
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.01),
         **options: Any,
     ) -> None:
-        check_positive("LSTMModule", grad_clip_gates=grad_clip_gates)
+        check_positive("LSTMModule", or_none=True, grad_clip_gates=grad_clip_gates)
         layer = nn.LSTM if grad_clip_gates is None else partial(ClippedLSTM, grad_clip_gates=grad_clip_gates)
         super().__init__(layer, in_features, out_features, optimizer=optimizer, **options)
         self.forget_bias = forget_bias

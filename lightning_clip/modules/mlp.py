@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanSquaredError
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.modules.optimized_module import LRSchedulerCallable, OptimizedModule, OptimizerCallable
 
 
@@ -66,7 +67,7 @@ class MLPRegressor(OptimizedModule):
         sizes = [in_features, *hidden_sizes, out_features]
         if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
             call = f"MLPRegressor({in_features!r}, {hidden_sizes!r}, {out_features!r})"
-            raise ValueError(f"{call}: in_features, hidden_sizes and out_features must be positive whole numbers.")
+            raise ArgumentError(f"{call}: in_features, hidden_sizes and out_features must be positive whole numbers.")
         self.save_hyperparameters("in_features", "hidden_sizes", "out_features", "scheduler_interval")
         self.in_features = in_features
         self.hidden_sizes = tuple(hidden_sizes)
@@ -89,7 +90,7 @@ class MLPRegressor(OptimizedModule):
             ValueError: The inputs have another number of features.
         """
         if inputs.shape[-1] != self.in_features:
-            raise ValueError(
+            raise ArgumentError(
                 f"MLPRegressor(in_features={self.in_features}): the inputs have {inputs.shape[-1]} features; "
                 f"set in_features={inputs.shape[-1]}."
             )

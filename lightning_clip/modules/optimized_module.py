@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_clip._errors import ArgumentError
+
 # The same types as in `lightning.pytorch.cli`, whose import costs more than all of this package.
 OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
@@ -39,7 +41,7 @@ class OptimizedModule(LightningModule):
         super().__init__()
         if scheduler_interval not in ("epoch", "step"):
             call = f"{type(self).__name__}(scheduler_interval={scheduler_interval!r})"
-            raise ValueError(f"{call}: scheduler_interval must be 'epoch' or 'step'.")
+            raise ArgumentError(f"{call}: scheduler_interval must be 'epoch' or 'step'.")
         self.optimizer: OptimizerCallable = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
-from lightning_clip.modules.checks import check_choice, check_non_negative, check_positive, check_rule, check_whole
+from lightning_clip._checks import check_choice, check_count, check_non_negative, check_positive, check_rule
 from lightning_clip.modules.layers.gradient_clamp import GradientClamp
 from lightning_clip.modules.layers.initialization import INITS, Init, initialize_
 from lightning_clip.modules.layers.input_encoder import InputEncoder
@@ -90,14 +90,16 @@ class RecurrentModule(OptimizedModule):
         super().__init__(
             optimizer=optimizer, scheduler=scheduler, scheduler_interval=scheduler_interval, monitor=monitor
         )
-        check_whole(
+        check_count(
             name, in_features=in_features, out_features=out_features, hidden_size=hidden_size, num_layers=num_layers
         )
         if embedding_dim is not None:
-            check_whole(name, embedding_dim=embedding_dim)
+            check_count(name, embedding_dim=embedding_dim)
         check_choice(name, INITS, init=init)
         check_rule(f"{name}(dropout={dropout!r})", "dropout must be at least 0 and below 1", holds=0 <= dropout < 1)
-        check_positive(name, init_gain=init_gain, weight_std=weight_std, grad_clip_output=grad_clip_output)
+        check_positive(
+            name, or_none=True, init_gain=init_gain, weight_std=weight_std, grad_clip_output=grad_clip_output
+        )
         check_non_negative(name, recurrent_l1=recurrent_l1, recurrent_l2=recurrent_l2)
         self.save_hyperparameters(ignore=["layer", "optimizer", "scheduler", "regularizer"])
         self.in_features = in_features

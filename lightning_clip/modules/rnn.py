@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_clip.modules.checks import check_choice, check_positive, check_rule
+from lightning_clip._checks import check_choice, check_positive, check_rule
 from lightning_clip.modules.layers.clipped_rnn import ClippedRNN
 from lightning_clip.modules.layers.layer_norm_rnn import LayerNormRNN
 from lightning_clip.modules.optimized_module import OptimizerCallable
@@ -59,7 +59,7 @@ class RNNModule(RecurrentModule):
         **options: Any,
     ) -> None:
         check_choice("RNNModule", ("tanh", "relu"), nonlinearity=nonlinearity)
-        check_positive("RNNModule", grad_clip_gates=grad_clip_gates)
+        check_positive("RNNModule", or_none=True, grad_clip_gates=grad_clip_gates)
         kinds = {"layer_norm": layer_norm, "regularizer": regularizer, "grad_clip_gates": grad_clip_gates}
         chosen = [name for name, value in kinds.items() if value not in (None, False)]
         rule = "each needs a layer of its own; use one of them"

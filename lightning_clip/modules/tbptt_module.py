@@ -9,14 +9,14 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_clip.modules.tbptt.carried_state import StreamChunk
-from lightning_clip.modules.checks import check_choice, check_rule
-from lightning_clip.modules.optimized_module import OptimizerCallable
+from lightning_clip._checks import check_choice, check_rule
 from lightning_clip.modules.layers.factory import CellName, recurrent_layer, start_gates_
+from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
+from lightning_clip.modules.summed_loss import summed_loss
+from lightning_clip.modules.tbptt.carried_state import StreamChunk
 from lightning_clip.modules.tbptt.stateful_mixin import StatefulMixin
 from lightning_clip.modules.tbptt.step_scaling import scaled_learning_rate
-from lightning_clip.modules.summed_loss import summed_loss
 from lightning_clip.modules.weighted_mean import WeightedMean
 
 

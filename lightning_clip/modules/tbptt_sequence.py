@@ -8,14 +8,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from lightning_clip.modules.tbptt.hiddens import Hiddens
-from lightning_clip.modules.optimized_module import OptimizerCallable
-from lightning_clip.modules.layers.padded import run_padded
 from lightning_clip.modules.layers.factory import CellName, recurrent_layer, start_gates_
+from lightning_clip.modules.layers.padded import run_padded
+from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
-from lightning_clip.modules.tbptt.sequence_parts import SequencePart, sequence_parts
 from lightning_clip.modules.sequence_tasks import TaskName
 from lightning_clip.modules.summed_loss import summed_loss
+from lightning_clip.modules.tbptt.hiddens import Hiddens
+from lightning_clip.modules.tbptt.sequence_parts import SequencePart, sequence_parts
 from lightning_clip.modules.tbptt.truncated_bptt_mixin import TruncatedBPTTMixin
 from lightning_clip.modules.weighted_mean import WeightedMean
 

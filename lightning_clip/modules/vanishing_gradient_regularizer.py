@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lightning_clip.modules.checks import check_choice, check_non_negative, check_positive, check_rule
+from lightning_clip._checks import check_choice, check_non_negative, check_positive, check_rule
 
 Schedule = Literal["constant", "1/step", "1/epoch"]
 
@@ -64,7 +64,7 @@ class VanishingGradientRegularizer:
     def __init__(self, weight: float = 4.0, *, schedule: Schedule = "constant", bound: float = 1e-20) -> None:
         name = type(self).__name__
         check_non_negative(name, weight=weight)
-        check_positive(name, bound=bound)
+        check_positive(name, or_none=True, bound=bound)
         check_choice(name, _TIMES, schedule=schedule)
         self.weight = weight
         self.schedule = schedule

@@ -1,39 +1,43 @@
-"""`Evidence`: what the rules of a diagnosis look at."""
+"""`Evidence`: what the rules of a diagnosis and the sections of a report look at, computed once."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
+from lightning_clip.core.record.run_info import RunInfo
+from lightning_clip.core.record.step_record import StepRecord
+from lightning_clip.core.recurrent.temporal_profile import TemporalProfile, temporal_profiles
 from lightning_clip.reports.growth import Growth, growth_of
-from lightning_clip.reports.summary import OptimizerSummary, Summary
+from lightning_clip.reports.spectrum_summary import SpectrumSummary, summarize_spectrum
+from lightning_clip.reports.summary import OptimizerSummary, Summary, summarize
+
+__all__ = ["Evidence", "OptimizerEvidence"]
 
 _ADAPTIVE = re.compile("adam|adagrad|adadelta|adafactor|rmsprop|lion|lamb", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+@dataclass(frozen=True)
+class OptimizerEvidence:
     """The record of one optimizer.
 
     Attributes:
-        history: The record of the run.
-        summary: Its numbers.
-        part: The numbers of this optimizer.
+        part: Its numbers.
+        total: Its totals over the whole run.
+        records: Its steps in the window of the history, in order.
+        growth: How far the norm grew before its end, if it exploded.
+        is_adaptive: Whether the optimizer divides by a running norm of its own, as Adam does; `None` if unknown.
+        label: `Optimizer 1: ` where there are several, to begin the title of a finding with.
     """
 
-    history: History
-    summary: Summary
     part: OptimizerSummary
-
-    @property
-    def total(self) -> Aggregate:
-        """The totals of this optimizer."""
-        return self.history.aggregates[self.part.optimizer]
-
-    @property
-    def growth(self) -> Growth | None:
-        """How far the norm grew before its end, if it exploded."""
-        return growth_of(self.history, self.part.optimizer)
+    total: Aggregate
+    records: Sequence[StepRecord]
+    growth: Growth | None
+    is_adaptive: bool | None
+    label: str
 
     @property
     def finite_steps(self) -> int:
@@ -41,19 +45,68 @@ class Evidence:
         return self.part.steps - self.part.nonfinite
 
     @property
-    def is_adaptive(self) -> bool | None:
-        """Whether the optimizer divides by a running norm of its own, as Adam does; `None` if unknown."""
-        names = re.findall(r"(\w+)\(", self.summary.run.optimizer)
-        if not names:
-            return None
-        return bool(_ADAPTIVE.search(names[min(self.part.optimizer, len(names) - 1)]))
-
-    @property
     def threshold(self) -> float | None:
         """The latest threshold that is known."""
-        own = (record for record in reversed(self.history.records) if record.optimizer == self.part.optimizer)
-        return next((record.threshold for record in own if record.threshold is not None), None)
+        return next((one.threshold for one in reversed(self.records) if one.threshold is not None), None)
 
-    def titled(self, title: str) -> str:
-        """The title of a finding, with the optimizer where there are several."""
-        return f"Optimizer {self.part.optimizer}: {title}" if len(self.summary.optimizers) > 1 else title
+
+@dataclass(frozen=True)
+class Evidence:
+    """The record of a run with everything that is derived from it, computed once.
+
+    Attributes:
+        history: The record.
+        run: What was run.
+        title: What the report is called; empty for the name of the model.
+        summary: The numbers.
+        optimizers: The record of each optimizer.
+        profiles: The gradient through time of each recurrent layer, in order, by the name of the layer.
+        spectrum: The first and the latest sample of recurrent weights; `None` where there is none.
+    """
+
+    history: History
+    run: RunInfo
+    title: str
+    summary: Summary
+    optimizers: tuple[OptimizerEvidence, ...]
+    profiles: Mapping[str, Sequence[TemporalProfile]]
+    spectrum: SpectrumSummary | None
+
+    @classmethod
+    def of(cls, history: History, run: RunInfo, *, title: str = "") -> Self:
+        """Summarize the record of a run.
+
+        Args:
+            history: The record.
+            run: What was run.
+            title: What the report is called.
+
+        Returns:
+            The evidence.
+        """
+        summary = summarize(history, run)
+        return cls(
+            history=history,
+            run=run,
+            title=title,
+            summary=summary,
+            optimizers=tuple(_of_optimizer(part, history, summary) for part in summary.optimizers),
+            profiles=temporal_profiles(history.measurements),
+            spectrum=summarize_spectrum(history),
+        )
+
+
+def _of_optimizer(part: OptimizerSummary, history: History, summary: Summary) -> OptimizerEvidence:
+    return OptimizerEvidence(
+        part=part,
+        total=history.aggregates[part.optimizer],
+        records=[record for record in history if record.optimizer == part.optimizer],
+        growth=growth_of(history, part.optimizer),
+        is_adaptive=_is_adaptive(summary.run.optimizer, part.optimizer),
+        label=f"Optimizer {part.optimizer}: " if len(summary.optimizers) > 1 else "",
+    )
+
+
+def _is_adaptive(optimizers: str, position: int) -> bool | None:
+    names = re.findall(r"(\w+)\(", optimizers)
+    return bool(_ADAPTIVE.search(names[min(position, len(names) - 1)])) if names else None

@@ -1,12 +1,12 @@
-"""`recurrent_layers`: which path and which gate the gradient of each recurrent layer comes through, as plain data."""
+"""`summarize_recurrent`: the paths and gates that the gradient of each recurrent layer comes through, as data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_clip.core.recurrent.gates import GATES
 from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.recurrent.gates import GATES
 from lightning_clip.core.recurrent.names import PATHS, RecurrentName
 
 
@@ -33,7 +33,7 @@ class RecurrentLayerSummary:
         return sum(self.paths.values())
 
 
-def recurrent_layers(
+def summarize_recurrent(
     shares: Mapping[str, float], measurements: Sequence[Measurement]
 ) -> tuple[RecurrentLayerSummary, ...]:
     """Group the parameters of recurrent layers.
@@ -46,7 +46,7 @@ def recurrent_layers(
         One for each layer and direction, in the same order; empty where nothing is recurrent.
 
     Example:
-        >>> [layer] = recurrent_layers({"rnn.weight_ih_l0": 0.1, "rnn.weight_hh_l0": 0.7, "head.weight": 0.2}, [])
+        >>> [layer] = summarize_recurrent({"rnn.weight_ih_l0": 0.1, "rnn.weight_hh_l0": 0.7, "head.weight": 0.2}, [])
         >>> layer.name, layer.paths
         ('rnn l0', {'input-hidden': 0.1, 'hidden-hidden': 0.7})
     """

@@ -66,7 +66,7 @@ class Block:
         """Steps after which half of a gradient is left at most, where it is proven to vanish; `None` elsewhere."""
         if self.proof is not Proof.VANISHES:
             return None
-        return half_life(self.sigma_max[1] / self.bound)
+        return halving_steps(self.sigma_max[1] / self.bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,11 @@ def summarize_spectrum(history: History) -> SpectrumSummary | None:
     )
 
 
-def half_life(factor: float) -> float:
+def halving_steps(factor: float) -> float:
     """Steps in which a factor a step halves a number: ln 0.5 / ln factor; infinite from 1 on.
 
     Example:
-        >>> half_life(0.5), half_life(1.0)
+        >>> halving_steps(0.5), halving_steps(1.0)
         (1.0, inf)
     """
     if factor <= 0:

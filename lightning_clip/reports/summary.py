@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lightning_clip.core.record.aggregate import Aggregate
-from lightning_clip.core.recurrent.gates import GATE_NORMS
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
+from lightning_clip.core.recurrent.gates import GATE_NORMS
 from lightning_clip.reports.growth import growth_of
-from lightning_clip.reports.recurrent_summary import RecurrentLayerSummary, recurrent_layers
+from lightning_clip.reports.recurrent_summary import RecurrentLayerSummary, summarize_recurrent
 
 __all__ = ["Summary", "summarize"]
 
@@ -129,14 +129,14 @@ class Summary:
     Attributes:
         run: What was run.
         optimizers: One for each optimizer, by position.
-        layers: One for each parameter, the largest share first.
+        parameters: One for each parameter, the largest share first.
         events: What happened once, in order.
         recurrent: One for each recurrent layer and direction, in the order of the network.
     """
 
     run: RunInfo
     optimizers: tuple[OptimizerSummary, ...]
-    layers: tuple[ParameterSummary, ...]
+    parameters: tuple[ParameterSummary, ...]
     events: tuple[Event, ...]
     recurrent: tuple[RecurrentLayerSummary, ...] = ()
 
@@ -164,9 +164,15 @@ def summarize(history: History, run: RunInfo) -> Summary:
         'step-size limiter'
     """
     optimizers = tuple(_of_optimizer(history, optimizer) for optimizer in sorted(history.aggregates))
-    layers = _layers(history.layers, run.numels)
-    recurrent = recurrent_layers({layer.name: layer.share for layer in layers}, history.measurements.of(GATE_NORMS))
-    return Summary(run, optimizers, tuple(sorted(layers, key=lambda row: -row.share)), tuple(history.events), recurrent)
+    parameters = _parameters(history.parameters, run.numels)
+    shares = {one.name: one.share for one in parameters}
+    return Summary(
+        run=run,
+        optimizers=optimizers,
+        parameters=tuple(sorted(parameters, key=lambda one: -one.share)),
+        events=tuple(history.events),
+        recurrent=summarize_recurrent(shares, history.measurements.of(GATE_NORMS)),
+    )
 
 
 def verdict_on(total: Aggregate) -> Verdict:
@@ -213,18 +219,18 @@ def _of_optimizer(history: History, optimizer: int) -> OptimizerSummary:
     )
 
 
-def _layers(layers: ParameterTotals, numels: Mapping[str, int]) -> list[ParameterSummary]:
-    medians = layers.sketch.quantiles([0.5])[0]
+def _parameters(totals: ParameterTotals, numels: Mapping[str, int]) -> list[ParameterSummary]:
+    medians = totals.sketch.quantiles([0.5])[0]
     return [
         ParameterSummary(
             name=name,
             elements=numels.get(name),
-            steps=int(layers.steps[i]),
-            median=min(float(medians[i]), float(layers.max[i])),
-            max=float(layers.max[i]),
-            share=float(layers.share[i] / layers.steps[i]),
-            clipped_fraction=float(layers.clipped[i] / layers.steps[i]),
+            steps=int(totals.steps[i]),
+            median=min(float(medians[i]), float(totals.max[i])),
+            max=float(totals.max[i]),
+            share=float(totals.share[i] / totals.steps[i]),
+            clipped_fraction=float(totals.clipped[i] / totals.steps[i]),
         )
-        for i, name in enumerate(layers.names)
-        if layers.steps[i]
+        for i, name in enumerate(totals.names)
+        if totals.steps[i]
     ]

@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from lightning_clip.core.record.parameter_totals import ParameterTotals
+from lightning_clip._errors import InputError
 from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.appending import open_to_append
@@ -28,7 +29,7 @@ class CsvSink:
         path: The file; its folder is made when it is missing.
 
     Raises:
-        ValueError: When opened: the file holds something else.
+        InputError: When opened: the file holds something else.
 
     Example:
         >>> import tempfile
@@ -80,12 +81,12 @@ class CsvSink:
             measurement: Not written.
         """
 
-    def close(self, run: RunInfo, layers: ParameterTotals) -> None:
+    def close(self, run: RunInfo, parameters: ParameterTotals) -> None:
         """Close the file.
 
         Args:
             run: Not written.
-            layers: Not written.
+            parameters: Not written.
         """
         if self._file is not None:
             self._file.close()
@@ -106,4 +107,4 @@ def _check_header(path: Path) -> None:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         first = file.readline(len(header))
     if not header.startswith(first):
-        raise ValueError(f"{path}: line 1: expected the header {header.strip()}; give CsvSink a new file.")
+        raise InputError(f"{path}: line 1: expected the header {header.strip()}; give CsvSink a new file.")

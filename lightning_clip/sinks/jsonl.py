@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.appending import open_to_append
@@ -90,14 +90,14 @@ class JsonlSink:
         """
         self._write({"measurement": asdict(measurement)})
 
-    def close(self, run: RunInfo, layers: ParameterTotals) -> None:
+    def close(self, run: RunInfo, parameters: ParameterTotals) -> None:
         """A last line with the duration and the totals of each parameter; then the file is closed.
 
         Args:
             run: What was run, with its duration.
-            layers: The norms of each parameter over the run.
+            parameters: The norms of each parameter over the run.
         """
-        self._write({"totals": {"seconds": run.seconds, "layers": _lists(layers.state_dict())}})
+        self._write({"totals": {"seconds": run.seconds, "layers": _lists(parameters.state_dict())}})
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
 
@@ -87,9 +87,9 @@ def measurement(row: Row) -> Measurement:
 def totals(row: Row) -> tuple[float | None, ParameterTotals]:
     """The line with the duration in seconds and the totals of each parameter."""
     fields = _typed("totals", [row["totals"]], dict)[0]
-    layers = ParameterTotals()
-    layers.load_state_dict(_typed("layers", [fields["layers"]], dict)[0])
-    return _numbers("seconds", [fields["seconds"]], True)[0], layers
+    parameters = ParameterTotals()
+    parameters.load_state_dict(_typed("layers", [fields["layers"]], dict)[0])
+    return _numbers("seconds", [fields["seconds"]], True)[0], parameters
 
 
 READERS: Mapping[str, Callable[[Row], Any]] = {

@@ -10,6 +10,7 @@ from itertools import compress, groupby
 from pathlib import Path
 from typing import BinaryIO
 
+from lightning_clip._errors import InputError
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.sinks.jsonl_lines import (
@@ -49,7 +50,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> tuple[RunInfo, History]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A line is not what it should be; names the file, the line, and what was expected.
+        InputError: A line is not what it should be; names the file, the line, and what was expected.
     """
     path = Path(path)
     reading = _Reading(_replaced_from(path))
@@ -62,7 +63,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> tuple[RunInfo, History]:
                 raise _error(path, line_number, lines) from None
             line_number += len(lines)
     if reading.run is None:
-        raise ValueError(f'{path}: line 1: expected {{"run": …}}, found the end of the file.')
+        raise InputError(f'{path}: line 1: expected {{"run": …}}, found the end of the file.')
     return reading.run, reading.finished_history()
 
 
@@ -140,7 +141,7 @@ class _Reading:
         return limit is None or step < limit
 
     def _totals(self, rows: list[Row]) -> None:
-        seconds, self._history.layers = totals(rows[-1])
+        seconds, self._history.parameters = totals(rows[-1])
         if self.run is not None:
             self.run = replace(self.run, seconds=seconds)
 
@@ -196,13 +197,13 @@ def _replaced_from(path: Path) -> list[dict[int, int]]:
     return limits[::-1]
 
 
-def _error(path: Path, line_number: int, lines: list[bytes]) -> ValueError:
+def _error(path: Path, line_number: int, lines: list[bytes]) -> InputError:
     """What is wrong with the first bad line of a block."""
     for number, line in enumerate(lines, line_number):
         expected = _expected(line, is_first=number == 1)
         if expected:
-            return ValueError(f"{path}: line {number}: expected {expected}.")
-    return ValueError(f"{path}: line {line_number}: expected lines that fit together, as JsonlSink writes them.")
+            return InputError(f"{path}: line {number}: expected {expected}.")
+    return InputError(f"{path}: line {line_number}: expected lines that fit together, as JsonlSink writes them.")
 
 
 def _expected(line: bytes, *, is_first: bool) -> str:

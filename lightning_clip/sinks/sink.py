@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
 
@@ -34,12 +34,12 @@ class Sink(Protocol):
             event: For instance a switch of strategy.
         """
 
-    def close(self, run: RunInfo, layers: ParameterTotals) -> None:
+    def close(self, run: RunInfo, parameters: ParameterTotals) -> None:
         """End, with what is known only then.
 
         Args:
             run: What was run, with its duration.
-            layers: The norms of each parameter over the run.
+            parameters: The norms of each parameter over the run.
         """
 
 

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import HistoryPolicy, PerParameter, to_store
 from lightning_clip.core.state.policy import POLICIES
@@ -98,7 +99,7 @@ class AdaGC(ClipStrategy):
         check_choice("AdaGC", POLICIES, history=history)
         check_fraction("AdaGC", floor=floor, min_scale=min_scale)
         if paper and (history, floor, min_scale) != ("winsorized", 0.01, 0.0):
-            raise ValueError(
+            raise ArgumentError(
                 f"AdaGC(paper=True, history={history!r}, floor={floor!r}, min_scale={min_scale!r}): "
                 "the exact rule has none of the three; leave them out, or set paper=False."
             )

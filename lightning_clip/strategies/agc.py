@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Multiply
 from lightning_clip._checks import check_fraction, check_positive
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -103,7 +104,7 @@ class AGC(ClipStrategy):
         dims = self.unit_axes[glob]
         if any(not -ndim <= dim < ndim for dim in dims):
             call = f"AGC(unit_axes={{{glob!r}: {dims}}})"
-            raise ValueError(f"{call}: {name!r} has {ndim} dimensions; give some of {tuple(range(ndim))}.")
+            raise ArgumentError(f"{call}: {name!r} has {ndim} dimensions; give some of {tuple(range(ndim))}.")
         chosen = tuple(sorted({dim % ndim for dim in dims}))
         return () if len(chosen) == ndim else chosen
 
@@ -112,7 +113,7 @@ def _unit_norms(grad: Tensor, weight: Tensor, dims: tuple[int, ...], dtype: torc
     """The norms of the units of a gradient and of their weights; of a sparse gradient only of the rows it holds."""
     if grad.layout is not torch.strided:
         if min(dims) < grad.sparse_dim():
-            raise ValueError("AGC(unit_axes=…): the unit of a sparse gradient is a row; leave 0 out, or exclude it.")
+            raise ArgumentError("AGC(unit_axes=…): the unit of a sparse gradient is a row; leave 0 out, or exclude it.")
         weight = weight[tuple(grad.indices())]
         dims = tuple(dim - grad.sparse_dim() + 1 for dim in dims)
         grad = grad.values()

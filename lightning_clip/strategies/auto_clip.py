@@ -4,8 +4,9 @@ from typing import Literal
 
 import torch
 
-from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip._checks import check_choice, check_count, check_fraction, check_percentile
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import Intake, QuantileSketch, Window
 from lightning_clip.core.strategy import ClipStrategy
@@ -72,7 +73,7 @@ class AutoClip(ClipStrategy):
         if window is not None:
             check_count("AutoClip", window=window)
         if include_current and history != "observed":
-            raise ValueError(
+            raise ArgumentError(
                 f"AutoClip(include_current=True, history={history!r}): what to store depends on the limit, which would "
                 f"depend on what is stored; use history='observed' or include_current=False."
             )

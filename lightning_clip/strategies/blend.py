@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Scale, ScaleEach
 from lightning_clip._checks import check_count
+from lightning_clip.core.actions import Action, Scale, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.strategies.no_clip import NoClip

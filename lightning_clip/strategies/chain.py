@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from lightning_clip.core.actions import Action, Sequential
 from lightning_clip._checks import check_each
+from lightning_clip.core.actions import Action, Sequential
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 
@@ -55,5 +55,5 @@ class Chain(ClipStrategy):
         actions = []
         for link in self.strategies:
             actions.append(link.decide(grads))
-            grads = grads.after(actions[-1])
+            grads = actions[-1].preview(grads)
         return Sequential(actions)

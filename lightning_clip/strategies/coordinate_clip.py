@@ -1,6 +1,5 @@
 """`CoordinateClip`: each element by a moving average of its own magnitude."""
 
-from lightning_clip.core.actions import Action, Multiply
 from lightning_clip._checks import (
     check_choice,
     check_count,
@@ -9,6 +8,7 @@ from lightning_clip._checks import (
     check_non_negative,
     check_positive_finite,
 )
+from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory, ElementMagnitudes
 from lightning_clip.core.strategy import ClipStrategy

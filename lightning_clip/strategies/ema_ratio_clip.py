@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive_finite
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
 from lightning_clip.core.strategy import ClipStrategy
@@ -69,7 +70,7 @@ class EmaRatioClip(ClipStrategy):
         super().__init__()
         check_positive_finite("EmaRatioClip", trigger=trigger, target=target)
         if trigger <= target:
-            raise ValueError(f"EmaRatioClip(trigger={trigger}, target={target}): trigger must be greater than target.")
+            raise ArgumentError(f"EmaRatioClip(trigger={trigger}, target={target}): trigger must be above target.")
         check_decay("EmaRatioClip", fast=fast, slow=slow)
         check_count("EmaRatioClip", warmup_steps=warmup_steps)
         check_fraction("EmaRatioClip", min_scale=min_scale)

@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip._checks import check_choice, check_fraction, check_positive
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.globs import REST, Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -56,8 +57,10 @@ class GroupNormClip(ClipStrategy):
         super().__init__()
         self.max_norms = {REST: 1.0} if max_norms is None else dict(max_norms)
         if not self.max_norms:
-            raise ValueError("GroupNormClip(max_norms={}): give at least one glob, for instance {'*': 1.0}.")
-        check_positive("GroupNormClip", **{f"max_norms[{glob!r}]": limit for glob, limit in self.max_norms.items()})
+            raise ArgumentError("GroupNormClip(max_norms={}): give at least one glob, for instance {'*': 1.0}.")
+        check_positive(
+            "GroupNormClip", or_none=False, **{f"max_norms[{glob!r}]": limit for glob, limit in self.max_norms.items()}
+        )
         check_choice("GroupNormClip", ("l2", "rms"), kind=kind)
         check_fraction("GroupNormClip", min_scale=min_scale)
         self.kind = kind

@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, Scale, ScaleEach
 from lightning_clip._checks import check_choice, check_decay, check_fraction, check_positive
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Keep, Scale, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import PerParameter, to_store
 from lightning_clip.core.strategy import ClipStrategy
@@ -58,7 +59,7 @@ class GrowthLimitClip(ClipStrategy):
         super().__init__()
         check_positive("GrowthLimitClip", ratio=ratio)
         if ratio <= 1:
-            raise ValueError(f"GrowthLimitClip(ratio={ratio!r}): ratio must be above 1, or norms could only fall.")
+            raise ArgumentError(f"GrowthLimitClip(ratio={ratio!r}): ratio must be above 1, or norms could only fall.")
         check_choice("GrowthLimitClip", ("parameter", "global"), per=per)
         check_fraction("GrowthLimitClip", floor=floor, min_scale=min_scale)
         check_decay("GrowthLimitClip", decay=decay)

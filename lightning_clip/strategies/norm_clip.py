@@ -1,7 +1,7 @@
 """`NormClip`: one factor for all gradients, from their total norm."""
 
-from lightning_clip.core.actions import Action, Scale
 from lightning_clip._checks import check_fraction, check_non_negative, check_positive
+from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef

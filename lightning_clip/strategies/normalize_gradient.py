@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Scale, ScaleEach
 from lightning_clip._checks import check_choice, check_positive_finite
+from lightning_clip.core.actions import Action, Scale, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 

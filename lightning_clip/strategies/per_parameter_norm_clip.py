@@ -1,7 +1,7 @@
 """`PerParameterNormClip`: each gradient by its own norm."""
 
-from lightning_clip.core.actions import Action, ScaleEach
 from lightning_clip._checks import check_fraction, check_positive
+from lightning_clip.core.actions import Action, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef

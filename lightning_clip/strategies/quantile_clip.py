@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip._checks import check_count, check_fraction, check_positive, check_positive_finite
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import FirstValues, Intake, State
 from lightning_clip.core.strategy import ClipStrategy
@@ -54,7 +55,7 @@ class QuantileClip(ClipStrategy):
         check_positive("QuantileClip", quantile=quantile)
         check_fraction("QuantileClip", quantile=quantile, min_scale=min_scale)
         if quantile == 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"QuantileClip(quantile={quantile}): quantile must be below 1, where the limit only rises."
             )
         check_positive_finite("QuantileClip", rate=rate)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip._checks import check_choice, check_count, check_fraction, check_non_negative, check_positive
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, Window
 from lightning_clip.core.strategy import ClipStrategy
@@ -88,7 +89,7 @@ class RobustClip(ClipStrategy):
         if min_history is not None:
             check_count("RobustClip", min_history=min_history)
             if min_history > window:
-                raise ValueError(
+                raise ArgumentError(
                     f"RobustClip(window={window}, min_history={min_history}): min_history must be at most window."
                 )
         self.k = k

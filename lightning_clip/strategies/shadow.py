@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightning_clip.core.actions import Action
 from lightning_clip._checks import check_each
+from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import finite_or
@@ -76,5 +76,5 @@ def total_factor(action: Action, grads: Gradients) -> Tensor:
     Returns:
         `()`: 0 where the step would be skipped, 1 where nothing can be said.
     """
-    before, after = grads.total_norm(), grads.after(action).total_norm()
+    before, after = grads.total_norm(), action.preview(grads).total_norm()
     return finite_or(after / before, 1.0) * torch.as_tensor(action.skipped).logical_not()

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Sequential, Scale, Skip
 from lightning_clip._checks import check_count, check_positive
+from lightning_clip.core.actions import Action, Scale, Sequential, Skip
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import Window
 from lightning_clip.core.strategy import ClipStrategy

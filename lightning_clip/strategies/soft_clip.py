@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Scale
 from lightning_clip._checks import check_choice, check_fraction, check_positive
+from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import finite_or

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Replace
 from lightning_clip._checks import check_count, check_positive_finite
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action, Replace
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -126,7 +127,7 @@ def _is_known_to_be_one(value: Tensor) -> bool:
 
 def _check_dense(name: str, tensor: Tensor) -> None:
     if tensor.layout is not torch.strided:
-        raise ValueError(
+        raise ArgumentError(
             f"SpectralClip(…): the gradient of {name!r} is sparse, and singular values need the whole matrix; "
             f"exclude it, or use NormClip."
         )

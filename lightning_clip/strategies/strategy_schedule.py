@@ -4,8 +4,9 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from lightning_clip.core.actions import Action
 from lightning_clip._checks import check_choice, check_count, check_each
+from lightning_clip._errors import ArgumentError
+from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.strategies.no_clip import NoClip
@@ -48,7 +49,7 @@ class StrategySchedule(ClipStrategy):
         for key in schedule:
             check_count("StrategySchedule", at_least=0, key=key)
         if 0 not in schedule:
-            raise ValueError(f"StrategySchedule(schedule={schedule!r}): add a strategy for {unit} 0.")
+            raise ArgumentError(f"StrategySchedule(schedule={schedule!r}): add a strategy for {unit} 0.")
         self.turns = nn.ModuleDict({str(key): schedule[key] for key in sorted(schedule)})
         self.unit = unit
         self._in_force = 0

@@ -6,8 +6,9 @@ from typing import Literal
 
 from torch.optim import Optimizer
 
-from lightning_clip.core.actions import Action
 from lightning_clip._checks import check_choice, check_count, check_each, check_positive
+from lightning_clip._errors import ArgumentError, ArgumentTypeError
+from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.strategies.norm_clip import NormClip
@@ -112,7 +113,7 @@ class ThresholdSchedule(ClipStrategy):
             check_choice("ThresholdSchedule", [*CURVES, "follow_lr"], shape=shape)
         limit = getattr(strategy, strategy.scheduled_arg) if strategy.scheduled_arg else None
         if isinstance(limit, bool) or not isinstance(limit, int | float):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"ThresholdSchedule(strategy={strategy!r}): it has no single limit to move; use a strategy with one, "
                 "such as NormClip, or a StrategySchedule."
             )
@@ -143,7 +144,7 @@ class ThresholdSchedule(ClipStrategy):
             return CURVES[self.shape](min(grads.step / self.steps, 1.0), self.start, self.end)
         factor = float(self.shape(grads.step))
         if not factor >= 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"ThresholdSchedule(shape={self.shape!r}): the factor at step {grads.step} is {factor}; "
                 "it must be a number of at least 0."
             )
@@ -161,7 +162,7 @@ class ThresholdSchedule(ClipStrategy):
 
     def _optimizer_of(self, grads: Gradients) -> Optimizer:
         if grads.optimizer is None:
-            raise ValueError(
+            raise ArgumentError(
                 "ThresholdSchedule(shape='follow_lr'): these gradients come without an optimizer; "
                 "take them with Gradients.of_optimizer(optimizer)."
             )

@@ -6,8 +6,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from lightning_clip.core.actions import Action, Sequential, Keep, Replace, Scale, ScaleEach, Skip
 from lightning_clip._checks import check_each
+from lightning_clip.core.actions import Action, Keep, Replace, Scale, ScaleEach, Sequential, Skip
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 
@@ -76,7 +76,7 @@ def tightest_of(actions: Sequence[Action], grads: Gradients) -> Action:
     one = torch.ones((), device=grads.device)
     coefs = [one * action.coefs for action in actions if action.coefs is not None]
     if len(coefs) < len(actions):
-        left = (grads.after(action).locals for action in actions)
+        left = (action.preview(grads).locals for action in actions)
         return Replace([reduce(_nearer_to_zero, values) for values in zip(*left, strict=True)])
     if any(coef.dim() for coef in coefs):
         return ScaleEach(reduce(torch.minimum, coefs))

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip._checks import check_fraction, check_positive
+from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.second_moments import second_moments
 from lightning_clip.core.strategy import ClipStrategy

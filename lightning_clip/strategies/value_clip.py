@@ -2,8 +2,8 @@
 
 import math
 
-from lightning_clip.core.actions import Action, Clamp
 from lightning_clip._checks import check_positive
+from lightning_clip.core.actions import Action, Clamp
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 

@@ -6,7 +6,6 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip._checks import (
     check_choice,
     check_count,
@@ -15,6 +14,7 @@ from lightning_clip._checks import (
     check_non_negative,
     check_positive,
 )
+from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
 from lightning_clip.core.strategy import ClipStrategy

@@ -7,15 +7,12 @@ from lightning_clip._lazy import lazy_names
 if TYPE_CHECKING:
     from lightning_clip.studies.cell import *
     from lightning_clip.studies.check import *
+    from lightning_clip.studies.comparison import *
     from lightning_clip.studies.experiment import *
-    from lightning_clip.studies.metrics.growth_rates import *
-    from lightning_clip.studies.metrics.largest_norm import *
-    from lightning_clip.studies.metrics.study_metric import *
-    from lightning_clip.studies.run_cell import *
-    from lightning_clip.studies.metrics.recurrent_weights import *
+    from lightning_clip.studies.metrics import *
     from lightning_clip.studies.results import *
+    from lightning_clip.studies.run_cell import *
     from lightning_clip.studies.runner import *
-    from lightning_clip.studies.metrics.stop_when_solved import *
     from lightning_clip.studies.study import *
     from lightning_clip.studies.study_file import *
     from lightning_clip.studies.training import *
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     [
-        *("results", "cell", "study", "check", "study_file", "experiment", "training", "one_run", "runner"),
-        *("measure", "stop_when_solved", "largest_norm", "recurrent_weights", "growth_rates"),
+        *("comparison", "results", "cell", "study", "check", "study_file", "experiment", "training", "run_cell"),
+        *("runner", "metrics"),
     ],
 )

@@ -8,10 +8,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
-from lightning_clip.studies.comparison.result import key_name
+from lightning_clip._errors import InputError, is_known
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip._errors import InputError
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import key_name
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
 from lightning_clip.studies.quiet import quiet_lightning
@@ -44,7 +44,7 @@ def check_study(study: Study) -> None:
             _try(where, partial(build, base, config))
     for options in {repr(cell.trainer): cell.trainer for cell in study.cells()}.values():
         with quiet_lightning():
-            _try("max_epochs or trainer", partial(make_trainer, [], options))
+            _try("max_epochs or trainer", partial(make_trainer, [], options), TypeError, ValueError)
 
 
 def _check_types(study: Study) -> None:
@@ -128,10 +128,12 @@ def _name(cell: Cell) -> str:
     return ", ".join([cell.model_name, cell.strategy_name, *(f"{name} {value}" for name, value in cell.axes.items())])
 
 
-def _try(where: str, make: Callable[[], object]) -> None:
+def _try(where: str, make: Callable[[], object], *errors: type[Exception]) -> None:
     try:
         make()
-    except Exception as error:  # which kinds there are is the parts' to say
+    except Exception as error:
+        if not (is_known(error) or isinstance(error, errors)):
+            raise
         raise InputError(f"{where}: {error}") from error
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunKey, RunResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from rich.console import RenderableType
 
 __all__ = ["Experiment"]
 
@@ -33,6 +34,18 @@ class Experiment(ABC):
         Returns:
             What came out.
         """
+
+    def report(self, results: Sequence[RunResult], record_of: Callable[[RunKey], Path]) -> Iterable[RenderableType]:
+        """What this experiment adds to the report of the study, after the comparison.
+
+        Args:
+            results: The results of the study.
+            record_of: The file that a run is recorded in; it may not exist.
+
+        Returns:
+            What to print; nothing by default.
+        """
+        return ()
 
     def figure(self, cells: Sequence[Cell], results: Sequence[RunResult]) -> Figure | None:
         """Draw what came out, where this experiment has a picture of its own.

@@ -2,11 +2,12 @@
 
 from typing import Any, TypeVar
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError as ParserError
+from jsonargparse import ArgumentParser
 
 import lightning_clip.datamodules
 import lightning_clip.modules  # noqa: F401  (class names without a path are found once the classes exist)
-from lightning_clip._errors import InputError, in_one_line
+from lightning_clip._errors import InputError, in_one_line, is_known, record_constructor_errors
 
 T = TypeVar("T")
 
@@ -25,14 +26,18 @@ def build(base: type[T], config: Config) -> T:
 
     Raises:
         InputError: The configuration does not describe one, in one line that says why.
+        Exception: Whatever else the constructor raises.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--object", type=base)
+    raised = record_constructor_errors(parser)
     try:
         parsed = parser.parse_object({"object": config})
         made: T = parser.instantiate(parsed).object
-    except (ArgumentError, TypeError, ValueError) as error:
-        reason = in_one_line(str(error)).removeprefix("object: ")
+    except (ParserError, TypeError, ValueError) as error:
+        if raised and not is_known(raised[0]):
+            raise raised[0]  # noqa: B904 (a defect of the class, with its own traceback)
+        reason = in_one_line(str(raised[0] if raised else error)).removeprefix("object: ")
         name = config.get("class_path", "") if isinstance(config, dict) else str(config)
         raise InputError(reason if name.rpartition(".")[2] in reason else f"{name}: {reason}") from error
     return made

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.figure import plot_comparison
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
 from lightning_clip.studies.results import ResultsFolder

@@ -5,13 +5,27 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from lightning_clip._errors import InputError
 from lightning_clip._version import __version__
 from lightning_clip.studies.comparison.result import RunKey, RunResult, key_name
-from lightning_clip._errors import InputError
 
-__all__ = ["ResultsFolder", "next_free_folder"]
+__all__ = ["ResultsFolder", "StudyResults", "next_free_folder"]
+
+
+class StudyResults(NamedTuple):
+    """What a results folder holds.
+
+    Attributes:
+        study: The name of the study.
+        runs: Its finished runs.
+        experiment: The configuration of the study's experiment; `None` for training.
+    """
+
+    study: str
+    runs: list[RunResult]
+    experiment: dict[str, Any] | None = None
 
 
 class ResultsFolder:
@@ -39,31 +53,35 @@ class ResultsFolder:
         """The file that a run is recorded in, step by step."""
         return self.records / f"{key_name(key)}.jsonl"
 
-    def write(self, study: str, runs: Sequence[RunResult]) -> None:
+    def write(self, study: str, runs: Sequence[RunResult], *, experiment: dict[str, Any] | None = None) -> None:
         """Write all results so far, whole or not at all.
 
         Args:
             study: The name of the study.
             runs: The finished runs.
+            experiment: The configuration of the study's experiment; `None` for training.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        content = {"study": study, "version": __version__, "runs": [_to_json(run) for run in runs]}
+        content: dict[str, Any] = {"study": study, "version": __version__}
+        content |= {"experiment": experiment} if experiment else {}
+        content["runs"] = [_to_json(run) for run in runs]
         partial = self._results.with_suffix(".json.partial")
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(partial, self._results)
 
-    def read(self) -> tuple[str, list[RunResult]]:
+    def read(self) -> StudyResults:
         """Read the results.
 
         Returns:
-            The name of the study and its finished runs.
+            The name of the study, its finished runs and its experiment.
 
         Raises:
             InputError: There are none, or they cannot be read; one line that says why.
         """
         try:
             content = json.loads(self._results.read_text(encoding="utf-8"))
-            return content["study"], [_from_json(run) for run in content["runs"]]
+            runs = [_from_json(run) for run in content["runs"]]
+            return StudyResults(content["study"], runs, content.get("experiment"))
         except OSError as error:
             raise InputError(f"{self.path}: no results here ({self._results.name}: {error.strerror})") from error
         except UnicodeDecodeError as error:

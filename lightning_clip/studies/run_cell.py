@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from lightning.pytorch import seed_everything
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
 from lightning_clip.studies.quiet import quiet_lightning

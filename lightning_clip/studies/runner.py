@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip._errors import InputError
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines import Engine, ProcessEngine
-from lightning_clip.studies.run_cell import run_cell
 from lightning_clip.studies.results import ResultsFolder
+from lightning_clip.studies.run_cell import run_cell
 from lightning_clip.studies.study import Study
 
 __all__ = ["run_study"]
@@ -39,7 +39,7 @@ def run_study(
         InputError: The folder holds results that are not among `finished`, and would be lost; or what the engine needs
             is not installed.
     """
-    if folder.has_results() and any(result not in finished for result in folder.read()[1]):
+    if folder.has_results() and any(result not in finished for result in folder.read().runs):
         raise InputError(f"{folder.path}: it holds results; name another folder, or give them as `finished` to go on")
     cells = study.cells()
     results = {result.key: result for result in finished}
@@ -48,10 +48,11 @@ def run_study(
     engine = engine if engine and waiting else ProcessEngine()  # a cluster is not started for nothing
     with engine.started(jobs, len(waiting)) as places:
         folder.records.mkdir(parents=True, exist_ok=True)
-        folder.write(study.name, finished)
+        folder.write(study.name, finished, experiment=study.experiment)
         with closing(engine.run(run_cell, waiting, places)) as running:
             for result in running:
                 results[result.key] = result
-                folder.write(study.name, [results[key] for key in order if key in results])
+                so_far = [results[key] for key in order if key in results]
+                folder.write(study.name, so_far, experiment=study.experiment)
                 on_result(result)
     return [results[key] for key in order]

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.metrics import SOLVED
+from lightning_clip.studies.comparison.result import RunResult
 
 
 def showcase(results: Sequence[RunResult]) -> list[RunResult]:

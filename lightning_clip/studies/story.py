@@ -1,62 +1,40 @@
-"""What `lightning-clip report` does: show results again, from files alone."""
+"""`story`: everything that is printed about a finished study, from its results and records."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 
-from lightning_clip.studies.comparison.result import RunResult, key_in_words
-from lightning_clip._errors import InputError
-from lightning_clip.studies.comparison.report import render_comparison
 from lightning_clip.reports.console import render_report
-from lightning_clip.sinks.jsonl import read_jsonl
+from lightning_clip.sinks.jsonl_reader import read_jsonl
+from lightning_clip.studies.comparison.report import render_comparison
+from lightning_clip.studies.comparison.result import key_in_words
+from lightning_clip.studies.results import ResultsFolder, StudyResults
 from lightning_clip.studies.showcase import showcase
-from lightning_clip.studies.flow_reports import flow_reports
-from lightning_clip.studies.results import ResultsFolder
 
 
-def show(path: Path) -> int:
-    """Print the report of a study's folder or of one run's record again.
+def story(results: StudyResults, folder: ResultsFolder) -> RenderableType:
+    """The comparison, a failed run beside the same run with clipping, and what the experiment adds.
 
     Args:
-        path: The folder, or the `.jsonl` file.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        InputError: There is nothing to report, or it cannot be read.
-    """
-    console = Console()
-    if path.is_dir():
-        folder = ResultsFolder(path)
-        console.print(story(*folder.read(), folder))
-    else:
-        try:
-            run, history = read_jsonl(path)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        console.print(render_report(history, run))
-    return 0
-
-
-def story(study: str, results: Sequence[RunResult], folder: ResultsFolder) -> RenderableType:
-    """The comparison, and what clipping changes: a run that failed beside one that did not.
-
-    Where a study is about the gradient through time, its profiles come last.
-
-    Args:
-        study: The name of the study.
-        results: Its finished runs.
+        results: The finished runs of a study.
         folder: Where their records are.
 
     Returns:
         What to print.
     """
-    parts: list[RenderableType] = [render_comparison(results, title=study)]
-    for result in showcase(results):
+    parts: list[RenderableType] = [render_comparison(results.runs, title=results.study)]
+    for result in showcase(results.runs):
         record = folder.record_of(result.key)
         if record.exists():
             run, history = read_jsonl(record)
             parts.append(render_report(history, run, title=key_in_words(result.key)))
-    return Group(*parts, *flow_reports(results, folder))
+    return Group(*parts, *_of_experiment(results, folder))
+
+
+def _of_experiment(results: StudyResults, folder: ResultsFolder) -> Iterator[RenderableType]:
+    if results.experiment is not None:
+        from lightning_clip.studies.experiment import Experiment  # what is built may need torch and Lightning
+        from lightning_clip.studies.factory import build
+
+        experiment: Experiment = build(Experiment, results.experiment)  # type: ignore[type-abstract]
+        yield from experiment.report(results.runs, folder.record_of)

@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.factory import Config
-from lightning_clip.studies.overrides import overridden
 
 __all__ = ["Study"]
 
@@ -31,7 +30,7 @@ class Study:
         max_epochs: Length of a run, in epochs.
         grid: The strategies of each model, by model name; all strategies for each model where it is empty.
         trainer: Further arguments of the `Trainer`.
-        callbacks: What takes part in each training, as `class_path` and `init_args`; a `Measure` adds metrics.
+        callbacks: What takes part in each training, as `class_path` and `init_args`; a `StudyMetric` adds metrics.
         evaluate_on: Which data a trained model is tested on.
         metrics: Which metrics are kept, in this order; all where it is empty.
         experiment: What is done in each cell, as `class_path` and `init_args`; by default it is trained.
@@ -85,3 +84,30 @@ class Study:
             metrics=tuple(self.metrics),
             **parts,
         )
+
+
+def overridden(config: Any, changes: Any) -> Any:
+    """Replace some values of a configuration, at any depth.
+
+    Keys and values are merged key by key; everything else is replaced. Where the changes name another `class_path`
+    nothing is kept of the arguments of the old class.
+
+    Args:
+        config: The configuration, which is not changed.
+        changes: What is to be different.
+
+    Returns:
+        A new configuration.
+
+    Example:
+        >>> sgd = {"class_path": "SGD", "init_args": {"lr": 0.1, "momentum": 0.9}}
+        >>> overridden(sgd, {"init_args": {"lr": 0.2}})
+        {'class_path': 'SGD', 'init_args': {'lr': 0.2, 'momentum': 0.9}}
+        >>> overridden(sgd, {"class_path": "Adam", "init_args": {"lr": 0.2}})
+        {'class_path': 'Adam', 'init_args': {'lr': 0.2}}
+    """
+    if not isinstance(config, dict) or not isinstance(changes, dict):
+        return changes
+    if changes.get("class_path", config.get("class_path")) != config.get("class_path"):
+        return changes
+    return {**config, **{key: overridden(config.get(key), value) for key, value in changes.items()}}

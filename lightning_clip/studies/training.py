@@ -10,13 +10,13 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
-from lightning_clip.studies.metrics.study_metric import Measure
+from lightning_clip.studies.metrics.study_metric import StudyMetric
 
 __all__ = ["Training", "make_trainer"]
 
@@ -25,7 +25,7 @@ class Training(Experiment):
     """Train a model on data under a strategy, and evaluate it.
 
     A run whose gradient, loss or final metric is not finite has diverged: it is stopped at once, before the bad
-    update, and has no metrics but those of its measures.
+    update, and has no metrics but those that its `StudyMetric` callbacks add.
     """
 
     def run(self, cell: Cell, record: Path) -> RunResult:
@@ -92,7 +92,7 @@ def _evaluated(
 
 
 def _measured(callbacks: Sequence[Callback]) -> dict[str, float | None]:
-    metrics = {n: v for one in callbacks if isinstance(one, Measure) for n, v in one.metrics.items()}
+    metrics = {n: v for one in callbacks if isinstance(one, StudyMetric) for n, v in one.metrics.items()}
     return {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lightning_clip._errors import InputError
-from lightning_clip.studies import ResultsFolder
 from lightning_clip.cli.compare import compare
+from lightning_clip.studies import ResultsFolder
 from tests.support.studies import result, timeless_runs, written_study
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import Action, Clamp, Gradients, Sequential, Keep, Multiply, Replace, Scale, ScaleEach, Skip, Zero
+from lightning_clip import Action, Clamp, Gradients, Keep, Multiply, Replace, Scale, ScaleEach, Sequential, Skip, Zero
 
 VALUES = {"a": [3.0, -4.0], "b": [1.0]}
 
@@ -140,7 +140,7 @@ def test_no_gradients_at_all_are_legal():
         Sequential([Scale(scalar), ScaleEach(none)]),
     ):
         action.apply_(empty)
-        assert len(empty.after(action)) == 0
+        assert len(action.preview(empty)) == 0
 
 
 def test_in_turn_applies_in_order():
@@ -210,7 +210,7 @@ def test_no_action_reads_the_device():
         param.grad = torch.empty_like(param)
     grads = Gradients(["a", "b"], params)
     for action in actions:
-        preview = grads.after(action)
+        preview = action.preview(grads)
         assert preview.total_norm().device.type == "meta"
         assert preview.tensors[0].device.type == "meta"
     for action in actions[:-1]:

@@ -8,7 +8,6 @@ from torch import nn
 from lightning_clip import (
     Clamp,
     Gradients,
-    Sequential,
     Keep,
     Multiply,
     NormClip,
@@ -16,6 +15,7 @@ from lightning_clip import (
     Replace,
     Scale,
     ScaleEach,
+    Sequential,
     Skip,
     ValueClip,
     clip_,
@@ -170,7 +170,9 @@ ACTIONS = {
     "clamp": lambda grads: Clamp(2.0, grads.total_norm(math.inf)),
     "clamp that does not bind": lambda grads: Clamp(20.0, grads.total_norm(math.inf)),
     "in turn": lambda grads: Sequential([ScaleEach(torch.tensor([0.5, 1.0, 0.0])), Scale(torch.tensor(0.5))]),
-    "in turn, measured": lambda grads: Sequential([Replace([None, None, torch.tensor([7.0])]), Scale(torch.tensor(0.5))]),
+    "in turn, measured": lambda grads: Sequential(
+        [Replace([None, None, torch.tensor([7.0])]), Scale(torch.tensor(0.5))]
+    ),
 }
 
 
@@ -180,7 +182,7 @@ def test_a_preview_is_what_the_action_leaves(name, dtype):
     """Norms of every p and elements are those of the gradients after the action."""
     grads = gradients({"a": [3.0, -4.0], "b": [1.0, -1.0, 0.5], "c": [12.0]}, dtype)
     action = ACTIONS[name](grads)
-    preview = grads.after(action)
+    preview = action.preview(grads)
     norms = {p: (preview.norms(p).clone(), preview.total_norm(p).clone()) for p in (1.0, 2.0, math.inf)}
     tensors = [tensor.clone() for tensor in preview.tensors]
     untouched = [tensor.clone() for tensor in grads.tensors]
@@ -198,7 +200,7 @@ def test_a_preview_is_what_the_action_leaves(name, dtype):
 def test_a_preview_of_a_scale_copies_nothing_until_elements_are_read(norm_calls):
     """Norms follow from the factors of every scale on the way; elements are made once, when asked for."""
     grads = gradients({"a": [3.0], "b": [4.0]})
-    preview = grads.after(Scale(torch.tensor(0.5))).after(ScaleEach(torch.tensor([1.0, 0.5])))
+    preview = ScaleEach(torch.tensor([1.0, 0.5])).preview(Scale(torch.tensor(0.5)).preview(grads))
     assert preview.norms().tolist() == [1.5, 1.0]
     assert norm_calls == [2.0]
     assert preview._tensors is None
@@ -211,7 +213,7 @@ def test_nothing_is_taken_away_by_the_preview_of_a_skip():
     """What is decided after a skip sees what was skipped, and the parameters keep their gradients."""
     grads = gradients({"a": [3.0], "b": [4.0]})
     for action in (Skip(torch.tensor(True)), Sequential([Skip(torch.tensor(True)), Clamp(1.0, grads.total_norm())])):
-        preview = grads.after(action)
+        preview = action.preview(grads)
         assert [tensor.numel() for tensor in preview.tensors] == [1, 1]
         assert all(param.grad is not None for param in grads.params)
 
@@ -221,7 +223,7 @@ def test_the_preview_of_a_sparse_gradient_is_sparse():
     embedding = nn.Embedding(5, 2, sparse=True)
     embedding(torch.tensor([1, 1, 3])).sum().backward()
     grads = Gradients.of_module(embedding)
-    preview = grads.after(Clamp(0.5, grads.total_norm(math.inf)))
+    preview = Clamp(0.5, grads.total_norm(math.inf)).preview(grads)
     assert float(preview.total_norm()) == pytest.approx(1.0)
     assert float(embedding.weight.grad.to_dense().max()) == 2.0
 
@@ -229,5 +231,5 @@ def test_the_preview_of_a_sparse_gradient_is_sparse():
 def test_a_preview_keeps_step_epoch_and_optimizer():
     """A rule that counts steps does so in the middle of a chain, too."""
     grads = gradients({"a": [3.0]}, step=5, epoch=2)
-    preview = grads.after(Scale(torch.tensor(0.5)))
+    preview = Scale(torch.tensor(0.5)).preview(grads)
     assert (preview.step, preview.epoch, preview.names, preview.known_names) == (5, 2, ("a",), ("a",))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightning_clip import History, Event, RunInfo
-from lightning_clip.core.recurrent.gates import GATE_NORMS
+from lightning_clip import Event, History, RunInfo
 from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.recurrent.gates import GATE_NORMS
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
 from lightning_clip.reports import render_comparison, render_report, to_text
 from tests.reports.studied import grid, lengths, rates, remedies, study, tasks

@@ -5,10 +5,10 @@ from math import comb
 
 import pytest
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.reports import render_comparison, to_text
 from lightning_clip.studies.comparison.conclusions import conclusions
 from lightning_clip.studies.comparison.metrics import metric_names
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.solved_conclusions import chance_limit
 from lightning_clip.studies.comparison.standings import Spread, standings
 from tests.reports.studied import lengths, rates, result, solving, tasks

@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from lightning_clip import (
-    StepBuffer,
     Gradients,
     NoClip,
     NormClip,
     PerParameterNormClip,
     Shadow,
     SkipSpikes,
+    StepBuffer,
     StepRecord,
     ValueClip,
     clip_,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import StepBuffer, Gradients, SkipSpikes, StepRecord, clip_
+from lightning_clip import Gradients, SkipSpikes, StepBuffer, StepRecord, clip_
 from tests.references.composites import skipped_spikes
 from tests.support.norm_sequences import usual
 

@@ -3,14 +3,14 @@ import torch
 from torch import nn
 
 from lightning_clip import (
-    StepBuffer,
     Gradients,
-    Sequential,
     NoClip,
     NormClip,
     PerParameterNormClip,
     ScaleEach,
+    Sequential,
     SkipSpikes,
+    StepBuffer,
     Tightest,
     ValueClip,
     clip_,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies import ResultsFolder, load_study, run_study
+from lightning_clip.studies.comparison.result import RunResult
 from tests.studies.claims import CLAIMS, of, solved
 
 

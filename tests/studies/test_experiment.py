@@ -3,8 +3,8 @@
 import sys
 from dataclasses import replace
 
-from lightning_clip.studies import ResultsFolder, Training, load_study, run_study
 from lightning_clip.cli.compare import compare
+from lightning_clip.studies import ResultsFolder, Training, load_study, run_study
 from lightning_clip.studies.figure import study_figure, write_picture
 from tests.support.studies import result, tiny_study
 

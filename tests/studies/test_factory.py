@@ -7,8 +7,8 @@ import pytest
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from lightning_clip import Chain, MLPRegressor, NormClip, RegressionDataModule
-from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip._errors import InputError
+from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.studies.factory import build
 
 

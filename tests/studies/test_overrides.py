@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from lightning_clip.studies.overrides import overridden
+from lightning_clip.studies.study import overridden
 
 CONFIG = {"class_path": "Net", "init_args": {"size": 3, "optimizer": {"class_path": "SGD", "init_args": {"lr": 0.1}}}}
 

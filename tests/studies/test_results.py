@@ -5,9 +5,9 @@ import json
 import pytest
 
 from lightning_clip import __version__
-from lightning_clip.studies.comparison.result import run_key
 from lightning_clip._errors import InputError
 from lightning_clip.studies import ResultsFolder, next_free_folder
+from lightning_clip.studies.comparison.result import run_key
 from tests.support.studies import result
 
 LOST = result("none", 1, diverged=True, diverged_at_step=9, metrics={"train_mse": None, "test_mse": None})

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from lightning_clip._errors import InputError
+from lightning_clip.cli.compare import compare
 from lightning_clip.reports import to_text
 from lightning_clip.studies import ResultsFolder
-from lightning_clip.cli.compare import compare
 from lightning_clip.studies.story import show, story
 from tests.support.studies import result, written_study
 

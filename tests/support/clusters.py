@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from lightning_clip import MLPRegressor
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from tests.support.studies import result
 
 

@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from lightning_clip import MLPRegressor
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies import ResultsFolder, Study
+from lightning_clip.studies.comparison.result import RunResult
 
 CONTENT: dict[str, Any] = {
     "name": "tiny",

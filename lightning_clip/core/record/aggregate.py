@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip.core.record.trajectory import Trajectory
 from lightning_clip.core.record.histogram import LogHistogram
 from lightning_clip.core.record.step_record import StepRecord
+from lightning_clip.core.record.trajectory import Trajectory
 
 
 class Aggregate:

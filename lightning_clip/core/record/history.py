@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_clip.core.record.aggregate import Aggregate
-from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.measurements import Measurements
+from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.record.step_record import StepRecord
 
@@ -26,7 +26,7 @@ class History:
         events: The latest things that happened once: switches, restored snapshots, stops.
         measurements: What monitors measured now and then: the first and the latest of each kind.
         aggregates: Totals of the whole run by optimizer position.
-        layers: Norms of each parameter over the whole run.
+        parameters: Norms of each parameter over the whole run.
 
     Example:
         >>> history = History()
@@ -40,7 +40,7 @@ class History:
         self.events: deque[Event] = deque(maxlen=1_000)
         self.measurements = Measurements()
         self.aggregates: dict[int, Aggregate] = {}
-        self.layers = ParameterTotals()
+        self.parameters = ParameterTotals()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -57,11 +57,11 @@ class History:
         Args:
             records: In order, of one or several optimizers.
         """
-        self.layers.add(records)
+        self.parameters.add(records)
         for optimizer in dict.fromkeys(record.optimizer for record in records):
             own = [record for record in records if record.optimizer == optimizer]
             self.aggregates.setdefault(optimizer, Aggregate()).add(own)
-        self.records.extend(record.without_params() for record in records)  # `layers` has counted them
+        self.records.extend(record.without_params() for record in records)  # `parameters` has counted them
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take further steps into the totals only: not into the window, and without norms of parameters.
@@ -94,7 +94,7 @@ class History:
             "events": [asdict(event) for event in self.events],
             "measurements": self.measurements.state_list(),
             "aggregates": {position: total.state_dict() for position, total in self.aggregates.items()},
-            "layers": self.layers.state_dict(),
+            "layers": self.parameters.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ class History:
         self.events.extend(Event(**event) for event in state["events"])
         self.measurements.load_state_list(state.get("measurements", ()))
         self.aggregates = {position: _restored(total) for position, total in state["aggregates"].items()}
-        self.layers.load_state_dict(state["layers"])
+        self.parameters.load_state_dict(state["layers"])
 
 
 def _restored(state: dict[str, Any]) -> Aggregate:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.names import plain_name
+from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.core.recurrent.names import RecurrentName
 from lightning_clip.functional.norms import tensor_norms

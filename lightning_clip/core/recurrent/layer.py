@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from lightning_clip.core.names import plain_name
 from lightning_clip.core.recurrent.rows import Rows
-from lightning_clip.functional.recurrence import gate_activations, previous_states, run_layer
+from lightning_clip.functional.recurrence import gate_activations, previous_states, run_depth
 from lightning_clip.functional.unit_states import dead_fraction, saturated_fraction, saturated_gate_fraction
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CellType:
     """One kind of recurrent unit.
 
     Attributes:
@@ -37,10 +37,10 @@ class Cell:
 
 
 CELLS = {
-    "RNN_TANH": Cell("tanh", ("",), (1.0,)),
-    "RNN_RELU": Cell("relu", ("",), (1.0,)),
-    "LSTM": Cell("lstm", ("input", "forget", "cell", "output"), (4.0, 4.0, 1.0, 4.0), kept=1),
-    "GRU": Cell("gru", ("reset", "update", "new"), (4.0, 4.0, 1.0), kept=1),
+    "RNN_TANH": CellType("tanh", ("",), (1.0,)),
+    "RNN_RELU": CellType("relu", ("",), (1.0,)),
+    "LSTM": CellType("lstm", ("input", "forget", "cell", "output"), (4.0, 4.0, 1.0, 4.0), kept=1),
+    "GRU": CellType("gru", ("reset", "update", "new"), (4.0, 4.0, 1.0), kept=1),
 }
 
 
@@ -124,7 +124,7 @@ class RecurrentLayer:
             if self.module.num_layers > 1:
                 parameters = [parameter for suffix in self.suffixes[here] for parameter in self._parameters(suffix)]
                 start = tuple(state[here] for state in rows.start)
-                outputs = run_layer(self.module.mode, inputs, rows.sizes, start, parameters)
+                outputs = run_depth(self.module.mode, inputs, rows.sizes, start, parameters)
             yield inputs, outputs, here
             inputs = outputs
 

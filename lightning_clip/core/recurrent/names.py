@@ -14,8 +14,8 @@ _WEIGHTS = {"ih": "input-hidden", "hh": "hidden-hidden", "hr": "projection"}
 
 
 @dataclass(frozen=True, slots=True)
-class RecurrentLayer:
-    """One recurrent layer in one direction.
+class LayerName:
+    """The name of one recurrent layer in one direction.
 
     Attributes:
         module: The name of the module that holds it; empty for the root.
@@ -40,7 +40,7 @@ class RecurrentName:
         path: What it is for, one of `PATHS`.
     """
 
-    layer: RecurrentLayer
+    layer: LayerName
     path: str
 
     @classmethod
@@ -55,7 +55,7 @@ class RecurrentName:
 
         Example:
             >>> RecurrentName.parse("encoder.weight_hh_l1_reverse")
-            RecurrentName(layer=RecurrentLayer(module='encoder', suffix='_l1_reverse'), path='hidden-hidden')
+            RecurrentName(layer=LayerName(module='encoder', suffix='_l1_reverse'), path='hidden-hidden')
             >>> RecurrentName.parse("head.weight") is None
             True
         """
@@ -63,4 +63,4 @@ class RecurrentName:
         if match is None:
             return None
         path = _WEIGHTS[match["path"]] if match["kind"] == "weight" else "bias"
-        return cls(RecurrentLayer(match["module"] or "", match["suffix"]), path)
+        return cls(LayerName(match["module"] or "", match["suffix"]), path)

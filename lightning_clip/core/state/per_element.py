@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.functional.sharded import is_sharded
 
@@ -55,7 +56,7 @@ class PerElement(nn.Module):
         """
         for name, tensor in zip(grads.names, grads.tensors, strict=True):
             if tensor.layout is not torch.strided:
-                raise ValueError(
+                raise ArgumentError(
                     f"A history for each element needs dense gradients, and that of {name!r} is sparse: "
                     "build its layer with sparse=False, or choose a rule per parameter, for instance AdaGC()."
                 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightning_clip._checks import check_count, check_positive
+from lightning_clip._errors import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class SpikeDetector:
         check_count("SpikeDetector", window=window, warmup_steps=warmup_steps)
         check_positive("SpikeDetector", mild=mild, severe=severe, min_scale=min_scale, warmup_scale=warmup_scale)
         if severe <= mild:
-            raise ValueError(f"SpikeDetector(mild={mild}, severe={severe}): severe must be above mild.")
+            raise ArgumentError(f"SpikeDetector(mild={mild}, severe={severe}): severe must be above mild.")
         self.window = window
         self.warmup_steps = warmup_steps
         self.mild = mild

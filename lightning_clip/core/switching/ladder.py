@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lightning_clip._checks import check_count, check_decay, check_positive
+from lightning_clip._errors import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,9 @@ class Ladder:
     ) -> None:
         check_decay("Ladder", leak=leak)
         check_count("Ladder", dwell=dwell, calm=calm, max_calm=max_calm)
-        check_positive("Ladder", **{f"climb_at_{i}": score for i, score in enumerate(climb_at)})
+        check_positive("Ladder", or_none=False, **{f"climb_at_{i}": score for i, score in enumerate(climb_at)})
         if not climb_at:
-            raise ValueError("Ladder(climb_at=()): climb_at must hold at least one score.")
+            raise ArgumentError("Ladder(climb_at=()): climb_at must hold at least one score.")
         self.climb_at = tuple(climb_at)
         self.leak = leak
         self.dwell = dwell

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip._checks import check_count, check_rule
 
 
 class ChunkLengths(ABC):
@@ -101,7 +101,7 @@ class NormalLengths(ChunkLengths):
 
     def __init__(self, std: float = 5.0, *, min_steps: int = 5, half_fraction: float = 0.05) -> None:
         check_rule(f"NormalLengths(std={std!r})", "std must be a number of at least 0", holds=0 <= std < np.inf)
-        check_whole("NormalLengths", min_steps=min_steps)
+        check_count("NormalLengths", min_steps=min_steps)
         call = f"NormalLengths(half_fraction={half_fraction!r})"
         check_rule(call, "half_fraction must be in [0, 1]", holds=0 <= half_fraction <= 1)
         self.std = std
@@ -148,7 +148,7 @@ class RandomTruncation(ChunkLengths):
         call = f"RandomTruncation(cut_probability={cut_probability!r})"
         check_rule(call, "cut_probability must be above 0 and below 1", holds=0 < cut_probability < 1)
         if max_multiple is not None:
-            check_whole("RandomTruncation", max_multiple=max_multiple)
+            check_count("RandomTruncation", max_multiple=max_multiple)
         self.cut_probability = cut_probability
         self.max_multiple = max_multiple
         self.message_scale = 1 / (1 - cut_probability)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import SequentialSampler
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.datamodules.streams.chunk import Chunk
 from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths
 from lightning_clip.datamodules.streams.streams import Streams
@@ -105,7 +106,7 @@ class ChunkLoader:
         layout = self._layout()
         saved = {key: state_dict[key] for key in layout}
         if saved != layout:
-            raise ValueError(
+            raise ArgumentError(
                 f"The checkpoint stopped inside an epoch of {saved}, these streams are {layout}: the position has no "
                 "meaning here. Resume with the same data, batch_size, truncated_bptt_steps, chunk_lengths, seed and "
                 "number of processes, or from a checkpoint made at the end of an epoch."

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from lightning.pytorch import LightningDataModule
 
-from lightning_clip.datamodules._checks import check_rule, check_whole
+from lightning_clip._checks import check_count, check_rule
 from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths, FixedLengths
 from lightning_clip.datamodules.streams.chunk_loader import ChunkLoader, ChunkSampler
 from lightning_clip.datamodules.streams.streams import Part, Streams
@@ -47,9 +47,9 @@ class StreamDataModule(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        check_whole(name, truncated_bptt_steps=truncated_bptt_steps, batch_size=batch_size)
+        check_count(name, truncated_bptt_steps=truncated_bptt_steps, batch_size=batch_size)
         if seed is not None:
-            check_whole(name, seed=seed, at_least=0)
+            check_count(name, seed=seed, at_least=0)
         check_rule(
             f"{name}(val_fraction={val_fraction!r}, test_fraction={test_fraction!r})",
             "both must be at least 0, and their sum below 1",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from lightning_clip.modules.checks import check_positive
+from lightning_clip._checks import check_positive
 from lightning_clip.modules.layers.gradient_clamp import GradientClamp
 from lightning_clip.modules.layers.unrolled_recurrence import UnrolledRecurrence
 
@@ -33,7 +33,9 @@ class ClippedRecurrence(UnrolledRecurrence):
         self, *args: Any, grad_clip_gates: float | None = None, grad_clip_output: float | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        check_positive(type(self).__name__, grad_clip_gates=grad_clip_gates, grad_clip_output=grad_clip_output)
+        check_positive(
+            type(self).__name__, or_none=True, grad_clip_gates=grad_clip_gates, grad_clip_output=grad_clip_output
+        )
         self.grad_clip_gates = grad_clip_gates
         self.grad_clip_output = grad_clip_output
         self.clamps = {"gates": GradientClamp(grad_clip_gates), "output": GradientClamp(grad_clip_output)}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from lightning_clip.modules.checks import check_choice, check_rule
+from lightning_clip._checks import check_choice, check_rule
 from lightning_clip.modules.layers.initialization import set_forget_bias_, set_update_bias_
 from lightning_clip.modules.layers.layer_norm_rnn import LayerNormRNN
 

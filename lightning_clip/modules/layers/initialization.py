@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_clip._errors import ArgumentError
+
 Init = Literal["default", "orthogonal", "identity", "xavier"]
 
 INITS: dict[str, Callable[[Tensor], Tensor] | None] = {
@@ -69,7 +71,9 @@ def chrono_bias(hidden_size: int, max_lag: int | None) -> Tensor:
         https://arxiv.org/abs/1804.11188.
     """
     if max_lag is None or max_lag < 3:
-        raise ValueError(f"bias 'chrono' with max_lag={max_lag!r}: set max_lag, the longest lag in steps, at least 3.")
+        raise ArgumentError(
+            f"bias='chrono', max_lag={max_lag!r}: max_lag, the longest lag in steps, must be at least 3."
+        )
     return torch.empty(hidden_size).uniform_(1.0, max_lag - 1.0).log_()
 
 

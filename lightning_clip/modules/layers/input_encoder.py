@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from lightning_clip.modules.checks import check_rule
+from lightning_clip._checks import check_rule
 
 
 class InputEncoder(nn.Module):

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.rnn import PackedSequence
 
+from lightning_clip._errors import ArgumentError
+
 State = tuple[Tensor, ...]
 Hidden = Tensor | State
 
@@ -60,7 +62,7 @@ class UnrolledRecurrence(nn.RNNBase):
             output, hidden = self._run_equal(input.unsqueeze(1), _each(lambda state: state.unsqueeze(1), hx))
             return output.squeeze(1), _each(lambda state: state.squeeze(1), hidden)
         if input.dim() != 3:
-            raise ValueError(f"{type(self).__name__}: the input must have 2 or 3 dimensions, not {input.dim()}.")
+            raise ArgumentError(f"{type(self).__name__}: the input must have 2 or 3 dimensions, not {input.dim()}.")
         output, hidden = self._run_equal(input.transpose(0, 1) if self.batch_first else input, hx)
         return output.transpose(0, 1) if self.batch_first else output, hidden
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_clip._errors import ArgumentTypeError
+
 Hiddens = Any
 """The state of a recurrent network; `None` before its first step."""
 
@@ -40,7 +42,7 @@ def map_hiddens(function: Callable[..., Tensor], hiddens: Hiddens, *others: Hidd
     if isinstance(hiddens, tuple | list):
         parts = [map_hiddens(function, *values) for values in zip(hiddens, *others, strict=True)]
         return type(hiddens)(*parts) if hasattr(hiddens, "_fields") else type(hiddens)(parts)
-    raise TypeError(
+    raise ArgumentTypeError(
         f"A recurrent state consists of tensors in tuples, lists and dictionaries, not of {type(hiddens).__name__}."
     )
 

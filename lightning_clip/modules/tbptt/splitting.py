@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_clip._errors import ArgumentError
+
 
 def split_time(batch: Any, steps: int, *, time_dim: int = 1) -> list[Any]:
     """Cut every sequence of a batch into chunks of `steps`, not into so many sections.
@@ -31,7 +33,7 @@ def split_time(batch: Any, steps: int, *, time_dim: int = 1) -> list[Any]:
     lengths = {tensor.shape[time_dim] for tensor in _tensors(batch) if tensor.dim() > time_dim}
     if len(lengths) != 1:
         found = " and ".join(map(str, sorted(lengths))) or "no"
-        raise ValueError(
+        raise ArgumentError(
             f"The batch has tensors of {found} steps in dimension {time_dim}: sequences of one length are wanted. "
             "Override tbptt_split to say how such a batch is cut."
         )

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from lightning_clip.modules.checks import check_rule, check_whole
+from lightning_clip._checks import check_count, check_rule
 from lightning_clip.modules.tbptt.chunk_plan import ChunkPlan
 from lightning_clip.modules.tbptt.hiddens import Hiddens, detach
 from lightning_clip.modules.tbptt.manual_schedulers import step_schedulers
@@ -81,8 +81,8 @@ class TruncatedBPTTMixin(LightningModule, ABC):
     ) -> None:
         super().__init__(*args, **kwargs)
         name = type(self).__name__
-        check_whole(name, truncated_bptt_steps=truncated_bptt_steps, accumulate_chunks=accumulate_chunks)
-        check_whole(name, backward_steps=truncated_bptt_steps if backward_steps is None else backward_steps)
+        check_count(name, truncated_bptt_steps=truncated_bptt_steps, accumulate_chunks=accumulate_chunks)
+        check_count(name, backward_steps=truncated_bptt_steps if backward_steps is None else backward_steps)
         check_rule(
             f"{name}(truncated_bptt_steps={truncated_bptt_steps}, backward_steps={backward_steps})",
             "backward_steps must be a multiple of truncated_bptt_steps",

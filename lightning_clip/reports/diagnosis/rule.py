@@ -1,7 +1,10 @@
-"""`Finding`: one thing that a diagnosis has to say."""
+"""`Rule`: the one protocol of every diagnosis rule; `Finding`: what a rule returns."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+
+from lightning_clip.reports.evidence import Evidence
 
 
 class Severity(IntEnum):
@@ -14,16 +17,24 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a diagnosis has to say.
+    """One statement of a diagnosis.
 
     Attributes:
         severity: How much it matters.
-        title: What it is, in one line.
+        title: The finding in one line.
         detail: The numbers behind it, and what they mean.
         remedy: What to do about it.
+        kind: A short name for this kind of finding, for programs and for other findings.
+        unless: The kinds that make this finding redundant: it is dropped where one of them was found.
     """
 
     severity: Severity
     title: str
     detail: str
     remedy: str
+    kind: str = ""
+    unless: tuple[str, ...] = ()
+
+
+Rule = Callable[[Evidence], Iterable[Finding]]
+"""Looks at the evidence of a run and yields what it finds; nothing where all is well."""

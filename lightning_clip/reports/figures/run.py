@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.formats import counted, number, shorten
-from lightning_clip.reports.summary import ParameterSummary, OptimizerSummary, summarize
+from lightning_clip.reports.summary import OptimizerSummary, ParameterSummary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_report"]
 
 
-_SHOWN_LAYERS = 20
+_SHOWN_PARAMETERS = 20
 _NAME_WIDTH = 32
 _BINS = 60
 _QUANTILES = 1_001
@@ -45,8 +46,8 @@ def plot_report(history: History, run: RunInfo) -> Figure:
         ) from error
     summary = summarize(history, run)
     if not summary.steps:
-        raise ValueError("plot_report(history, run): no optimizer step was recorded, so there is nothing to plot.")
-    shown = summary.layers[:_SHOWN_LAYERS]
+        raise ArgumentError("plot_report(history, run): no optimizer step was recorded, so there is nothing to plot.")
+    shown = summary.parameters[:_SHOWN_PARAMETERS]
     rows = len(summary.optimizers) + bool(shown)
     heights = [3.2] * len(summary.optimizers) + [1.2 + 0.25 * len(shown)] * bool(shown)
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
@@ -55,7 +56,7 @@ def plot_report(history: History, run: RunInfo) -> Figure:
         _plot_course(figure.add_subplot(grid[row, 0]), part)
         _plot_distribution(figure.add_subplot(grid[row, 1]), history, part)
     if shown:
-        _plot_layers(figure.add_subplot(grid[-1, :]), shown)
+        _plot_parameters(figure.add_subplot(grid[-1, :]), shown)
     figure.suptitle(", ".join(text for text in (run.model, run.strategy, counted(summary.steps, "step")) if text))
     return figure
 
@@ -88,9 +89,9 @@ def _plot_distribution(axes: Any, history: History, part: OptimizerSummary) -> N
     axes.legend()
 
 
-def _plot_layers(axes: Any, layers: tuple[ParameterSummary, ...]) -> None:
-    names = [shorten(layer.name, _NAME_WIDTH) for layer in layers]
-    axes.barh(range(len(layers)), [100 * layer.share for layer in layers], color="tab:blue")
-    axes.set_yticks(range(len(layers)), names)
+def _plot_parameters(axes: Any, parameters: tuple[ParameterSummary, ...]) -> None:
+    names = [shorten(one.name, _NAME_WIDTH) for one in parameters]
+    axes.barh(range(len(parameters)), [100 * one.share for one in parameters], color="tab:blue")
+    axes.set_yticks(range(len(parameters)), names)
     axes.invert_yaxis()
     axes.set(title="Share of each parameter", xlabel="percent of the squared total norm")

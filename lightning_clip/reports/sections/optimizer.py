@@ -8,8 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lightning_clip.reports.sections.chart import BAD, SHADED, SOLID, SWITCH, Role, draw_chart
+from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
+from lightning_clip.reports.sections.chart import BAD, SHADED, SOLID, SWITCH, Role, draw_chart
 from lightning_clip.reports.sections.pairs import pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 
@@ -22,21 +23,15 @@ _STYLES: dict[Role, str] = {
 }
 
 
-def optimizer_section(summary: Summary, part: OptimizerSummary) -> Iterator[RenderableType]:
-    """What happened to the gradients of one optimizer.
-
-    Args:
-        summary: The run.
-        part: One of its optimizers.
-
-    Returns:
-        Chart, distribution and verdict.
-    """
-    if len(summary.optimizers) > 1:
-        yield Text(f"  Optimizer {part.optimizer}", style="bold underline")
-    yield ChartView(part, _switches(summary, part))
-    yield _distribution(part)
-    yield pairs(_verdict(part))
+def optimizers(evidence: Evidence) -> Iterator[RenderableType]:
+    """What happened to the gradients of each optimizer: chart, distribution and verdict."""
+    summary = evidence.summary
+    for part in summary.optimizers:
+        if len(summary.optimizers) > 1:
+            yield Text(f"  Optimizer {part.optimizer}", style="bold underline")
+        yield ChartView(part, _switches(summary))
+        yield _distribution(part)
+        yield pairs(_verdict(part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +118,7 @@ def _bad_steps(part: OptimizerSummary) -> Text:
     return Text(f"{count(part.nonfinite)} not finite{first}; {count(part.skipped)} skipped", style=style)
 
 
-def _switches(summary: Summary, part: OptimizerSummary) -> list[float]:
-    """Where on the course of this optimizer the strategy was switched; steps are counted over all optimizers."""
+def _switches(summary: Summary) -> list[float]:
+    """Where in the run the strategy was switched, each in [0, 1]; steps are counted over all optimizers."""
     steps = summary.steps if summary.steps else 1
     return [event.step / steps for event in summary.events if event.kind == "switch" and event.step <= steps]

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from lightning_clip.core.recurrent.names import PATHS, RecurrentName
+from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import bar, counted, percent, shorten_all
 from lightning_clip.reports.recurrent_summary import RecurrentLayerSummary
 from lightning_clip.reports.summary import Summary
@@ -23,6 +24,12 @@ _GAP = 2
 _SUM = len("together")
 _SHORTEST_BAR, _LONGEST_BAR = 5, 12
 _NARROWEST_NAME = 12
+
+
+def recurrent(evidence: Evidence) -> Iterator[RenderableType]:
+    """Tables of the recurrent layers: which path, and which gate, the gradient comes through."""
+    if evidence.summary.recurrent:
+        yield RecurrentTables(evidence.summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class RecurrentTables:
             yield _table(list(_gate_rows(own)), gates, options.max_width)
 
     def _others(self) -> Iterator[Row]:
-        others = [layer.share for layer in self.summary.layers if RecurrentName.parse(layer.name) is None]
+        others = [layer.share for layer in self.summary.parameters if RecurrentName.parse(layer.name) is None]
         if others and len(self.summary.optimizers) == 1:  # shares are of the total of each parameter's own optimizer
             yield Row("everything else", {}, sum(others), is_layer=False)
 

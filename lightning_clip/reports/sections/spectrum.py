@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from lightning_clip.core.record.history import History
+from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, number, percent
 from lightning_clip.reports.sections.named_table import NamedTable
 from lightning_clip.reports.sections.pairs import pairs
-from lightning_clip.reports.spectrum_summary import Block, Proof, SpectrumSummary, half_life, summarize_spectrum
+from lightning_clip.reports.spectrum_summary import Block, Proof, SpectrumSummary, halving_steps
 
 _STYLES = {Proof.NOT_FINITE: "bold red", Proof.EXPLODED: "bold red", Proof.MAY_EXPLODE: "yellow"}
 _PLAIN = (
@@ -38,16 +38,9 @@ _GATE_COLUMNS: dict[str, Callable[[Mapping[str, float]], str]] = {
 }
 
 
-def spectrum_section(history: History) -> Iterator[RenderableType]:
-    """What recurrent weights and units were like, where a `RecurrentSpectrumMonitor` has looked.
-
-    Args:
-        history: The record of a run.
-
-    Returns:
-        Tables of weights and of gates, and a few lines on units; nothing where it has not.
-    """
-    summary = summarize_spectrum(history)
+def spectrum(evidence: Evidence) -> Iterator[RenderableType]:
+    """Tables of recurrent weights and gates, and a few lines on units, where a `RecurrentSpectrumMonitor` ran."""
+    summary = evidence.spectrum
     if summary is not None:
         yield _weights(summary)
         units = summary.units.values()
@@ -116,4 +109,4 @@ def _proof(block: Block) -> Text:
 
 def _half_life(unit: Mapping[str, float], which: str) -> str:
     kept = [unit[f"{gate}_gate_{which}"] for gate in ("forget", "update") if f"{gate}_gate_{which}" in unit]
-    return number(half_life(kept[0]) if kept else None)
+    return number(halving_steps(kept[0]) if kept else None)

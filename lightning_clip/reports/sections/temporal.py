@@ -9,28 +9,26 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from lightning_clip.core.recurrent.temporal_profile import CHUNK_FACTORS, Flow, TemporalProfile
-from lightning_clip.reports.sections.chart import BAD
+from lightning_clip.reports.diagnosis.temporal import growth_in_words
+from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, counted, number
+from lightning_clip.reports.sections.chart import BAD
 from lightning_clip.reports.sections.lag_bars import LagBar, lag_bars
 from lightning_clip.reports.sections.pairs import pairs
-from lightning_clip.reports.diagnosis.temporal import growth_in_words
 
 _STYLES = {Flow.EXPLODING: "red", Flow.VANISHING: "yellow", Flow.HEALTHY: "green"}
 _SHORTEST = 8
 _ONE_RATE = 0.5  # R² below which a rate says little
 
 
-def temporal_section(profiles: Sequence[TemporalProfile]) -> Iterator[RenderableType]:
-    """How far the gradient reaches back, and what that means.
+def temporal(evidence: Evidence) -> Iterator[RenderableType]:
+    """How far the gradient of each recurrent layer reaches back through time, and what that means.
 
-    Args:
-        profiles: Of one layer, in order.
-
-    Returns:
-        Bars by lag, numbers and verdict of the latest profile, and what has changed since the first.
+    Bars by lag, numbers and verdict of the latest profile, and what has changed since the first.
     """
-    yield LagChart(profiles[-1], among=len(profiles))
-    yield pairs(_numbers(profiles))
+    for profiles in evidence.profiles.values():
+        yield LagChart(profiles[-1], among=len(profiles))
+        yield pairs(_numbers(profiles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lightning_clip.reports.formats import DASH, count, duration, percent
-from lightning_clip.studies.comparison.metrics import DEAD, SOLVED, STEPS_TO_SOLVE, main_metric, metric_number, metric_title
+from lightning_clip.studies.comparison.metrics import (
+    DEAD,
+    SOLVED,
+    STEPS_TO_SOLVE,
+    main_metric,
+    metric_number,
+    metric_title,
+)
 from lightning_clip.studies.comparison.standings import Standing
 
 BEST = "*"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning_clip.studies.comparison.result import RunResult
+from lightning_clip._errors import ArgumentError
 from lightning_clip.studies.comparison.curves import plot_curves
-from lightning_clip.studies.comparison.points import plot_points
 from lightning_clip.studies.comparison.metrics import main_metric, metric_names
 from lightning_clip.studies.comparison.pivot import pivot
+from lightning_clip.studies.comparison.points import plot_points
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import standings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def plot_comparison(results: Sequence[RunResult], title: str = "") -> Figure:
             'plot_comparison needs matplotlib: pip install "lightning-clip[plot]"', name="matplotlib"
         ) from error
     if not results:
-        raise ValueError("plot_comparison(results): no run has finished, so there is nothing to plot.")
+        raise ArgumentError("plot_comparison(results): no run has finished, so there is nothing to plot.")
     rows, metric = standings(results), main_metric(metric_names(results))
     figure = Figure(layout="constrained")
     by_axis = pivot(rows)

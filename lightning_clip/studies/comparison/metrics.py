@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.reports.formats import count, number
+from lightning_clip.studies.comparison.result import RunResult
 
 SOLVED = "solved"
 STEPS_TO_SOLVE = "steps_to_solve"

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.metrics import STEPS_TO_SOLVE, metric_title
 from lightning_clip.studies.comparison.plotting import COLORS, is_wide
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import Standing, by_group
 
 _WIDTH = 8.0

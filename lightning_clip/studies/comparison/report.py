@@ -7,15 +7,15 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from lightning_clip.studies.comparison.result import RunResult
-from lightning_clip.studies.comparison.table import ComparisonTable
-from lightning_clip.studies.comparison.conclusions import conclusions
 from lightning_clip.reports.formats import count, counted
+from lightning_clip.reports.text import Report
+from lightning_clip.studies.comparison.conclusions import conclusions
 from lightning_clip.studies.comparison.metrics import main_metric, metric_names
 from lightning_clip.studies.comparison.pivot import pivot, varied_axes
 from lightning_clip.studies.comparison.pivot_table import PivotTable
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import Standing, standings
-from lightning_clip.reports.text import Report
+from lightning_clip.studies.comparison.table import ComparisonTable
 
 __all__ = ["render_comparison"]
 

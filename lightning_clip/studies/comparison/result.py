@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+__all__ = ["RunResult"]
+
 Axes = Mapping[str, float | str]
 RunKey = tuple[str, str, tuple[tuple[str, float | str], ...], int]
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.metrics import (
     DEAD,
     SOLVED,
@@ -13,6 +12,7 @@ from lightning_clip.studies.comparison.metrics import (
     is_neither_better,
     metric_names,
 )
+from lightning_clip.studies.comparison.result import RunResult
 
 Group = tuple[str, tuple[tuple[str, float | str], ...]]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip._errors import InputError
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines.engine import Engine, RunCell
 from lightning_clip.studies.engines.parallel import in_parallel
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from joblib import cpu_count
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 
 RunCell = Callable[[Cell, Path], RunResult]
 """Makes one run and writes its record; a function of a module, with which it is sent to other processes."""

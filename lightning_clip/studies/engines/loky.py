@@ -8,8 +8,8 @@ import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines.engine import Engine, RunCell
 from lightning_clip.studies.engines.parallel import in_parallel
 

@@ -9,8 +9,8 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines.engine import Engine, RunCell
 
 

@@ -12,12 +12,12 @@ from typing_extensions import override
 
 from lightning_clip._checks import check_count, check_positive_finite
 from lightning_clip.core.record.run_info import RunInfo
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.studies.experiments.descent_figure import Surface, Way, plot_descents
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.experiments.descent import PARAMETER, Descent, descend
+from lightning_clip.studies.experiments.descent_figure import Surface, Way, plot_descents
 from lightning_clip.studies.experiments.one_unit import error_and_gradient, start_at_the_wall
 from lightning_clip.studies.experiments.record import clipped_fraction, write_record
 from lightning_clip.studies.factory import build

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.reports.formats import number
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def plot_descents(surface: Surface, ways: Mapping[str, Way], *, small: float, ti
         ValueError: There are no ways.
     """
     if not ways:
-        raise ValueError("plot_descents(ways={}): there is no way to plot.")
+        raise ArgumentError("plot_descents(ways={}): there is no way to plot.")
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

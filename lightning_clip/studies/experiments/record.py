@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lightning_clip.core.record.history import History
-from lightning_clip.core.record.step_buffer import StepBuffer
 from lightning_clip.core.record.run_info import RunInfo
+from lightning_clip.core.record.step_buffer import StepBuffer
 from lightning_clip.sinks.jsonl import JsonlSink
 
 
@@ -23,7 +23,7 @@ def write_record(path: Path, run: RunInfo, events: StepBuffer) -> History:
     history.extend(records)
     sink.open(run)
     sink.write(records)
-    sink.close(run, history.layers)
+    sink.close(run, history.parameters)
     return history
 
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from lightning_clip._checks import check_count
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
-from lightning_clip._checks import check_count
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.datamodules.streams.chunk import Chunk
 from lightning_clip.datamodules.streams.stream_data_module import StreamDataModule
@@ -20,10 +19,11 @@ from lightning_clip.modules.summed_loss import summed_loss
 from lightning_clip.modules.tbptt_module import TBPTTModule
 from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.cell import Cell
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.experiments.record import clipped_fraction
 from lightning_clip.studies.factory import Config, build
-from lightning_clip.studies.overrides import overridden
+from lightning_clip.studies.study import overridden
 from lightning_clip.studies.training import make_trainer
 
 __all__ = ["TruncationBias"]

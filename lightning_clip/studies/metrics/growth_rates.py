@@ -10,13 +10,12 @@ from lightning_clip.callbacks.temporal_gradient_monitor import TemporalGradientM
 from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
 from lightning_clip.functional.temporal import growth_rate, norms_by_lag
 from lightning_clip.modules.recurrent_module import RecurrentModule
-from lightning_clip.studies.flow_reports import GROWTH_RATE
-from lightning_clip.studies.metrics.study_metric import Measure
+from lightning_clip.studies.metrics.study_metric import StudyMetric
 
 __all__ = ["GrowthRates"]
 
 
-class GrowthRates(Measure):
+class GrowthRates(StudyMetric):
     """How fast the gradient grows on its way back through time, at the first training batch.
 
     What a `TemporalGradientMonitor` among the callbacks has measured in one backward pass of the fused layer is
@@ -39,7 +38,7 @@ class GrowthRates(Measure):
     @property
     @override
     def metrics(self) -> dict[str, float | None]:
-        names = ("difference", "growth_rate_exact", "r_squared", "horizon", GROWTH_RATE)
+        names = ("difference", "growth_rate_exact", "r_squared", "horizon", "growth_rate")
         if self._exact is None or self._monitor is None or not self._monitor.profiles:
             return dict.fromkeys(names)
         seen = self._monitor.profiles[0]

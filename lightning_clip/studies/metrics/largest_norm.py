@@ -4,12 +4,12 @@ from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.studies.metrics.study_metric import Measure
+from lightning_clip.studies.metrics.study_metric import StudyMetric
 
 __all__ = ["LargestNorm"]
 
 
-class LargestNorm(Measure):
+class LargestNorm(StudyMetric):
     """The largest finite total 2-norm of the gradients before clipping, as `max_norm`."""
 
     def __init__(self) -> None:

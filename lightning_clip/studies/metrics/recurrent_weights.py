@@ -4,12 +4,12 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
-from lightning_clip.studies.metrics.study_metric import Measure
+from lightning_clip.studies.metrics.study_metric import StudyMetric
 
 __all__ = ["RecurrentWeights"]
 
 
-class RecurrentWeights(Measure):
+class RecurrentWeights(StudyMetric):
     """The largest singular value of all recurrent matrices (`weight_hh`) after training, as `sigma_max`.
 
     Of an LSTM or GRU it is that of the stacked matrix of all gates.

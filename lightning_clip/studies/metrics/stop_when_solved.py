@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_clip._checks import check_count
-from lightning_clip.studies.metrics.study_metric import Measure
+from lightning_clip._errors import ArgumentError
+from lightning_clip.studies.metrics.study_metric import StudyMetric
 
 __all__ = ["StopWhenSolved"]
 
 
-class StopWhenSolved(Measure):
+class StopWhenSolved(StudyMetric):
     """Ask now and then whether the task is solved, and stop the training when it is, or never will be.
 
     Solved means: fewer than `error` of all test sequences are wrong by the data module's own criterion,
@@ -50,7 +51,7 @@ class StopWhenSolved(Measure):
     def __init__(self, error: float = 0.01, *, every_n_steps: int = 250) -> None:
         super().__init__()
         if not 0 < error < 1:
-            raise ValueError(f"StopWhenSolved(error={error!r}): error must be a share between 0 and 1.")
+            raise ArgumentError(f"StopWhenSolved(error={error!r}): error must be a share between 0 and 1.")
         check_count("StopWhenSolved", every_n_steps=every_n_steps)
         self.error = error
         self.every_n_steps = every_n_steps

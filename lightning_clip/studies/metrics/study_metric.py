@@ -1,13 +1,13 @@
-"""`Measure`: a callback that adds numbers to the result of a run."""
+"""`StudyMetric`: a callback that adds numbers to the result of a run."""
 
 from abc import ABC, abstractmethod
 
 from lightning.pytorch import Callback
 
-__all__ = ["Measure"]
+__all__ = ["StudyMetric"]
 
 
-class Measure(Callback, ABC):
+class StudyMetric(Callback, ABC):
     """Takes part in the training of a study's run, and adds to its metrics.
 
     A study names it under `callbacks` by `class_path` and `init_args`; each run has one of its own.

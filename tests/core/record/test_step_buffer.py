@@ -4,7 +4,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from lightning_clip import StepBuffer, PendingStep, StepRecord
+from lightning_clip import PendingStep, StepBuffer, StepRecord
 from lightning_clip.core import records
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip.modules.tbptt.hiddens import map_hiddens
 from lightning_clip.modules.layers.padded import run_padded
+from lightning_clip.modules.tbptt.hiddens import map_hiddens
 
 LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 layers = pytest.mark.parametrize("cell", LAYERS)

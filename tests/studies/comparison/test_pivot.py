@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.reports import to_text
 from lightning_clip.studies.comparison.metrics import main_metric, metric_names
 from lightning_clip.studies.comparison.pivot import pivot
 from lightning_clip.studies.comparison.pivot_table import PivotTable
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import standings
 from tests.reports.studied import grid, lengths, rates, result, study, tasks
 

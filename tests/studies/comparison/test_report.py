@@ -2,9 +2,9 @@
 
 import pytest
 
-from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.conclusions import conclusions
 from lightning_clip.studies.comparison.metrics import metric_names, metric_title
+from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import Spread, standings
 from tests.reports.studied import grid, result, study
 

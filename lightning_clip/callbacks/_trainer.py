@@ -1,12 +1,16 @@
-"""What a callback asks of the trainer: whether clipping can be right there, and what is being run."""
+"""What callbacks ask of the Trainer: whether clipping can be right there, what is being run, and its state."""
+
+from collections.abc import Iterable
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from torch.optim import Optimizer
 
+from lightning_clip._compat import grad_scaler
 from lightning_clip.core.names import plain_name
 from lightning_clip.core.record.run_info import RunInfo
+from lightning_clip.core.snapshot import Stateful
 
 
 def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
@@ -73,3 +77,35 @@ def _describe(optimizer: Optimizer) -> str:
     group = optimizer.param_groups[0]
     shown = [f"{key}={group[key]:g}" for key in ("lr", "momentum") if isinstance(group.get(key), float) and group[key]]
     return f"{type(optimizer).__name__}({', '.join(shown)})"
+
+
+def stateful_parts(trainer: Trainer, pl_module: LightningModule, strategies: Iterable[Stateful]) -> list[Stateful]:
+    """Everything that a step changes: the module first, then the optimizers, then the rest.
+
+    Args:
+        trainer: A trainer that is fitting.
+        pl_module: The module that is trained.
+        strategies: The clipping strategies in use.
+
+    Returns:
+        The module, optimizers, schedulers, the gradient scaler if there is one, and the clipping strategies.
+    """
+    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+    scaler = grad_scaler(trainer)
+    return [pl_module, *trainer.optimizers, *schedulers, *([scaler] if scaler is not None else []), *strategies]
+
+
+def scale_learning_rates(trainer: Trainer, factor: float) -> None:
+    """Multiply all learning rates, those that schedulers start from included.
+
+    Args:
+        trainer: A trainer that is fitting.
+        factor: What to multiply by.
+    """
+    for optimizer in trainer.optimizers:
+        for group in optimizer.param_groups:
+            group.update({key: group[key] * factor for key in ("lr", "initial_lr") if key in group})
+    for config in trainer.lr_scheduler_configs:
+        base_lrs = getattr(config.scheduler, "base_lrs", None)
+        if base_lrs is not None:
+            config.scheduler.base_lrs = [lr * factor for lr in base_lrs]

@@ -1,0 +1,1 @@
+"""Parallel streams that are read chunk by chunk, for truncated backpropagation through time."""

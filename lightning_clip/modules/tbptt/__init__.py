@@ -1,0 +1,1 @@
+"""Truncated backpropagation through time: mixins, carried state, chunks."""
