@@ -10,7 +10,8 @@ from parameter_sets import PARAMETER_SETS, with_gradients
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from lightning_clip import Gradients, NormClip, StepBuffer, clip_
+from lightning_clip import Gradients, NormClip, clip_
+from lightning_clip.core import StepBuffer
 from lightning_clip.core.names import parameter_names
 
 FLUSH = 50

@@ -9,7 +9,8 @@ from measuring import Table, duration, in_turn, median, ratio, verdict
 from torch import nn
 
 import lightning_clip
-from lightning_clip import AutoClip, ClipStrategy, Gradients, History, StepRecord, clip_
+from lightning_clip import AutoClip, ClipStrategy, Gradients, clip_
+from lightning_clip.core import History, StepRecord
 
 EARLY, LATE, REAL = 100, 100_000, 1_100
 NOTES = (

@@ -13,7 +13,8 @@ from parameter_sets import many, with_gradients
 from pretended_accelerator import PretendedAccelerator
 from torch import nn
 
-from lightning_clip import ClipStrategy, Gradients, StepBuffer, clip_
+from lightning_clip import ClipStrategy, Gradients, clip_
+from lightning_clip.core import StepBuffer
 
 FLUSH = 50
 NOTES = (

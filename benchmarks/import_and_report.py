@@ -9,7 +9,7 @@ from pathlib import Path
 
 from measuring import Table, duration, median, python, verdict
 
-from lightning_clip import RunInfo
+from lightning_clip.core import RunInfo
 
 IMPORT = (
     "import lightning, time; start = time.perf_counter(); import lightning_clip; print(time.perf_counter() - start)"

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from lightning_clip import ClipStrategy, Gradients, History, RunInfo, StepBuffer, ZClip, clip_, parameter_names
+from lightning_clip import ClipStrategy, Gradients, ZClip, clip_
+from lightning_clip.core import History, RunInfo, StepBuffer, parameter_names
 from lightning_clip.reports import render_report
 
 Batch = tuple[Tensor, Tensor]

@@ -49,10 +49,16 @@ if TYPE_CHECKING:
         Keep as Keep,
     )
     from lightning_clip.core import (
+        Ladder as Ladder,
+    )
+    from lightning_clip.core import (
         Scale as Scale,
     )
     from lightning_clip.core import (
         ScaleEach as ScaleEach,
+    )
+    from lightning_clip.core import (
+        SpikeDetector as SpikeDetector,
     )
     from lightning_clip.core import (
         clip_ as clip_,
@@ -158,6 +164,7 @@ __all__ = [
     "JsonlSink",
     "Keep",
     "LSTMModule",
+    "Ladder",
     "MLPRegressor",
     "MemorizationDataModule",
     "MultiplicationDataModule",
@@ -183,6 +190,7 @@ __all__ = [
     "SoftClip",
     "SpectralClip",
     "SpikeClip",
+    "SpikeDetector",
     "StatefulMixin",
     "StrategySchedule",
     "StrategySwitcher",

@@ -62,7 +62,7 @@ def record_constructor_errors(parser: Any) -> list[Exception]:
     """
     raised: list[Exception] = []
 
-    def instantiate(kind: Any, *args: Any, **kwargs: Any) -> Any:
+    def instantiate(kind: Any, /, *args: Any, **kwargs: Any) -> Any:
         try:
             return kind(*args, **kwargs)
         except Exception as error:

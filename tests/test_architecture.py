@@ -13,42 +13,57 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NUMERIC = {"torch", "numpy"}
 EXTRAS = {"matplotlib", "dask", "distributed", "ray"}
 
-# What the files of a folder may import beside the standard library and each other. `__init__`, `__main__` and `cli`
-# may import everything, and are not named here: nothing imports them.
+# What the files of a room may import beside the standard library, their own room and the four helpers; the longest
+# matching path counts. `cli`, `__init__` and `__main__` may import everything, and nothing imports them.
 MAY_IMPORT = {
     "_lazy": set(),
     "_version": set(),
-    "errors": set(),
-    "compat": {"lightning", *NUMERIC},
+    "_errors": set(),
+    "_checks": set(),
+    "_compat": set(),
     "functional": {"torch"},
     "core": {"functional", *NUMERIC},
     "strategies": {"core", "functional", *NUMERIC},
     "sinks": {"core", "numpy", "orjson"},
-    "reports": {"core", "numpy", "rich", "matplotlib"},
-    "callbacks": {"core", "functional", "strategies", "sinks", "reports", "compat", "lightning", *NUMERIC},
-    "callbacks/rich_gradient_report": {"core", "reports", "callbacks", "compat", "lightning", "rich"},
+    "reports": {"core", "numpy"},
+    "reports/record": {"core", "sinks"},
+    "reports/text": {"rich"},
+    "reports/console": {"core", "rich"},
+    "reports/sections": {"core", "numpy", "rich"},
+    "reports/figures": {"core", "numpy", "matplotlib"},
+    "callbacks": {"core", "functional", "strategies", "sinks", "reports", "lightning", *NUMERIC},
+    "callbacks/rich_gradient_report": {"core", "reports", "lightning", "rich"},
     "modules": {"lightning", "torchmetrics", "sklearn", *NUMERIC},
     "datamodules": {"lightning", "torchmetrics", "sklearn", *NUMERIC},
     "studies": {
-        *("callbacks", "core", "functional", "strategies", "modules", "datamodules", "reports", "sinks", "errors"),
-        *("_version", "lightning", "joblib", "jsonargparse", "rich", "matplotlib", "yaml", *NUMERIC),
-        *("dask", "distributed", "ray"),
+        *("callbacks", "core", "functional", "strategies", "modules", "datamodules", "reports", "sinks", "_version"),
+        *("lightning", "joblib", "jsonargparse", "rich", "matplotlib", "yaml", "dask", "distributed", "ray", *NUMERIC),
     },
+    "studies/comparison": {"core", "reports", "rich", "matplotlib", "numpy"},
 }
-UNBOUND = {"__init__", "__main__", "cli", "lightning_cli"}
+HELPERS = {"_lazy", "_errors", "_checks", "_compat"}
+UNBOUND = {"__init__", "__main__", "cli"}
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 
 
-def imports(node: ast.AST) -> Iterator[str]:
-    """Dotted names of what is imported at or below a node, ours without the name of the package."""
-    for child in ast.walk(node):
-        names = [alias.name for alias in child.names] if isinstance(child, ast.Import) else []
-        if isinstance(child, ast.ImportFrom):
-            assert child.level == 0, f"line {child.lineno}: write imports in full"
-            names = [child.module or ""]
-        for name in names:
-            if name.partition(".")[0] not in sys.stdlib_module_names | {"typing_extensions"}:
-                yield name.removeprefix("lightning_clip.")
+def imports(node: ast.AST, *, at_runtime: bool = False) -> Iterator[str]:
+    """Dotted names of what is imported at or below a node, ours without the name of the package.
+
+    Args:
+        node: Any node.
+        at_runtime: Whether to leave out what only type checkers import.
+    """
+    if at_runtime and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: write imports in full"
+        names = [node.module or ""]
+    for name in names:
+        if name.partition(".")[0] not in sys.stdlib_module_names | {"typing_extensions"}:
+            yield name.removeprefix("lightning_clip.")
+    for child in ast.iter_child_nodes(node):
+        yield from imports(child, at_runtime=at_runtime)
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -59,12 +74,40 @@ def tree_of(path: Path) -> ast.Module:
 def test_a_file_imports_what_its_layer_may(path):
     """Layers know only what is below them."""
     name = path.relative_to(PACKAGE).with_suffix("").as_posix()
-    layer = name.partition("/")[0]
-    if layer in UNBOUND:
+    if name.partition("/")[0] in UNBOUND:
         return
-    allowed = MAY_IMPORT.get(name, MAY_IMPORT[layer] | {layer}) | {"_lazy"}
-    wrong = {imported for imported in imports(tree_of(path)) if imported.partition(".")[0] not in allowed}
+    room = max((known for known in MAY_IMPORT if f"{name}/".startswith(f"{known}/")), key=len)
+    allowed = MAY_IMPORT[room] | {name.partition("/")[0]} | HELPERS
+    tree = tree_of(path)
+    if name == "_compat":  # importable from everywhere: it imports torch and Lightning where it uses them
+        tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
+    found = set(imports(tree, at_runtime=name == "_compat"))
+    wrong = {imported for imported in found if imported.partition(".")[0] not in allowed}
     assert not wrong, f"{name} may import {sorted(allowed)}, not {sorted(wrong)}"
+
+
+def test_a_comparison_needs_nothing_that_runs_a_study():
+    """`studies/comparison` imports no other part of `studies`."""
+    for path in (PACKAGE / "studies" / "comparison").glob("*.py"):
+        found = {name for name in imports(tree_of(path)) if name.startswith("studies.")}
+        assert not {name for name in found if not name.startswith("studies.comparison")}, path.name
+
+
+def test_no_two_modules_import_each_other():
+    """Following imports never leads back to the module that they started from."""
+    modules = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
+    graph = {
+        name: {f"{found}.__init__" if f"{found}.__init__" in modules else found for found in imports(tree_of(path))}
+        for name, path in modules.items()
+    }
+    for start in modules:
+        seen, waiting = set(), list(graph[start])
+        while waiting:
+            name = waiting.pop()
+            if name in modules and name not in seen:
+                seen.add(name)
+                waiting += graph[name]
+        assert start not in seen, f"{start} imports itself, by way of others"
 
 
 @every_file
@@ -74,16 +117,26 @@ def test_an_extra_is_paid_for_when_it_is_used(path):
     assert not [name for node in top for name in imports(node) if name.partition(".")[0] in EXTRAS]
 
 
-@pytest.mark.parametrize("name", ["summary", "diagnosis"])
+@pytest.mark.parametrize("name", ["reports.summary", "reports.evidence", "reports.diagnosis.__init__"])
 def test_report_data_does_not_know_how_it_is_shown(name):
-    """Summary and diagnosis, and whatever of the reports they use, import neither rich nor matplotlib."""
-    seen, waiting = set(), [f"reports.{name}"]
+    """Summary, evidence and diagnosis, and whatever they use, import neither rich nor matplotlib."""
+    seen, waiting = set(), [name]
     while waiting:
         module = waiting.pop()
         seen.add(module)
         found = set(imports(tree_of(PACKAGE.joinpath(*module.split(".")).with_suffix(".py"))))
         assert not {n for n in found if n.partition(".")[0] in {"rich", "matplotlib"}}, module
         waiting += [n for n in found if n.startswith("reports.") and n not in seen]
+
+
+def test_no_room_is_crowded():
+    """A folder of the package holds at most 20 files beside its `__init__`; strategies are one file each."""
+    crowded = {
+        folder.name: count
+        for folder in {path.parent for path in FILES}
+        if (count := len(list(folder.glob("[!_]*.py")) + list(folder.glob("_[!_]*.py")))) > 20
+    }
+    assert set(crowded) <= {"strategies"}, crowded
 
 
 @every_file
@@ -98,10 +151,11 @@ def test_a_file_is_short_and_silent(path):
 def test_every_file_that_is_on_offer_has_its_test(folder):
     """`strategies/x.py` is tested by `tests/strategies/test_x.py`, where the folder offers a name from it."""
     offered = imports(tree_of(PACKAGE / folder / "__init__.py"))
-    names = {name.removeprefix(f"{folder}.") for name in offered if name.startswith(f"{folder}.")}
-    missing = sorted(name for name in names if not (TESTS / folder / f"test_{name}.py").exists())
-    assert names
-    assert not missing, f"tests/{folder}/ lacks {[f'test_{name}.py' for name in missing]}"
+    names = {name.replace(".", "/") for name in offered if name.startswith(f"{folder}.")}
+    files = {TESTS.joinpath(name).parent / f"test_{name.rpartition('/')[2]}.py" for name in names}
+    assert files
+    missing = sorted(path.relative_to(TESTS).as_posix() for path in files if not path.exists())
+    assert not missing, f"tests/ lacks {missing}"
 
 
 def test_references_are_independent():

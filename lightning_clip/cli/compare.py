@@ -17,8 +17,7 @@ from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines import ENGINES, Engine
 from lightning_clip.studies.figure import write_picture
 from lightning_clip.studies.results import ResultsFolder, StudyResults, next_free_folder
-from lightning_clip.studies.run_cell import can_flush_denormals
-from lightning_clip.studies.runner import run_study
+from lightning_clip.studies.runner import can_flush_denormals, run_study
 from lightning_clip.studies.story import story
 from lightning_clip.studies.study_file import load_study
 

@@ -38,14 +38,10 @@ class Action(ABC):
         """
 
     def preview(self, grads: Gradients) -> Gradients:
-        """What the gradients would be once the action is applied; the gradients themselves stay as they are.
+        """What the gradients would be once the action is applied; see `Gradients.previewed`.
 
         Args:
             grads: The gradients that the decision was made on.
-
-        Returns:
-            The gradients as they would be left. Where the action is a known scale, norms follow from its factors.
-            Tensors are copied when first asked for; ask before the action is applied.
         """
         return grads.previewed(self.apply_, self.coefs)
 

@@ -241,10 +241,7 @@ class Gradients:
 
 
 def _materialize(param: Tensor, grad: Tensor) -> Tensor:
-    """The gradient with pending sums carried out, so that its elements can be changed in place.
-
-    Where that makes a new tensor, the parameter is given it as its gradient.
-    """
+    """The gradient, now the parameter's, with pending sums carried out: its elements can be changed in place."""
     result = laid_out_like(grad, param)
     if result.layout is torch.sparse_coo and not result.is_coalesced():
         result = result.coalesce()

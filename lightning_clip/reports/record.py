@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
-from lightning_clip.reports.diagnosis.diagnose import diagnose
 from lightning_clip.reports.diagnosis.rule import Finding
+from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.sinks.jsonl_reader import read_jsonl
 

@@ -157,7 +157,7 @@ def summarize(history: History, run: RunInfo) -> Summary:
         Its summary.
 
     Example:
-        >>> from lightning_clip import StepRecord
+        >>> from lightning_clip.core import StepRecord
         >>> history = History()
         >>> history.extend([StepRecord(0, 0, "NormClip(1.0)", 4.0, 1.0, 1.0, 0.25, True, True, False)])
         >>> summarize(history, RunInfo()).optimizers[0].verdict.name

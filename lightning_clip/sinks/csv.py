@@ -33,7 +33,7 @@ class CsvSink:
 
     Example:
         >>> import tempfile
-        >>> from lightning_clip import RunInfo, StepRecord
+        >>> from lightning_clip.core import RunInfo, StepRecord
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sink = CsvSink(f"{folder}/run.csv")
         ...     sink.open(RunInfo())

@@ -39,7 +39,7 @@ class JsonlSink:
 
     Example:
         >>> import tempfile
-        >>> from lightning_clip import RunInfo, StepRecord
+        >>> from lightning_clip.core import RunInfo, StepRecord
         >>> from lightning_clip.core.record.parameter_totals import ParameterTotals
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sink = JsonlSink(f"{folder}/run.jsonl")

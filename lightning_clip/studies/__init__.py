@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from lightning_clip.studies.experiment import *
     from lightning_clip.studies.metrics import *
     from lightning_clip.studies.results import *
-    from lightning_clip.studies.run_cell import *
     from lightning_clip.studies.runner import *
     from lightning_clip.studies.study import *
     from lightning_clip.studies.study_file import *
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     [
-        *("comparison", "results", "cell", "study", "check", "study_file", "experiment", "training", "run_cell"),
+        *("comparison", "results", "cell", "study", "check", "study_file", "experiment", "training"),
         *("runner", "metrics"),
     ],
 )

@@ -4,8 +4,9 @@ import lightning.pytorch as pl
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lightning_clip import CsvSink, GradientMonitor, JsonlSink, Measurement
+from lightning_clip import CsvSink, GradientMonitor, JsonlSink
 from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.core import Measurement
 from lightning_clip.sinks import read_jsonl
 from tests.support.training import Net, loader, quiet_trainer
 

@@ -16,7 +16,6 @@ from lightning_clip import (
     GradientMonitor,
     GRUModule,
     JsonlSink,
-    LayerNormRNN,
     LSTMModule,
     NormClip,
     RNNModule,
@@ -28,6 +27,7 @@ from lightning_clip import (
 from lightning_clip.core.recurrent.temporal_profile import Flow, TemporalProfile
 from lightning_clip.functional import gradient_flow, norms_by_lag
 from lightning_clip.functional.gradient_flow import random_directions
+from lightning_clip.modules import LayerNormRNN
 from tests.support.recurrent import (
     FEATURES,
     HIDDEN,

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import lightning_clip
-from lightning_clip import ClipStrategy, Gradients, Keep, Scale, Sequential, Skip, clip_
+from lightning_clip import ClipStrategy, Gradients, Keep, Scale, clip_
+from lightning_clip.core import Sequential, Skip
 from lightning_clip.core.strategy import ClipStrategy as Base
 from tests.contract.discovered import concrete_strategies
 from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights

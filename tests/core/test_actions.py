@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import Action, Clamp, Gradients, Keep, Multiply, Replace, Scale, ScaleEach, Sequential, Skip, Zero
+from lightning_clip import Action, Clamp, Gradients, Keep, Scale, ScaleEach
+from lightning_clip.core import Multiply, Replace, Sequential, Skip, Zero
 
 VALUES = {"a": [3.0, -4.0], "b": [1.0]}
 

@@ -14,13 +14,10 @@ from lightning_clip import (
     NoClip,
     NormClip,
     PerParameterNormClip,
-    Skip,
-    StepBuffer,
-    StepRecord,
     ValueClip,
-    Zero,
     clip_,
 )
+from lightning_clip.core import Skip, StepBuffer, StepRecord, Zero
 from tests.contract.discovered import concrete_strategies
 from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights
 

@@ -5,21 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import (
-    Clamp,
-    Gradients,
-    Keep,
-    Multiply,
-    NormClip,
-    PerParameterNormClip,
-    Replace,
-    Scale,
-    ScaleEach,
-    Sequential,
-    Skip,
-    ValueClip,
-    clip_,
-)
+from lightning_clip import Clamp, Gradients, Keep, NormClip, PerParameterNormClip, Scale, ScaleEach, ValueClip, clip_
+from lightning_clip.core import Multiply, Replace, Sequential, Skip
 
 
 def gradients(

@@ -7,7 +7,8 @@ import pytest
 import torch
 from lightning.pytorch.cli import LightningCLI
 
-from lightning_clip import ChunkedSequenceDataModule, NormalLengths
+from lightning_clip import ChunkedSequenceDataModule
+from lightning_clip.datamodules import NormalLengths
 from tests.support.streaming import Streaming, fit
 
 WHOLE = {"val_fraction": 0, "test_fraction": 0, "truncated_bptt_steps": 5, "batch_size": 3}
@@ -97,7 +98,7 @@ def test_the_command_line_makes_it(monkeypatch, tmp_path):
     arguments = [
         f"--data.sequence={tmp_path / 'sequence.npy'}",
         "--data.document_starts=[3,7]",
-        "--data.chunk_lengths=lightning_clip.NormalLengths",
+        "--data.chunk_lengths=lightning_clip.datamodules.NormalLengths",
         "--data.chunk_lengths.std=2.5",
     ]
     model = "--model=lightning_clip.TBPTTModule"

@@ -6,7 +6,8 @@ from lightning.pytorch import Callback
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lightning_clip import GradientClipping, NormalLengths, NormClip
+from lightning_clip import GradientClipping, NormClip
+from lightning_clip.datamodules import NormalLengths
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
 from tests.support.streaming import Splitting, Streaming, fit, sequences, streams_of
 from tests.support.training import assert_same_weights

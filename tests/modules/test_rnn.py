@@ -129,7 +129,7 @@ def test_the_schedule_of_the_regularizer_follows_the_run():
 def test_the_regularizer_is_built_from_plain_values():
     """As YAML gives them."""
     regularizer = {
-        "class_path": "lightning_clip.VanishingGradientRegularizer",
+        "class_path": "lightning_clip.modules.VanishingGradientRegularizer",
         "init_args": {"weight": 2.0, "schedule": "1/epoch"},
     }
     model = built(LightningModule, "RNNModule", nonlinearity="relu", regularizer=regularizer)

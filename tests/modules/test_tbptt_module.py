@@ -12,15 +12,8 @@ from lightning.pytorch.cli import LightningCLI
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_clip import (
-    CharTextDataModule,
-    ChunkedSequenceDataModule,
-    GradientClipping,
-    NormalLengths,
-    NormClip,
-    RandomTruncation,
-    TBPTTModule,
-)
+from lightning_clip import CharTextDataModule, ChunkedSequenceDataModule, GradientClipping, NormClip, TBPTTModule
+from lightning_clip.datamodules import NormalLengths, RandomTruncation
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
 from tests.support.streaming import SaveAt, fit, series, streams_of
 from tests.support.training import assert_same_weights

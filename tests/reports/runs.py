@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightning_clip import Event, History, RunInfo
+from lightning_clip.core import Event, History, RunInfo
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.gates import GATE_NORMS
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_clip import RunInfo
+from lightning_clip.core import RunInfo
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.gates import GATE_NORMS
 from lightning_clip.reports.recurrent_summary import recurrent_layers

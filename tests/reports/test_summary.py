@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_clip import History, RunInfo
+from lightning_clip.core import History, RunInfo
 from lightning_clip.reports.summary import OptimizerSummary, summarize
 from tests.reports.runs import EXPLOSION
 from tests.support.recorded import history_of, record

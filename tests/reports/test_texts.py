@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lightning_clip import Event, History, RunInfo, StepRecord
+from lightning_clip.core import Event, History, RunInfo, StepRecord
 from lightning_clip.core.record.step_record import ParamNorms
 from lightning_clip.reports import render_comparison, render_report, to_text
 from lightning_clip.sinks import JsonlSink, read_jsonl

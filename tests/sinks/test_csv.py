@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_clip import Event, Measurement, RunInfo
+from lightning_clip.core import Event, Measurement, RunInfo
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.sinks import CsvSink, Sink
 from tests.support.recorded import record

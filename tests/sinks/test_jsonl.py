@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_clip import Event, History, Measurement, RunInfo, StepRecord
+from lightning_clip.core import Event, History, Measurement, RunInfo, StepRecord
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.sinks import JsonlSink, MeasurementSink, Sink, read_jsonl
 from tests.support.recorded import record

@@ -2,18 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import (
-    Gradients,
-    NoClip,
-    NormClip,
-    PerParameterNormClip,
-    Shadow,
-    SkipSpikes,
-    StepBuffer,
-    StepRecord,
-    ValueClip,
-    clip_,
-)
+from lightning_clip import Gradients, NoClip, NormClip, PerParameterNormClip, Shadow, SkipSpikes, ValueClip, clip_
+from lightning_clip.core import StepBuffer, StepRecord
 from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights
 
 

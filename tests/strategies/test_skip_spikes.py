@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip import Gradients, SkipSpikes, StepBuffer, StepRecord, clip_
+from lightning_clip import Gradients, SkipSpikes, clip_
+from lightning_clip.core import StepBuffer, StepRecord
 from tests.references.composites import skipped_spikes
 from tests.support.norm_sequences import usual
 

@@ -8,13 +8,12 @@ from lightning_clip import (
     NormClip,
     PerParameterNormClip,
     ScaleEach,
-    Sequential,
     SkipSpikes,
-    StepBuffer,
     Tightest,
     ValueClip,
     clip_,
 )
+from lightning_clip.core import Sequential, StepBuffer
 from tests.references.composites import each_norm_rule, norm_rule, tightest, value_rule
 from tests.support.scripted import assert_parity, feed, parameters, scripted_steps, scripted_weights
 

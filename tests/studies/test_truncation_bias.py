@@ -13,7 +13,7 @@ from lightning_clip.studies import load_study
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.experiments import TruncationBias
 from lightning_clip.studies.experiments.truncation_bias import _chunks, _gradient
-from lightning_clip.studies.run_cell import run_cell
+from lightning_clip.studies.runner import run_cell
 
 DATA: dict[str, Any] = {
     "class_path": "lightning_clip.CharTextDataModule",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lightning_clip import History, StepRecord
+from lightning_clip.core import History, StepRecord
 from lightning_clip.core.record.step_record import ParamNorms
 
 

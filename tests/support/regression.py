@@ -11,13 +11,13 @@ from lightning_clip import (
     Chain,
     ClipStrategy,
     GradientClipping,
-    History,
     NormClip,
     SkipSpikes,
     UpdateRMSClip,
     ValueClip,
     ZClip,
 )
+from lightning_clip.core import History
 from tests.support.training import quiet_trainer
 
 STEPS = 60

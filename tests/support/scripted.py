@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lightning_clip import ClipStrategy, Gradients, PendingStep, clip_
+from lightning_clip import ClipStrategy, Gradients, clip_
+from lightning_clip.core import PendingStep
 
 SHAPES = {"linear.weight": (6, 4), "linear.bias": (6,), "conv.weight": (3, 2, 2, 2), "scale": ()}
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_clip import Measurement
+from lightning_clip.core import Measurement
 from lightning_clip.core.recurrent.spectrum import KIND, SHARES
 
 GATES = {"tanh": ("",), "relu": ("",), "lstm": ("input", "forget", "cell", "output"), "gru": ("reset", "update", "new")}

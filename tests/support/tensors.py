@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from lightning_clip import ClipStrategy, Gradients, PendingStep, clip_
+from lightning_clip import ClipStrategy, Gradients, clip_
+from lightning_clip.core import PendingStep
 
 
 def holding(**grads: Tensor) -> Gradients:

@@ -8,8 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lightning_clip.reports.diagnosis.diagnose import diagnose
 from lightning_clip.reports.diagnosis.rule import Severity
+from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.summary import FEW_STEPS
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_clip import StepRecord
+from lightning_clip.core import StepRecord
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.step_record import ParamNorms
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_clip import Event, History, Measurement, NormClip, StepBuffer, StepRecord
+from lightning_clip import NormClip
+from lightning_clip.core import Event, History, Measurement, StepBuffer, StepRecord
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.step_record import ParamNorms
 from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_clip import Measurement, Measurements
+from lightning_clip.core import Measurement, Measurements
 
 
 def test_the_first_and_the_latest_of_each_kind_are_kept():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_clip import StepRecord
+from lightning_clip.core import StepRecord
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.step_record import ParamNorms
 

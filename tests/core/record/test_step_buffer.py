@@ -4,8 +4,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from lightning_clip import PendingStep, StepBuffer, StepRecord
-from lightning_clip.core import records
+from lightning_clip.core import PendingStep, StepBuffer, StepRecord, records
 
 
 def event(

@@ -10,7 +10,8 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from lightning_clip import Gradients, StepRecord
+from lightning_clip import Gradients
+from lightning_clip.core import StepRecord
 from lightning_clip.core.record.step_record import ParamNorms
 from lightning_clip.core.recurrent.gates import GATE_NORMS, GATES, GateMeter, gate_measurements
 from tests.support.ranks import on_two_ranks

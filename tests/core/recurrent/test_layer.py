@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from lightning_clip import ClippedLSTM, LayerNormRNN
 from lightning_clip.core.recurrent.layer import RecurrentLayer, recurrent_layers
 from lightning_clip.core.recurrent.rows import first_rows
+from lightning_clip.modules import ClippedLSTM, LayerNormRNN
 from tests.references.recurrent import shares as reference
 
 LENGTHS = (3, 7, 5, 7)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from lightning_clip import History, Measurement
+from lightning_clip.core import History, Measurement
 from lightning_clip.core.recurrent.temporal_profile import Flow, TemporalProfile, temporal_profiles
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightning_clip import FixedLengths, NormalLengths, RandomTruncation
+from lightning_clip.datamodules import FixedLengths, NormalLengths, RandomTruncation
 
 LAWS = [FixedLengths(), NormalLengths(), RandomTruncation(0.3), RandomTruncation(0.1, max_multiple=3)]
 

@@ -5,7 +5,7 @@ import pytest
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from lightning.fabric.utilities.types import _Stateful
 
-from lightning_clip import FixedLengths, NormalLengths, RandomTruncation
+from lightning_clip.datamodules import FixedLengths, NormalLengths, RandomTruncation
 from lightning_clip.datamodules.streams.chunk_loader import ChunkLoader, ChunkSampler
 from lightning_clip.datamodules.streams.streams import Part, Streams
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_clip import ChunkedSequenceDataModule, NormalLengths
+from lightning_clip import ChunkedSequenceDataModule
+from lightning_clip.datamodules import NormalLengths
 
 
 def module(n=1000, **options):

@@ -12,7 +12,8 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, DistributedSampler
 
-from lightning_clip import Chunk, GradientClipping, NormClip, RandomTruncation
+from lightning_clip import Chunk, GradientClipping, NormClip
+from lightning_clip.datamodules import RandomTruncation
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
 from tests.support.streaming import SaveAt, Streaming, fit, series, streams_of
 from tests.support.training import assert_same_weights

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from lightning_clip import History, RunInfo
+from lightning_clip.core import History, RunInfo
 from lightning_clip.reports import plot_report
 from tests.reports.runs import adversarial, exploding, healthy, recurrent
 

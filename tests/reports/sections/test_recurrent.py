@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_clip import History, RunInfo
+from lightning_clip.core import History, RunInfo
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.gates import GATE_NORMS
 from lightning_clip.reports import render_report, to_text

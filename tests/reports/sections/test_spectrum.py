@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_clip import History, Measurement, RunInfo
+from lightning_clip.core import History, Measurement, RunInfo
 from lightning_clip.core.recurrent.spectrum import KIND
 from lightning_clip.reports import Severity, diagnose, render_report, to_text
 from lightning_clip.reports.sections.named_table import NamedTable

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_clip import History, RunInfo
+from lightning_clip.core import History, RunInfo
 from lightning_clip.reports import Finding, Severity, diagnose
 from lightning_clip.reports.growth import growth_of
 from tests.reports.runs import EXPLOSION, healthy
