@@ -13,7 +13,8 @@ from lightning_clip.core import Event, History, RunInfo
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.gates import GATE_NORMS
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
-from lightning_clip.reports import render_comparison, render_report, to_text
+from lightning_clip.reports import render_report, to_text
+from lightning_clip.studies.comparison import render_comparison
 from tests.reports.studied import grid, lengths, rates, remedies, study, tasks
 from tests.support.recorded import history_of, record
 from tests.support.spectra import sample

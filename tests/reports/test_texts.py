@@ -12,8 +12,9 @@ from rich.console import Console
 
 from lightning_clip.core import Event, History, RunInfo, StepRecord
 from lightning_clip.core.record.step_record import ParamNorms
-from lightning_clip.reports import render_comparison, render_report, to_text
+from lightning_clip.reports import render_report, to_text
 from lightning_clip.sinks import JsonlSink, read_jsonl
+from lightning_clip.studies.comparison import render_comparison
 from tests.reports.runs import (
     COMPARISONS,
     EXPECTED,
@@ -90,7 +91,7 @@ def test_the_file_alone_gives_the_same_report(tmp_path: Path):
             sink.event(event)
         for measurement in history.measurements:
             sink.measurement(measurement)
-        sink.close(run, history.layers)
+        sink.close(run, history.parameters)
         run, again = read_jsonl(sink.path)
         assert to_text(render_report(again, run), width=100) == expected
 

@@ -38,7 +38,7 @@ def write(
         for measurement in measurements:
             history.measurements.add(measurement)
             sink.measurement(measurement)
-        sink.close(RunInfo(seconds=2.5), history.layers)
+        sink.close(RunInfo(seconds=2.5), history.parameters)
     return history
 
 

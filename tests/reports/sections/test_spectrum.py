@@ -149,7 +149,7 @@ def test_the_file_alone_gives_the_same_report(tmp_path: Path):
         sink.write(list(history))
         for one in history.measurements:
             sink.measurement(one)
-        sink.close(run, history.layers)
+        sink.close(run, history.parameters)
         again = read_jsonl(sink.path)
         assert to_text(render_report(again[1], again[0]), width=100) == to_text(render_report(history, run), width=100)
 
