@@ -12,24 +12,24 @@ from rich.text import Text
 from lightning_clip.reports.formats import count, shorten, shorten_all
 
 SHOWN_ROWS = 16
-"""How many rows are listed: those of the largest importance."""
+"""The number of rows listed: the most important ones."""
 
 _NARROWEST_NAME = 12
 
 
 @dataclass(frozen=True, slots=True)
 class NamedTable:
-    """Rows of a name and cells. The names are shortened where the console is narrow, and not repeated.
+    """A table whose rows begin with a name; names are shortened on a narrow console and not repeated.
 
     Attributes:
-        title: Above the table.
-        name: Heading of the names.
-        headings: Of the cells.
-        rows: Name and cells of each.
-        importance: Of each row: where there are too many, those with the least are left out; the last by default.
-        rest: What those that are left out have in common.
-        left: Headings of columns that are words.
-        notes: Below the table, each on a line of its own.
+        title: The line above the table.
+        name: The heading of the names.
+        headings: The headings of the cells.
+        rows: The name and the cells of each row.
+        importance: The importance of each row: of too many rows, the least important are hidden; by default the last.
+        rest: What to say about the hidden rows.
+        left: The headings of columns that hold words and are aligned left.
+        notes: Lines below the table.
     """
 
     title: str

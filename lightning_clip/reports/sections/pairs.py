@@ -1,4 +1,4 @@
-"""Names and values, one below the other."""
+"""`pairs`: names and values, one pair per line."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ def pairs(rows: Iterable[tuple[str, str | Text]]) -> Padding:
     """A list of names and values.
 
     Args:
-        rows: Name and value of each; long values are folded.
+        rows: The names and values; long values wrap.
 
     Returns:
-        The list, with an empty line below.
+        The list, followed by an empty line.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="dim", no_wrap=True, min_width=9)
