@@ -11,7 +11,7 @@ from rich.text import Text
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
 from lightning_clip.reports.sections.chart import BAD, SHADED, SOLID, SWITCH, Role, draw_chart
-from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.tables import pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 
 _STYLES: dict[Role, str] = {

@@ -8,8 +8,7 @@ from rich.text import Text
 
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, number, percent
-from lightning_clip.reports.sections.named_table import NamedTable
-from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.tables import NamedTable, pairs
 from lightning_clip.reports.spectrum_summary import Block, Proof, SpectrumSummary, halving_steps
 
 _STYLES = {Proof.NOT_FINITE: "bold red", Proof.EXPLODED: "bold red", Proof.MAY_EXPLODE: "yellow"}

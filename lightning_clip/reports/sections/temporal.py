@@ -14,7 +14,7 @@ from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, counted, number
 from lightning_clip.reports.sections.chart import BAD
 from lightning_clip.reports.sections.lag_bars import LagBar, lag_bars
-from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.tables import pairs
 
 _STYLES = {Flow.EXPLODING: "red", Flow.VANISHING: "yellow", Flow.HEALTHY: "green"}
 _SHORTEST = 8

@@ -8,7 +8,7 @@ import pytest
 from lightning_clip.core import History, Measurement, RunInfo
 from lightning_clip.core.recurrent.spectrum import KIND
 from lightning_clip.reports import Evidence, Severity, diagnose, render_report, to_text
-from lightning_clip.reports.sections.named_table import NamedTable
+from lightning_clip.reports.sections.tables import NamedTable
 from lightning_clip.reports.spectrum_summary import Proof, halving_steps, summarize_spectrum
 from lightning_clip.sinks import JsonlSink, read_jsonl
 from tests.reports.runs import exploded_weights, gates

@@ -1,6 +1,6 @@
-"""`NamedTable`: numbers by the name of a parameter, as wide as the console."""
+"""`NamedTable` and `pairs`: the two layouts that sections share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -72,3 +72,20 @@ class NamedTable:
             )
             before = name
         return table
+
+
+def pairs(rows: Iterable[tuple[str, str | Text]]) -> Padding:
+    """A list of names and values.
+
+    Args:
+        rows: The names and values; long values wrap.
+
+    Returns:
+        The list, followed by an empty line.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="dim", no_wrap=True, min_width=9)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), value if isinstance(value, Text) else Text(value))
+    return Padding(table, (0, 0, 1, 2))
