@@ -119,7 +119,7 @@ def test_frozen_and_unused_parameters_pass():
     module.unused = nn.Linear(2, 2)
     callback = GradientClipping(NormClip(0.7))
     fit(module, callback)
-    assert callback.history.layers.names == ["net.2.weight", "net.2.bias"]
+    assert callback.history.parameters.names == ["net.2.weight", "net.2.bias"]
 
 
 def test_trainer_clipping_beside_it_is_refused():
@@ -157,7 +157,7 @@ def test_resuming_equals_not_stopping(tmp_path):
     assert_same_weights(whole, resumed)
     assert list(restored.history) == list(callback.history)
     assert repr(restored.history.aggregates[0].state_dict()) == repr(callback.history.aggregates[0].state_dict())
-    assert repr(restored.history.layers.state_dict()) == repr(callback.history.layers.state_dict())
+    assert repr(restored.history.parameters.state_dict()) == repr(callback.history.parameters.state_dict())
 
 
 def test_resuming_with_another_strategy_warns(tmp_path):

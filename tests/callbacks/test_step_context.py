@@ -39,8 +39,8 @@ def test_parameters_that_join_later_are_known_by_name():
 
     callback = GradientMonitor()
     fit(Growing(), callback)
-    assert callback.history.layers.names[4:] == ["net.3.weight", "net.3.bias"]
-    assert callback.history.layers.steps.tolist() == [6, 6, 6, 6, 4, 4]
+    assert callback.history.parameters.names[4:] == ["net.3.weight", "net.3.bias"]
+    assert callback.history.parameters.steps.tolist() == [6, 6, 6, 6, 4, 4]
 
 
 def test_gradients_live_no_longer_than_without_us():

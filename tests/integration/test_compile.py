@@ -113,7 +113,7 @@ def test_a_compiled_module_keeps_its_names(which):
         assert "_orig_mod" in next(iter(dict(module.named_parameters())))
     fit(compiled, callback)
     fit(expected, GradientClipping(GroupNormClip({"net.0.*": 0.3, "net.2.*": 0.4})))
-    assert callback.history.layers.names == list(callback.run.numels) == NAMES
+    assert callback.history.parameters.names == list(callback.run.numels) == NAMES
     assert callback.run.model == "Net"
     torch.testing.assert_close(list(module.parameters()), list(expected.parameters()))
 

@@ -70,7 +70,7 @@ def test_norms_of_parameters_are_counted_and_then_dropped():
     history, given = History(), record(0)
     history.extend([given])
     assert history[0].params is None
-    assert history.layers.names == ["w", "b"]
+    assert history.parameters.names == ["w", "b"]
     assert given.params is not None
 
 
