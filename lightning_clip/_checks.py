@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by every layer: each quotes the call, states the rule and raises `ArgumentError`."""
+"""Argument checks used in every layer: each raises an `ArgumentError` that quotes the call and states the rule."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ def check_rule(call: str, rule: str, *, holds: bool) -> None:
     """Raise unless a rule holds.
 
     Args:
-        call: The call as typed, with the arguments that the rule is about.
+        call: The call as the user typed it, with the arguments that the rule is about.
         rule: The rule, for instance `"dropout must be at least 0 and below 1"`.
         holds: Whether the rule holds.
 
@@ -26,7 +26,7 @@ def check_positive(call: str, *, or_none: bool = False, **arguments: float | Non
     """Raise unless every argument is a positive number (`inf` counts, NaN does not).
 
     Args:
-        call: The name of what was called, for instance `"NormClip"`.
+        call: The name of the class or function that was called, for instance `"NormClip"`.
         or_none: Whether `None` is allowed too.
         **arguments: The arguments by name.
 
@@ -59,7 +59,7 @@ def check_percentile(call: str, **arguments: float) -> None:
 
 
 def check_decay(call: str, **arguments: float) -> None:
-    """Raise unless every argument is in [0, 1), as the decay of a moving average; see `check_positive`."""
+    """Raise unless every argument is in [0, 1), like the decay of a moving average; see `check_positive`."""
     _check_numbers(call, "at least 0 and below 1", lambda value: 0 <= value < 1, arguments)
 
 
@@ -83,12 +83,12 @@ def check_each(call: str, kind: type, **arguments: Iterable[Any]) -> None:
     """Raise unless every argument is a collection of instances of a class.
 
     Args:
-        call: The name of what was called, for instance `"Chain"`.
+        call: The name of the class or function that was called, for instance `"Chain"`.
         kind: The class.
         **arguments: The arguments by name.
 
     Raises:
-        ArgumentTypeError: An argument is not a collection, or one of its members is something else.
+        ArgumentTypeError: An argument is not a collection, or a member is not an instance of the class.
     """
     for name, values in arguments.items():
         if not isinstance(values, Iterable):

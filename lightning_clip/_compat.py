@@ -1,4 +1,4 @@
-"""The few private names of Lightning and torch that we touch, each with its fallback."""
+"""The few private names of Lightning and torch that the package uses, each with a fallback."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def uncompiled(function: Function) -> Function:
-    """Keep a function out of the graph of a compiled optimizer: it runs as it is written, and costs no compilation.
+    """Keep a function out of the graph of a compiled optimizer, so that it runs as plain Python.
 
     Args:
         function: A hook that an optimizer calls.
 
     Returns:
-        The same function.
+        The function, which `torch.compile` does not trace.
     """
     import torch
 
@@ -30,26 +30,26 @@ def uncompiled(function: Function) -> Function:
 
 
 def batches_that_stepped(trainer: Trainer) -> int:
-    """The step that Lightning gives to loggers: batches that made an optimizer step, 0-based.
+    """Return the step that Lightning passes to loggers: the number of batches that made an optimizer step, 0-based.
 
     Args:
-        trainer: A trainer that is fitting.
+        trainer: The trainer, while it is fitting.
 
     Returns:
-        The number; `trainer.global_step` where this version of Lightning does not keep it.
+        The step; `trainer.global_step` if this version of Lightning does not count such batches.
     """
     step: int = getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step)
     return step
 
 
 def should_log(trainer: Trainer) -> bool:
-    """Whether Lightning writes metrics to the loggers after this batch.
+    """Return whether Lightning writes metrics to the loggers after this batch.
 
     Args:
-        trainer: A trainer that is fitting.
+        trainer: The trainer, while it is fitting.
 
     Returns:
-        Lightning's own answer, or the same rule (`log_every_n_steps`) where it cannot be asked.
+        Lightning's own answer if this version exposes it; otherwise the result of the same rule (`log_every_n_steps`).
     """
     connector = getattr(trainer, "_logger_connector", None)
     answer = getattr(connector, "should_update_logs", None)
@@ -60,25 +60,25 @@ def should_log(trainer: Trainer) -> bool:
 
 
 def grad_scaler(trainer: Trainer) -> GradScaler | None:
-    """The gradient scaler of fp16 mixed precision, `None` in every other precision."""
+    """Return the gradient scaler of fp16 mixed precision; `None` in every other precision."""
     scaler: GradScaler | None = getattr(trainer.precision_plugin, "scaler", None)
     return scaler if scaler is not None and scaler.is_enabled() else None
 
 
 def is_fused(optimizer: Optimizer) -> bool:
-    """Whether the optimizer unscales gradients in its own step, so that Lightning leaves them scaled."""
+    """Return whether the optimizer unscales gradients in its own step, in which case Lightning leaves them scaled."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
 
 def is_unscaled(scaler: GradScaler, optimizer: Optimizer) -> bool:
-    """Whether the optimizer's gradients have been unscaled since its latest step.
+    """Return whether the optimizer's gradients have been unscaled since its latest step.
 
     Args:
         scaler: The gradient scaler.
         optimizer: The optimizer that is about to step.
 
     Returns:
-        The scaler's own answer; where it cannot be asked, whether Lightning unscales for this optimizer.
+        The scaler's own answer if it exposes one; otherwise whether Lightning unscales for this optimizer.
     """
     from torch.amp.grad_scaler import OptState
 
@@ -89,24 +89,24 @@ def is_unscaled(scaler: GradScaler, optimizer: Optimizer) -> bool:
 
 
 def forget_unscaling(scaler: GradScaler, optimizer: Optimizer) -> None:
-    """Tell the scaler that a step for which gradients were unscaled has not been made and will not be.
+    """Reset the scaler's record of an optimizer whose gradients were unscaled for a step that never happened.
 
     Args:
         scaler: The gradient scaler.
-        optimizer: The optimizer that has not made its step.
+        optimizer: The optimizer that did not step.
     """
     getattr(scaler, "_per_optimizer_states", {}).pop(id(optimizer), None)
 
 
 def found_non_finite(scaler: GradScaler, optimizer: Optimizer) -> Tensor | None:
-    """Whether unscaling has met a NaN or an infinity, so that the scaler will skip the step.
+    """Return whether unscaling found NaN or infinity, in which case the scaler will skip the step.
 
     Args:
         scaler: The gradient scaler.
-        optimizer: An optimizer whose gradients have been unscaled.
+        optimizer: The optimizer whose gradients have been unscaled.
 
     Returns:
-        Boolean `()`, not read; `None` where nothing was unscaled, or the scaler cannot be asked.
+        Boolean `()`, still on the device; `None` if nothing was unscaled or the scaler does not expose it.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The errors that a user can correct, and the one line that the command line prints for them."""
+"""Errors that users can correct, and the one line that the command line prints for each."""
 
 import os
 import re
@@ -7,31 +7,31 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Input that cannot be used: a file, an option, a configuration. Its message is all that the user needs."""
+    """A file, option or configuration is invalid. The message alone tells the user what to do, without a traceback."""
 
 
 class ArgumentError(InputError):
-    """An argument that cannot be used. The message quotes the call, states the rule and names the remedy."""
+    """An argument is invalid. The message quotes the call, states the rule and names the remedy."""
 
 
 class ArgumentTypeError(ArgumentError, TypeError):
-    """An argument of the wrong type."""
+    """An argument has the wrong type."""
 
 
 class NonFiniteError(FloatingPointError):
-    """A training that ended because its gradients or weights were not finite, as its guard was asked to do."""
+    """Training was stopped because gradients or weights became NaN or infinite."""
 
 
 def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None:
-    """The line that tells the user about an error; `None` for a defect of code, which needs its traceback.
+    """Return one line that tells the user about an error; `None` for a bug, which needs its traceback.
 
     Args:
         error: The exception that ended a command.
-        named: Whether the user named a file, by its path: other files are not the user's mistake.
+        named: A function that returns whether the user named a file, given its path. Errors about other files are bugs.
 
     Returns:
-        One line for input errors, for operating system errors about files that the user named, and for what Lightning
-        calls a misconfiguration (told by the name of the class, so that Lightning need not be imported).
+        One line for input errors, for operating system errors about files that the user named, and for Lightning's
+        `MisconfigurationException` (matched by class name, to avoid importing Lightning).
 
     Example:
         >>> line_about(FileNotFoundError(2, "No such file or directory", "runs/1"), lambda path: path == "runs/1")
@@ -45,20 +45,20 @@ def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None
 
 
 def is_known(error: BaseException) -> bool:
-    """Whether an error is one that this package or Lightning raises for input that cannot be used."""
+    """Return whether this package or Lightning raised an error because of invalid input."""
     return isinstance(error, InputError | NonFiniteError) or any(
         kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__
     )
 
 
 def record_constructor_errors(parser: Any) -> list[Exception]:
-    """Have a parser keep the exceptions of the constructors that it calls; jsonargparse itself keeps only their text.
+    """Make a parser record the exceptions of the constructors it calls; jsonargparse itself keeps only their text.
 
     Args:
         parser: A `jsonargparse.ArgumentParser`.
 
     Returns:
-        A list that grows by each exception, the first one first.
+        A list to which each exception is appended.
     """
     raised: list[Exception] = []
 
@@ -80,15 +80,15 @@ _VALUE = re.compile(r"(?:Given|Got) value: (.+)")
 
 
 def in_one_line(message: str) -> str:
-    """The most precise statement in a message of jsonargparse, after the key that it is about.
+    """Reduce a message of jsonargparse to one line: the key and the most specific reason.
 
-    For a union of types jsonargparse lists why each of them fails; one of the reasons is what the user needs.
+    For a union of types, jsonargparse lists why each type fails. The user needs only one of these reasons.
 
     Args:
-        message: One or many lines.
+        message: The message, one or more lines.
 
     Returns:
-        One line.
+        The key and the reason, in one line.
 
     Example:
         >>> lines = ['Parser key "model":', "  Problem with given class_path:", "    Option width is not accepted"]

@@ -1,4 +1,4 @@
-"""`lazy_names`: names that a package offers without importing where they come from until one is used."""
+"""`lazy_names`: lets a package export names without importing their modules until one is used."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -8,15 +8,16 @@ from typing import Any
 def lazy_names(
     package: str, modules: Sequence[str], *, offered: Sequence[str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make a package's `__getattr__` and `__dir__`.
+    """Create the `__getattr__` and `__dir__` of a package with lazy imports.
 
     Args:
         package: The name of the package.
-        modules: Modules inside it that define its names, light ones first: they are searched in order.
-        offered: The names that it offers; every name in the modules' `__all__` by default.
+        modules: The modules of the package that define its names, in the order in which they are searched; put light
+            modules first.
+        offered: The names that the package exports; by default every name in the modules' `__all__`.
 
     Returns:
-        The two functions.
+        The functions `__getattr__` and `__dir__`.
     """
 
     def find(name: str) -> Any:

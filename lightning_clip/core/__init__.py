@@ -1,4 +1,4 @@
-"""The nouns of the package: gradients, actions, strategies, records and the history of a run."""
+"""The core types: gradients, actions, clipping strategies, step records and the history of a run."""
 
 from lightning_clip.core.actions import Action, Clamp, Keep, Multiply, Replace, Scale, ScaleEach, Sequential, Skip, Zero
 from lightning_clip.core.clip import clip_

@@ -1,4 +1,4 @@
-"""What can be done to gradients. A decision is data: it can be inspected, compared and applied later, or not at all."""
+"""`Action` and its subclasses: what a strategy decides to do with gradients, as data that is applied separately."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from lightning_clip.functional.reading import is_free_to_read
 
 
 class Action(ABC):
-    """One decision about the gradients of one optimizer at one step.
+    """A decision about the gradients of one optimizer at one step.
 
     Attributes:
-        threshold: The limit in force, a number or `()`; `None` when there is no single one.
-        coefs: The factor on all gradients, `()`, or on each, `(n,)`; `None` where the effect has to be measured.
-        skipped: Whether the step is skipped, `()` or a `bool`.
-        watched: The factors that strategies which were only asked would have applied, each `()`, by strategy label.
+        threshold: The limit in force, a number or `()`; `None` if there is no single limit.
+        coefs: The factor on all gradients, `()`, or one per gradient, `(n,)`; `None` if the effect must be measured.
+        skipped: Whether the optimizer step is skipped, `()` or a `bool`.
+        watched: The factors that shadowed strategies would have applied, each `()`, by strategy label.
     """
 
     threshold: Tensor | float | None = None
@@ -30,27 +30,26 @@ class Action(ABC):
     def apply_(self, grads: Gradients) -> None:
         """Change the gradients in place.
 
-        On CPU tensors an action that changes nothing does not touch their memory; on an accelerator it never reads
-        the device to find out.
+        On the CPU, an action without effect does not write to memory. On an accelerator, only `Skip` reads the device.
 
         Args:
-            grads: The gradients that the decision was made on.
+            grads: The gradients that the decision is about.
         """
 
     def preview(self, grads: Gradients) -> Gradients:
-        """What the gradients would be once the action is applied; see `Gradients.previewed`.
+        """Return the gradients as the action would leave them; see `Gradients.previewed`.
 
         Args:
-            grads: The gradients that the decision was made on.
+            grads: The gradients that the decision is about; they are not changed.
         """
         return grads.previewed(self.apply_, self.coefs)
 
 
 class Keep(Action):
-    """Leave the gradients as they are.
+    """Leave the gradients unchanged.
 
     Args:
-        threshold: The limit that did not bind, a number or `()`.
+        threshold: The limit that was not exceeded, a number or `()`.
     """
 
     def __init__(self, threshold: Tensor | float | None = None) -> None:
@@ -61,16 +60,16 @@ class Keep(Action):
         """Do nothing."""
 
     def preview(self, grads: Gradients) -> Gradients:
-        """The same gradients."""
+        """Return the same gradients."""
         return grads
 
 
 class Scale(Action):
-    """Multiply every gradient by one factor; the direction is kept.
+    """Multiply all gradients by one factor, which keeps the direction.
 
     Args:
         coef: The factor, `()`.
-        threshold: The limit on the total norm that led to it, a number or `()`.
+        threshold: The limit on the total norm, a number or `()`.
     """
 
     def __init__(self, coef: Tensor, threshold: Tensor | float | None = None) -> None:
@@ -86,11 +85,11 @@ class Scale(Action):
 
 
 class ScaleEach(Action):
-    """Multiply each gradient by a factor of its own.
+    """Multiply each gradient by its own factor.
 
     Args:
         coefs: The factors, `(n,)`.
-        threshold: The limit on the norm of each gradient, a number or `()`; `None` when each has its own.
+        threshold: The limit on the norm of each gradient, a number or `()`; `None` if the limits differ.
     """
 
     def __init__(self, coefs: Tensor, threshold: Tensor | float | None = None) -> None:
@@ -99,7 +98,7 @@ class ScaleEach(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
-        # Factors stay tensors: a Python number is first rounded to the gradient's type, in float16 to 0 or infinity.
+        # Factors stay tensors: torch rounds a Python number to the gradient's dtype, in float16 to 0 or infinity.
         tensors, coefs = grads.locals, list(self.coefs.unbind())
         if is_free_to_read(self.coefs):
             changed = [i for i, coef in enumerate(self.coefs.tolist()) if coef != 1.0]
@@ -109,12 +108,12 @@ class ScaleEach(Action):
 
 
 class Multiply(Action):
-    """Multiply each gradient by a tensor of factors that broadcasts to it: per unit, or per element.
+    """Multiply each gradient by a tensor of factors that broadcasts to it, per unit or per element.
 
     Args:
-        factors: `n` tensors; the i-th broadcasts to the shape of the i-th gradient (its local shard where sharded).
-            `None` leaves that gradient alone.
-        threshold: The limit that led to them, a number or `()`; `None` when there is no single one.
+        factors: `n` tensors; the i-th broadcasts to the shape of the i-th gradient, or of its local shard. `None`
+            leaves that gradient unchanged.
+        threshold: The limit in force, a number or `()`; `None` if there is no single limit.
     """
 
     def __init__(self, factors: Sequence[Tensor | None], threshold: Tensor | float | None = None) -> None:
@@ -130,11 +129,11 @@ class Multiply(Action):
 
 
 class Replace(Action):
-    """Put given values in place of each gradient.
+    """Replace each gradient by given values.
 
     Args:
-        values: `n` tensors of the shapes of the gradients; `None` leaves that gradient alone.
-        threshold: The limit that led to them, a number or `()`; `None` when there is no single one.
+        values: `n` tensors, each of its gradient's shape; `None` leaves that gradient unchanged.
+        threshold: The limit in force, a number or `()`; `None` if there is no single limit.
     """
 
     def __init__(self, values: Sequence[Tensor | None], threshold: Tensor | float | None = None) -> None:
@@ -149,11 +148,11 @@ class Replace(Action):
 
 
 class Clamp(Action):
-    """Limit every element to [-limit, limit]; the direction may change.
+    """Clamp every element to [-limit, limit], which may change the direction.
 
     Args:
-        limit: The largest absolute value, positive.
-        peak: The largest absolute element of all gradients, `()`: nothing is done where it is within the limit.
+        limit: The largest absolute value allowed, positive.
+        peak: The largest absolute element of all gradients, `()`; the action does nothing if it is within the limit.
     """
 
     def __init__(self, limit: float, peak: Tensor) -> None:
@@ -172,17 +171,17 @@ class Clamp(Action):
 
 
 class Zero(Action):
-    """Set all gradients to zero where a condition holds. This is not a skip: momentum and weight decay still act.
+    """Set all gradients to zero if a condition holds. Unlike a skip, momentum and weight decay still act.
 
     Args:
-        condition: Whether to act, boolean `()`.
+        condition: Whether to zero the gradients, boolean `()`.
     """
 
     def __init__(self, condition: Tensor) -> None:
         self.condition = condition
 
     def apply_(self, grads: Gradients) -> None:
-        """Fill with zeros in place."""
+        """Fill the gradients with zeros in place."""
         if is_free_to_read(self.condition) and not bool(self.condition):
             return
         for tensor in grads.locals:
@@ -190,13 +189,13 @@ class Zero(Action):
 
 
 class Skip(Action):
-    """Skip the optimizer step where a condition holds: parameters and optimizer state stay exactly as they were.
+    """Skip the optimizer step if a condition holds: parameters and optimizer state stay exactly as they are.
 
-    An exact skip takes the gradients away (`grad = None`), which the host has to decide: this is the one action that
-    reads the device, once a step, on every device.
+    An exact skip removes the gradients (`grad = None`), and only the host can decide that. This is the one action that
+    reads the device, once per step.
 
     Args:
-        condition: Whether to skip, boolean `()`.
+        condition: Whether to skip the step, boolean `()`.
     """
 
     def __init__(self, condition: Tensor) -> None:
@@ -204,21 +203,21 @@ class Skip(Action):
         self.skipped: Tensor = condition
 
     def apply_(self, grads: Gradients) -> None:
-        """Take the gradients away."""
+        """Remove the gradients if the condition holds."""
         if bool(self.skipped):
             for param in grads.params:
                 param.grad = None
 
     def preview(self, grads: Gradients) -> Gradients:
-        """The same gradients: what is decided after a skip sees what was skipped."""
+        """Return the same gradients, so that a later action in a chain still sees what was skipped."""
         return grads
 
 
 class Sequential(Action):
-    """Several actions, one after the other, each decided on what the one before would leave.
+    """Several actions in order, each decided on the gradients that the previous one would leave.
 
     Args:
-        actions: The actions, in order.
+        actions: The actions, in the order in which they apply.
     """
 
     def __init__(self, actions: Sequence[Action]) -> None:
@@ -232,12 +231,12 @@ class Sequential(Action):
             self.watched = {**self.watched, **action.watched}
 
     def apply_(self, grads: Gradients) -> None:
-        """Apply each in turn."""
+        """Apply the actions in order."""
         for action in self.actions:
             action.apply_(grads)
 
     def preview(self, grads: Gradients) -> Gradients:
-        """What is left after the last."""
+        """Return the gradients as the last action would leave them."""
         for action in self.actions:
             grads = action.preview(grads)
         return grads

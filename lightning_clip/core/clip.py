@@ -1,4 +1,4 @@
-"""`clip_`: measure, decide, apply, and say what happened."""
+"""`clip_`: the engine that measures gradients, lets a strategy decide, and applies the decision."""
 
 import torch
 from torch import Tensor
@@ -13,25 +13,25 @@ from lightning_clip.core.strategy import ClipStrategy
 def clip_(
     grads: Gradients, strategy: ClipStrategy, *, optimizer_index: int = 0, loss: Tensor | None = None
 ) -> PendingStep:
-    """Let a strategy decide on gradients and apply its decision in place.
+    """Clip gradients in place as a strategy decides.
 
-    Everything in the returned event stays on the device; pass it to an `StepBuffer` to read many at once.
+    Everything in the returned step stays on the device. Pass it to a `StepBuffer` to read many steps at once.
 
     Args:
-        grads: What an optimizer is about to apply.
-        strategy: The rule.
-        optimizer_index: Which optimizer this is, when there are several.
-        loss: The loss that the gradients are of, `()`, for the record.
+        grads: The gradients that an optimizer is about to apply.
+        strategy: The clipping strategy.
+        optimizer_index: The optimizer's position, if there are several optimizers.
+        loss: The loss that the gradients belong to, `()`, for the record.
 
     Returns:
-        What the gradients were and what was done.
+        The gradients before clipping and what was done to them, not yet read from the device.
 
     Example:
         >>> from lightning_clip import NormClip
         >>> layer = torch.nn.Linear(2, 1)
         >>> (100 * layer(torch.ones(1, 2)).sum()).backward()
-        >>> event = clip_(Gradients.of_module(layer), NormClip(1.0))
-        >>> round(float(event.norm_before), 2), round(float(layer.weight.grad[0, 0]), 4)
+        >>> step = clip_(Gradients.of_module(layer), NormClip(1.0))
+        >>> round(float(step.norm_before), 2), round(float(layer.weight.grad[0, 0]), 4)
         (173.21, 0.5774)
     """
     norm_before = grads.total_norm()

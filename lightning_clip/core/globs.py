@@ -1,4 +1,4 @@
-"""`Globs`: shell-style patterns over parameter names."""
+"""`Globs`: shell-style patterns that select parameters by name."""
 
 import re
 from collections.abc import Iterable
@@ -13,17 +13,18 @@ REST = "*"
 class Globs:
     """Finds the glob that matches each parameter's name.
 
-    A glob that matches no parameter is an error. Whether it does is asked once, of all the names that the caller of
-    the strategy knows, so that a parameter without a gradient at that step raises no false alarm. The glob `"*"` alone
-    stands for the rest: it takes what no other glob matches, and may find nothing.
+    A glob that matches no parameter raises an error. The check runs once, against all parameter names that the caller
+    knows, so a parameter that has no gradient at that step raises no false alarm. The glob `"*"` stands for the rest:
+    it matches whatever no other glob matches, and may match nothing.
 
     Args:
-        call: The call that gave the globs, to begin an error message with, for instance `"AGC(exclude=('head.*',))"`.
-        globs: Patterns as of `fnmatch`: `*` any characters, `?` one, `[ab]` one of these. Case matters.
-        exclusive: Whether a parameter that two globs match is an error; otherwise the first one is taken.
+        call: The call that passed the globs, quoted in error messages, for instance `"AGC(exclude=('head.*',))"`.
+        globs: Patterns in the syntax of `fnmatch`: `*` any characters, `?` one character, `[ab]` one of these. Case
+            matters.
+        exclusive: Whether a parameter that two globs match raises an error; otherwise the first glob wins.
 
     Raises:
-        TypeError: `globs` is one string.
+        ArgumentTypeError: `globs` is a single string.
 
     Example:
         >>> import torch
@@ -35,7 +36,7 @@ class Globs:
 
     def __init__(self, call: str, globs: Iterable[str], *, exclusive: bool = True) -> None:
         if isinstance(globs, str):
-            raise ArgumentTypeError(f"{call}: one string was given; put globs into a list, as in [{globs!r}].")
+            raise ArgumentTypeError(f"{call}: one string was given; put the globs in a list: [{globs!r}].")
         self.call = call
         self.globs = tuple(globs)
         self.exclusive = exclusive
@@ -44,16 +45,16 @@ class Globs:
         self._checked = not self.globs
 
     def of(self, grads: Gradients) -> list[str | None]:
-        """The glob that matches each gradient's parameter; `None` where none does.
+        """Return the glob that matches each gradient's parameter.
 
         Args:
             grads: The gradients of this step.
 
         Returns:
-            `n` globs.
+            `n` globs; `None` for a parameter that no glob matches.
 
         Raises:
-            ValueError: A glob matches no parameter, or two match the same one.
+            ArgumentError: A glob matches no parameter, or two globs match the same parameter.
         """
         if not self._checked and grads.known_names:
             self._check(grads.known_names)
@@ -68,14 +69,14 @@ class Globs:
         matching = [glob for glob, pattern in self._patterns.items() if pattern.match(name)]
         if self.exclusive and len(matching) > 1:
             listed = " and ".join(repr(glob) for glob in matching)
-            raise ArgumentError(f"{self.call}: {name!r} matches {listed}; make them narrower, so that one is left.")
+            raise ArgumentError(f"{self.call}: {name!r} matches {listed}; make them narrower so that only one matches.")
         return matching[0] if matching else REST if REST in self.globs else None
 
     def _check(self, names: tuple[str, ...]) -> None:
         for glob, pattern in self._patterns.items():
             if not any(pattern.match(name) for name in names):
                 known = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
-                raise ArgumentError(f"{self.call}: {glob!r} matches no parameter ({known}); correct it or take it out.")
+                raise ArgumentError(f"{self.call}: {glob!r} matches no parameter ({known}); correct it or remove it.")
         for name in names:
             self._of(name)
         self._checked = True

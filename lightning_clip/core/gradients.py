@@ -1,4 +1,4 @@
-"""`Gradients`: what one optimizer is about to apply."""
+"""`Gradients`: the gradients that one optimizer is about to apply, with their norms."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,17 +15,17 @@ from lightning_clip.functional.sharded import laid_out_like
 
 
 class Gradients:
-    """Names, parameters and gradients of one optimizer at one step, with norms computed on first use and kept.
+    """Names, parameters and gradients of one optimizer at one step, with norms that are computed once and cached.
 
-    Only parameters that have a gradient are held, each once. Norms describe the gradients as they were when the norm
-    was first asked for: an action applied later does not change them, so that "before" stays "before".
+    Only parameters that have a gradient are kept, each once. A norm describes the gradients at the time of its first
+    use: an action applied later does not change it, so "before" stays "before".
 
     Args:
         names: The name of each parameter.
-        params: The parameters, in the same order; those whose `grad` is `None` are left out.
+        params: The parameters, in the same order; those whose `grad` is `None` are skipped.
         step: The number of optimizer steps completed before this one.
         epoch: The number of epochs completed before this one.
-        optimizer: The optimizer that will apply the gradients, for rules that read its state.
+        optimizer: The optimizer that will apply the gradients, for strategies that read its state.
 
     Attributes:
         names: `n` parameter names, in the optimizer's order.
@@ -70,12 +70,12 @@ class Gradients:
     def of_optimizer(
         cls, optimizer: Optimizer, names: Mapping[int, str] | None = None, *, step: int = 0, epoch: int = 0
     ) -> Self:
-        """The gradients of an optimizer's parameters.
+        """Collect the gradients of an optimizer's parameters.
 
         Args:
             optimizer: The optimizer that is about to step.
-            names: `parameter_names(module)`; parameters without a name are called `group.position`, as in `"0.3"`.
-                Those of other optimizers' parameters are welcome: they enter `known_names`.
+            names: The result of `parameter_names(module)`. A parameter without a name is called `group.position`, for
+                instance `"0.3"`. Names of other optimizers' parameters may be included; they go into `known_names`.
             step: The number of optimizer steps completed before this one.
             epoch: The number of epochs completed before this one.
 
@@ -96,10 +96,10 @@ class Gradients:
 
     @classmethod
     def of_module(cls, module: torch.nn.Module, *, step: int = 0) -> Self:
-        """The gradients of all parameters of a module, for a plain loop with one optimizer.
+        """Collect the gradients of all parameters of a module, for a plain training loop with one optimizer.
 
         Args:
-            module: Any module after `backward()`.
+            module: The module, after `backward()`.
             step: The number of optimizer steps completed before this one.
 
         Returns:
@@ -113,7 +113,7 @@ class Gradients:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """`n` gradients, each of its parameter's shape; those of a preview are made when first asked for."""
+        """`n` gradients, each of its parameter's shape; a preview makes its copies on first access."""
         if self._tensors is None:
             self._tensors = self._make_tensors()
         return self._tensors
@@ -123,24 +123,24 @@ class Gradients:
 
     @property
     def known_names(self) -> tuple[str, ...]:
-        """The names of all parameters that the caller knows of, with a gradient now or not."""
+        """The names of all parameters that the caller knows, whether or not they have a gradient at this step."""
         return tuple(dict.fromkeys(name for names in self._all_names for name in names))
 
     @property
     def locals(self) -> list[Tensor]:
-        """The elements of each gradient that live on this process, as plain dense tensors sharing its memory."""
+        """The part of each gradient on this process, as plain dense tensors that share its memory."""
         return self.tensors if self._are_plain else [local_values(tensor) for tensor in self.tensors]
 
     @property
     def device(self) -> torch.device:
-        """The device that norms and coefficients live on."""
+        """The device of norms and coefficients."""
         return self.params[0].device if self.params else torch.device("cpu")
 
     def norms(self, norm_type: float = 2.0) -> Tensor:
-        """The norm of each gradient.
+        """Return the norm of each gradient.
 
         Args:
-            norm_type: p of the p-norm, greater than 0, or `inf`.
+            norm_type: The p of the p-norm, greater than 0, or `inf`.
 
         Returns:
             `(n,)`, float32 or better.
@@ -148,51 +148,51 @@ class Gradients:
         return self._measure(norm_type)[0]
 
     def total_norm(self, norm_type: float = 2.0) -> Tensor:
-        """The norm of all gradients taken as one vector.
+        """Return the norm of all gradients taken as one vector.
 
         Args:
-            norm_type: p of the p-norm, greater than 0, or `inf`.
+            norm_type: The p of the p-norm, greater than 0, or `inf`.
 
         Returns:
-            `()`, float32 or better; 0 when there is no gradient.
+            `()`, float32 or better; 0 if there is no gradient.
         """
         return self._measure(norm_type)[1]
 
     def param_norms(self) -> Tensor:
-        """The 2-norm of each parameter that has a gradient, `(n,)`."""
+        """Return the 2-norm of each parameter that has a gradient, `(n,)`."""
         return tensor_norms([param.detach() for param in self.params])
 
     def is_finite(self) -> bool:
-        """Whether every element is finite; reads the device. An overflowing norm is told apart, and measured again."""
+        """Return whether every element is finite, measuring an overflowing norm again; reads the device."""
         if not bool(self.total_norm().isfinite()):
             self._norms[2.0] = self._measured_again(2.0, self.norms())
         return bool(self.total_norm().isfinite())
 
     def non_finite_names(self) -> list[str]:
-        """The parameters whose gradient has a NaN or an infinity; reads the device."""
+        """Return the names of the parameters whose gradient contains NaN or infinity; reads the device."""
         finite = self.norms().isfinite().tolist()
         return [name for name, is_finite in zip(self.names, finite, strict=True) if not is_finite]
 
     def numels(self) -> list[int]:
-        """The number of elements of each gradient, the whole tensor where it is sharded."""
+        """Return the number of elements of each gradient, counting all shards of a sharded one."""
         return [param.numel() for param in self.params]
 
     def remeasured(self) -> Self:
-        """The same tensors with no norm kept: what the next reader of changed gradients asks."""
+        """Return the same tensors without cached norms, for use after the gradients have been changed."""
         return self._with(lambda: self.tensors)
 
     def previewed(self, apply_: Callable[["Gradients"], None], coefs: Tensor | None) -> Self:
-        """What the gradients would be after a change; the gradients themselves stay as they are.
+        """Return the gradients as they would be after a change, without changing them.
 
-        Ask `Action.preview`, which calls this where it has to.
+        `Action.preview` is the public way to call this.
 
         Args:
-            apply_: Changes gradients in place.
-            coefs: The factor on all gradients, `()`, or on each, `(n,)`, where the change is a known scale: norms then
-                follow from it.
+            apply_: The function that changes gradients in place.
+            coefs: The factor on all gradients, `()`, or one per gradient, `(n,)`, if the change only scales them. Norms
+                then follow from the factors.
 
         Returns:
-            The gradients as they would be left. Tensors are copied when first asked for; ask before the change is made.
+            The changed gradients. Tensors are copied on first access, which must come before the change is applied.
         """
 
         def changed_copies() -> list[Tensor]:
@@ -211,7 +211,7 @@ class Gradients:
         return other
 
     def _measure(self, norm_type: float) -> tuple[Tensor, Tensor]:
-        """The norm of each and of all, kept from the first time on."""
+        """Return the norm of each gradient and of all, cached after the first call."""
         if norm_type not in self._norms:
             self._norms[norm_type] = self._derive(norm_type) or self._measure_tensors(norm_type)
         return self._norms[norm_type]
@@ -226,13 +226,13 @@ class Gradients:
     def _measure_tensors(self, norm_type: float) -> tuple[Tensor, Tensor]:
         norms = tensor_norms(self.tensors, norm_type)
         total = combine_norms(norms, norm_type)
-        # Squares of a finite gradient can overflow float32. On the CPU reading the total is free, so look again.
+        # The squares of a finite gradient can overflow float32. On the CPU checking the total is free.
         if is_free_to_read(total) and not math.isfinite(total.item()):
             return self._measured_again(norm_type, norms)
         return norms, total
 
     def _measured_again(self, norm_type: float, norms: Tensor) -> tuple[Tensor, Tensor]:
-        """In float64, where a norm is not finite. That of a sharded tensor is so on all ranks, or one would wait."""
+        """Measure non-finite norms again in float64; a sharded norm is non-finite on all ranks, so none waits."""
         bad = [i for i, finite in enumerate(norms.isfinite().tolist()) if not finite]
         norms = norms.double()
         if bad:
@@ -241,7 +241,7 @@ class Gradients:
 
 
 def _materialize(param: Tensor, grad: Tensor) -> Tensor:
-    """The gradient, now the parameter's, with pending sums carried out: its elements can be changed in place."""
+    """Finish pending sums and store the result as the parameter's gradient, so that it can be changed in place."""
     result = laid_out_like(grad, param)
     if result.layout is torch.sparse_coo and not result.is_coalesced():
         result = result.coalesce()

@@ -1,19 +1,18 @@
-"""What parameters are called, whatever their module has been wrapped in."""
+"""Parameter names without the prefixes that `torch.compile` and activation checkpointing add."""
 
 from torch import nn
 
-# Wrappers of `torch.compile` and of activation checkpointing put these into the names of what they hold.
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
 
 
 def plain_name(name: str) -> str:
-    """A parameter's name without the names of wrappers.
+    """Return a parameter's name without the prefixes of wrappers.
 
     Args:
-        name: As in `named_parameters()`.
+        name: The name from `named_parameters()`.
 
     Returns:
-        The name in the module as it was written.
+        The name that the parameter has in the unwrapped module.
 
     Example:
         >>> plain_name("encoder._orig_mod.weight")
@@ -25,12 +24,14 @@ def plain_name(name: str) -> str:
 
 
 def parameter_names(module: nn.Module) -> dict[int, str]:
-    """The names that records and rules know parameters by, for `Gradients.of_optimizer`.
+    """Return the names that records and strategies use for parameters; pass them to `Gradients.of_optimizer`.
+
+    Call it again after parameters have been replaced or added.
 
     Args:
-        module: The module whose parameters are trained; ask again after parameters have been replaced or added.
+        module: The module being trained.
 
     Returns:
-        Name by `id` of the parameter.
+        The name of each parameter, by its `id`.
     """
     return {id(param): plain_name(name) for name, param in module.named_parameters()}

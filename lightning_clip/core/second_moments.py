@@ -1,4 +1,4 @@
-"""The second moments that an Adam-like optimizer keeps: read where they lie, whatever device its counters are on."""
+"""`second_moments`: reads the second moments that an Adam-like optimizer keeps, on whatever device they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from lightning_clip.functional.norms import local_values
 
 @dataclass(slots=True)
 class SecondMoment:
-    """The average of squared gradients that an optimizer keeps for one parameter, not bias-corrected.
+    """The running average of squared gradients that an optimizer keeps for one parameter, without bias correction.
 
     Attributes:
-        value: The average after `steps` steps, float32 or better, of the (local) shape of the parameter; 0 before the
-            first.
-        largest: The largest average so far, which AMSGrad divides by instead; `None` for the others.
-        decay: Weight of the past, β2.
-        steps: The number of steps behind it, `()`, on whichever device the optimizer counts.
+        value: The average after `steps` steps, float32 or better, of the parameter's (local) shape; 0 before the first
+            step.
+        largest: The largest average so far, which AMSGrad divides by instead; `None` for other optimizers.
+        decay: The decay rate of the average, β2.
+        steps: The number of steps averaged, `()`, on the device where the optimizer counts them.
     """
 
     value: Tensor
@@ -32,17 +32,17 @@ class SecondMoment:
     steps: Tensor
 
     def root(self) -> Tensor:
-        """The square root of the bias-corrected average; NaN before the first step."""
+        """Return the square root of the bias-corrected average; NaN before the first step."""
         return (self.value / bias_correction(self.decay, self.steps)).sqrt()
 
     def next_root(self, gradient: Tensor) -> Tensor:
-        """What `root` will be after one more step with this gradient, by which Adam then divides.
+        """Return what `root` becomes after one more step with this gradient, which is what Adam then divides by.
 
         Args:
-            gradient: Of the shape of `value`.
+            gradient: The gradient, of the shape of `value`.
 
         Returns:
-            A tensor of the shape of `value`; at the first step the absolute gradient.
+            A tensor of the shape of `value`; at the first step, the absolute gradient.
         """
         value = gradient.to(self.value.dtype).square().mul_(1 - self.decay).add_(self.decay * self.value)
         if self.largest is not None:
@@ -51,26 +51,28 @@ class SecondMoment:
 
 
 def second_moments(grads: Gradients, *, asked_by: object) -> list[SecondMoment]:
-    """The second moment of each parameter that has a gradient now.
+    """Read the second moment of each parameter that has a gradient.
 
     Args:
         grads: The gradients of this step, with their optimizer.
-        asked_by: Who asks, for the error.
+        asked_by: The strategy that needs the second moments, quoted in error messages.
 
     Returns:
         `n` second moments.
 
     Raises:
-        ValueError: There is no optimizer, it keeps no second moments, or a gradient is sparse or complex.
+        ArgumentError: The gradients have no optimizer, it keeps no second moments, or a gradient is sparse or complex.
     """
     if grads.optimizer is None:
         raise ArgumentError(
-            f"{asked_by!r} reads the second moments of the optimizer, and these gradients come without one: "
-            "make them with Gradients.of_optimizer(optimizer), or use AdaGC()."
+            f"{asked_by!r} reads the second moments of the optimizer, but these gradients come without one: "
+            "create them with Gradients.of_optimizer(optimizer), or use AdaGC()."
         )
     for name, tensor in zip(grads.names, grads.tensors, strict=True):
         if tensor.layout is not torch.strided or tensor.is_complex():
-            raise ArgumentError(f"{asked_by!r} needs dense, real gradients, and that of {name!r} is not: use AdaGC().")
+            raise ArgumentError(
+                f"{asked_by!r} needs dense, real gradients, but that of {name!r} is sparse or complex: use AdaGC()."
+            )
     group_of = {id(param): group for group in grads.optimizer.param_groups for param in group["params"]}
     return [
         _second_moment(grads.optimizer, group_of[id(param)], param, gradient, asked_by)
@@ -86,7 +88,7 @@ def _second_moment(
     if "betas" not in group or (state and "exp_avg_sq" not in state) or steps is None:
         raise ArgumentError(
             f"{asked_by!r} needs an optimizer that keeps second moments (`exp_avg_sq`), such as Adam, AdamW, NAdam or "
-            f"RAdam; {type(optimizer).__name__} keeps none: change the optimizer, or use AdaGC()."
+            f"RAdam, but {type(optimizer).__name__} keeps none: change the optimizer, or use AdaGC()."
         )
     dtype = torch.promote_types(gradient.dtype, torch.float32)
     largest = state.get("max_exp_avg_sq")

@@ -1,4 +1,4 @@
-"""`Snapshot`: the state of a training, copied to host memory."""
+"""`Snapshot`: a copy of the training state in host memory."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -7,20 +7,20 @@ from torch import Tensor
 
 
 class Stateful(Protocol):
-    """Anything with a state that can be taken and put back: a module, an optimizer, a scheduler, a strategy."""
+    """Any object whose state can be saved and restored: a module, an optimizer, a scheduler, a strategy."""
 
     def state_dict(self) -> Any:
-        """Its state."""
+        """Return the state."""
 
     def load_state_dict(self, state_dict: Any) -> Any:
-        """Put a state back."""
+        """Restore a state."""
 
 
 class Snapshot:
-    """Copies of the states of several objects, on the CPU and apart from them.
+    """Copies of the states of several objects, kept on the CPU.
 
     Args:
-        parts: What to copy.
+        parts: The objects whose state is copied.
         step: The number of optimizer steps completed.
 
     Attributes:
@@ -42,17 +42,17 @@ class Snapshot:
         self.states = [_copied(part.state_dict()) for part in parts]
 
     def restore(self, parts: Iterable[Stateful]) -> None:
-        """Put the states back.
+        """Restore the states.
 
         Args:
-            parts: The objects that were given to the constructor, or equal ones, in the same order.
+            parts: The objects passed to the constructor, or equal ones, in the same order.
         """
         for part, state in zip(parts, self.states, strict=True):
             part.load_state_dict(_copied(state))
 
 
 def is_finite(state: Any) -> bool:
-    """Whether all floating-point tensors in a nested state are finite; reads the device."""
+    """Return whether all floating-point tensors in a nested state are finite; reads the device."""
     if isinstance(state, Tensor):
         return not state.is_floating_point() or bool(state.isfinite().all())
     if isinstance(state, dict):

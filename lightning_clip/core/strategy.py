@@ -1,4 +1,4 @@
-"""`ClipStrategy`: the one interface of every clipping rule."""
+"""`ClipStrategy`: the interface of every clipping strategy."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -12,39 +12,40 @@ from lightning_clip.core.gradients import Gradients
 
 
 class ClipStrategy(nn.Module, ABC):
-    """A rule that looks at gradients and decides what to do with them.
+    """A rule that looks at gradients and decides how to clip them.
 
-    Subclasses are final: to change one, wrap it. They have no parameters; what they remember lives in buffers, so
-    that device moves, checkpoints, `deepcopy` and nesting work by themselves. Each constructor argument is kept as
-    an attribute of the same name, which is how a strategy prints itself.
+    Subclasses are final: to change one, wrap it. They have no parameters. Their state lives in buffers, so device
+    moves, checkpoints, `deepcopy` and nesting work as for any module. Each constructor argument is stored as an
+    attribute of the same name, which `repr` relies on.
 
     Attributes:
-        scheduled_arg: The constructor argument that is the limit and is read anew by each decision, so that a schedule
-            can move it; `None` where there is no such one.
+        scheduled_arg: The constructor argument that holds the limit and is read at every decision, so that a schedule
+            can change it; `None` if there is none.
     """
 
     scheduled_arg: ClassVar[str | None] = None
 
     @abstractmethod
     def decide(self, grads: Gradients) -> Action:
-        """Decide on the gradients of one optimizer step; update the state, leave the gradients alone.
+        """Decide what to do with the gradients of one optimizer step; may update the state, never the gradients.
 
-        Called once per optimizer step, without autograd. Must not read the device: no Python branch on a tensor.
+        It is called once per optimizer step, without autograd. It must not read the device: no Python branch on a
+        tensor.
 
         Args:
-            grads: What the optimizer is about to apply.
+            grads: The gradients that the optimizer is about to apply.
 
         Returns:
             The action to apply.
         """
 
     def forward(self, grads: Gradients) -> Action:
-        """The same as `decide`."""
+        """Same as `decide`."""
         return self.decide(grads)
 
     @cached_property
     def label(self) -> str:
-        """The strategy in a few words, for records and tables: its first argument and those not at their default."""
+        """A short `repr` for records and tables: the first argument and every argument that is not at its default."""
         arguments = list(_arguments(self))
         shown = [repr(value) for _, value, _ in arguments[:1]]
         shown += [f"{name}={value!r}" for name, value, default in arguments[1:] if repr(value) != repr(default)]
@@ -56,7 +57,7 @@ class ClipStrategy(nn.Module, ABC):
 
 
 def _arguments(strategy: ClipStrategy) -> list[tuple[str, Any, Any]]:
-    """Name, value and default of each constructor argument."""
+    """Return the name, value and default of each constructor argument."""
     parameters = inspect.signature(type(strategy)).parameters.values()
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return [(p.name, getattr(strategy, p.name), p.default) for p in named]

@@ -1,4 +1,4 @@
-"""Where records go: files that grow line by line."""
+"""Sinks: files that step records, events and measurements are written to during training."""
 
 from lightning_clip.sinks.csv import CsvSink
 from lightning_clip.sinks.jsonl import JsonlSink, read_jsonl

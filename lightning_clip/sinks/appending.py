@@ -1,4 +1,4 @@
-"""Files that grow line by line and are taken up again after a crash."""
+"""`open_to_append`: opens a file that grows line by line and may have been cut off by a crash."""
 
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -7,13 +7,13 @@ _CHUNK = 1 << 16
 
 
 def open_to_append(path: Path) -> TextIO:
-    """Open a text file for further lines; its folder is made, and a line torn by a crash is cut off.
+    """Open a text file to append lines; creates its folder and removes an incomplete last line.
 
     Args:
-        path: The file, which may not exist yet.
+        path: The path of the file, which may not exist yet.
 
     Returns:
-        The file, positioned at its end.
+        The open file, positioned at its end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
@@ -23,7 +23,7 @@ def open_to_append(path: Path) -> TextIO:
 
 
 def _end_of_last_line(file: BinaryIO) -> int:
-    """The position after the last newline."""
+    """Return the position after the last newline."""
     end = file.seek(0, 2)
     while end:
         start = max(0, end - _CHUNK)

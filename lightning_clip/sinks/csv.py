@@ -1,4 +1,4 @@
-"""`CsvSink`: one row a step, for spreadsheets and data frames."""
+"""`CsvSink`: writes one CSV row per optimizer step, for spreadsheets and data frames."""
 
 import csv
 import os
@@ -18,18 +18,18 @@ _COLUMNS = [field.name for field in fields(StepRecord) if field.name not in ("wa
 
 
 class CsvSink:
-    """Append a row for each optimizer step to a CSV file; the first row names the columns.
+    """Append one row per optimizer step to a CSV file with a header.
 
-    The columns are the fields of `StepRecord` without `watched` and `params`; events, measurements and totals of
-    parameters are not written. An empty cell is a number that is not there, `nan` and `inf` are numbers. After a
-    resume from an earlier checkpoint the steps that are made again appear again: the last row of a step is the valid
-    one (`frame.drop_duplicates(["optimizer", "step"], keep="last")`).
+    The columns are the fields of `StepRecord` without `watched` and `params`. Events, measurements and parameter totals
+    are not written. An empty cell is a missing value; `nan` and `inf` are numbers. After resuming from an earlier
+    checkpoint, the repeated steps appear a second time, and the last row of a step is the valid one
+    (`frame.drop_duplicates(["optimizer", "step"], keep="last")`).
 
     Args:
-        path: The file; its folder is made when it is missing.
+        path: The path of the file; a missing folder is created.
 
     Raises:
-        InputError: When opened: the file holds something else.
+        InputError: At `open`: the file exists and is not a CSV file of this sink.
 
     Example:
         >>> import tempfile
@@ -48,7 +48,7 @@ class CsvSink:
         self._file: TextIO | None = None
 
     def open(self, run: RunInfo) -> None:
-        """Begin with the header, or go on where the file ends.
+        """Open the file, and write the header if the file is new.
 
         Args:
             run: Not written.
@@ -60,22 +60,22 @@ class CsvSink:
             self._write([_COLUMNS])
 
     def write(self, records: Sequence[StepRecord]) -> None:
-        """A row for each step.
+        """Write one row per step.
 
         Args:
-            records: In order.
+            records: The records, in order.
         """
         self._write([[getattr(record, name) for name in _COLUMNS] for record in records])
 
     def event(self, event: Event) -> None:
-        """Nothing: a table of steps has no place for it.
+        """Do nothing: a table of steps has no column for events.
 
         Args:
             event: Not written.
         """
 
     def measurement(self, measurement: Measurement) -> None:
-        """Nothing: a table of steps has no place for it.
+        """Do nothing: a table of steps has no column for measurements.
 
         Args:
             measurement: Not written.
@@ -100,7 +100,7 @@ class CsvSink:
 
 
 def _check_header(path: Path) -> None:
-    """Raise rather than mix rows of ours into a file of someone else."""
+    """Raise if the file has another header, so that no row goes into a file that is not ours."""
     if not path.exists():
         return
     header = ",".join(_COLUMNS) + "\n"

@@ -1,4 +1,4 @@
-"""`JsonlSink`: the whole record of a run, one JSON object a line."""
+"""`JsonlSink`: writes the complete record of a run, one JSON object per line."""
 
 import json
 import math
@@ -19,23 +19,25 @@ from lightning_clip.sinks.jsonl_reader import read_jsonl as read_jsonl
 
 
 class JsonlSink:
-    """Append everything that is recorded to a file, so that `read_jsonl` gives the same report again.
+    """Append the complete record of a run to a JSON Lines file, from which `read_jsonl` reproduces the report.
 
-    Each line is standard JSON; a number that is not finite is the string `"nan"`, `"inf"` or `"-inf"`.
+    Each line is standard JSON. NaN and infinity are written as the strings `"nan"`, `"inf"` and `"-inf"`.
 
-    - `{"run": {…}}`: what is being run; the first line, and again whenever the run is resumed.
+    - `{"run": {…}}`: the fields of `RunInfo`; the first line, and again whenever the run is resumed.
     - `{"step": 0, "optimizer": 0, "strategy": …, "norm_before": …, …}`: one optimizer step, the fields of `StepRecord`.
-      `watched` is there where strategies were only asked, `bad_params` (the parameters whose gradients were not
-      finite) at the first step that was not finite.
-    - `{"event": {…}}`: something that happened once.
-    - `{"measurement": {…}}`: what a monitor measured now and then, the fields of `Measurement`.
-    - `{"totals": {"seconds": …, "layers": {…}}}`: the norms of each parameter, written at the end; the last one counts.
+      `watched` is present if strategies were shadowed. `bad_params`, the parameters with a NaN or infinite gradient, is
+      present at the first step that has one.
+    - `{"event": {…}}`: the fields of `Event`.
+    - `{"measurement": {…}}`: the fields of `Measurement`.
+    - `{"totals": {"seconds": …, "layers": {…}}}`: the totals of each parameter, written at the end; the last line of
+      this kind is the valid one.
 
-    Each batch of lines is on disk before training goes on. A line torn by a crash is cut off on resuming; a step that
-    is recorded again after resuming from an earlier checkpoint replaces the first record of it when the file is read.
+    Each batch of lines is flushed before training continues. On resuming, an incomplete last line is removed. If the
+    run resumes from an earlier checkpoint, reading the file replaces the first records of the repeated steps by the
+    later ones.
 
     Args:
-        path: The file; its folder is made when it is missing.
+        path: The path of the file; a missing folder is created.
 
     Example:
         >>> import tempfile
@@ -57,45 +59,45 @@ class JsonlSink:
         self._named_bad: set[int] = set()
 
     def open(self, run: RunInfo) -> None:
-        """Begin, or go on after a resume: a line with what is being run.
+        """Open the file and write the `run` line.
 
         Args:
-            run: What is being run.
+            run: The description of the run.
         """
         self._file = open_to_append(Path(self.path))
         self._named_bad.clear()
         self._write({"run": asdict(run)})
 
     def write(self, records: Sequence[StepRecord]) -> None:
-        """A line for each step.
+        """Write one line per step.
 
         Args:
-            records: In order.
+            records: The records, in order.
         """
         self._write(*(self._step(record) for record in records))
 
     def event(self, event: Event) -> None:
-        """A line for the event.
+        """Write one line for an event.
 
         Args:
-            event: What happened.
+            event: The event.
         """
         self._write({"event": asdict(event)})
 
     def measurement(self, measurement: Measurement) -> None:
-        """A line for the measurement.
+        """Write one line for a measurement.
 
         Args:
-            measurement: What was measured.
+            measurement: The measurement.
         """
         self._write({"measurement": asdict(measurement)})
 
     def close(self, run: RunInfo, parameters: ParameterTotals) -> None:
-        """A last line with the duration and the totals of each parameter; then the file is closed.
+        """Write the `totals` line and close the file.
 
         Args:
-            run: What was run, with its duration.
-            parameters: The norms of each parameter over the run.
+            run: The description of the run, with its duration.
+            parameters: The totals of each parameter over the run.
         """
         self._write({"totals": {"seconds": run.seconds, "layers": _lists(parameters.state_dict())}})
         if self._file is not None:
@@ -143,12 +145,12 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 def _encoded(line: dict[str, Any]) -> str:
     try:
         return _encode(line)
-    except ValueError:  # it holds a number that is not finite
+    except ValueError:  # the line contains NaN or infinity
         return _encode(_strict(line))
 
 
 def _strict(value: Any) -> Any:
-    """The same value with the numbers that JSON has no word for as strings."""
+    """Return the value with NaN and infinity as strings."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):
@@ -159,6 +161,6 @@ def _strict(value: Any) -> Any:
 
 
 def _lists(state: dict[str, Any]) -> dict[str, Any]:
-    """A state with every tensor as a list."""
+    """Return a state with every tensor as a list."""
     nested = {key: _lists(value) if isinstance(value, dict) else value for key, value in state.items()}
     return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in nested.items()}

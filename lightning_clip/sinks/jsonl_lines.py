@@ -1,4 +1,4 @@
-"""What the lines of a record may say, as the nouns of the package."""
+"""Parses and checks the lines of a JSONL record: one function per kind of line; `jsonl_reader` uses them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,16 +25,16 @@ _WORDS = {int: "a whole number", str: "a string", bool: "true or false", dict: "
 
 
 def step_columns(rows: Sequence[Row]) -> Columns:
-    """Lines of steps, field by field.
+    """Parse step lines into columns.
 
     Args:
-        rows: `n` lines.
+        rows: The `n` lines.
 
     Returns:
         The fields of `StepRecord` and `bad_params`, each `(n,)`.
 
     Raises:
-        ValueError: A value is not what it should be.
+        ValueError: A value has the wrong type.
         KeyError: A field is missing.
     """
     columns = {name: _typed(name, [row[name] for row in rows], kind) for name, kind in _OTHERS.items()}
@@ -46,13 +46,13 @@ def step_columns(rows: Sequence[Row]) -> Columns:
 
 
 def step_records(columns: Columns) -> list[StepRecord]:
-    """The same steps one by one.
+    """Convert columns to step records.
 
     Args:
-        columns: As `step_columns` returns them.
+        columns: The result of `step_columns`.
 
     Returns:
-        `n` records.
+        The `n` records.
     """
     names = [name for name in columns if name != "bad_params"]
     rows = zip(*(columns[name] for name in names), strict=True)
@@ -60,7 +60,7 @@ def step_records(columns: Columns) -> list[StepRecord]:
 
 
 def run_info(row: Row) -> RunInfo:
-    """The line that begins a run, or its continuation."""
+    """Parse the line that starts or resumes a run."""
     fields = _typed("run", [row["run"]], dict)[0]
     _typed("numels", [fields["numels"]], dict)
     _typed("model, strategy or optimizer", [fields[name] for name in ("model", "strategy", "optimizer")], str)
@@ -68,7 +68,7 @@ def run_info(row: Row) -> RunInfo:
 
 
 def run_event(row: Row) -> Event:
-    """The line of something that happened once."""
+    """Parse the line of an event."""
     fields = _typed("event", [row["event"]], dict)[0]
     _typed("step", [fields["step"]], int)
     _typed("kind or message", [fields["kind"], fields["message"]], str)
@@ -76,7 +76,7 @@ def run_event(row: Row) -> Event:
 
 
 def measurement(row: Row) -> Measurement:
-    """The line of what a monitor measured."""
+    """Parse the line of a measurement."""
     fields = _typed("measurement", [row["measurement"]], dict)[0]
     _typed("step", [fields["step"]], int)
     _typed("kind", [fields["kind"]], str)
@@ -85,7 +85,7 @@ def measurement(row: Row) -> Measurement:
 
 
 def totals(row: Row) -> tuple[float | None, ParameterTotals]:
-    """The line with the duration in seconds and the totals of each parameter."""
+    """Parse the line with the duration in seconds and the totals of each parameter."""
     fields = _typed("totals", [row["totals"]], dict)[0]
     parameters = ParameterTotals()
     parameters.load_state_dict(_typed("layers", [fields["layers"]], dict)[0])
@@ -121,7 +121,7 @@ def _numbers(name: str, values: list[Any], optional: bool) -> list[Any]:
 
 
 def _floats(mapping: dict[str, Any]) -> dict[str, Any]:
-    """The same with the strings that stand for numbers as numbers."""
+    """Convert the strings that stand for NaN and infinity to numbers."""
     return {key: _NON_FINITE.get(value, value) if type(value) is str else value for key, value in mapping.items()}
 
 

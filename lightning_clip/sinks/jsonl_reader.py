@@ -1,4 +1,4 @@
-"""`read_jsonl`: from the file that a `JsonlSink` has written to the history of the run."""
+"""`read_jsonl`: reads the file that a `JsonlSink` wrote back into the history of the run."""
 
 import os
 import re
@@ -27,7 +27,7 @@ from lightning_clip.sinks.jsonl_lines import (
 
 try:
     from orjson import loads
-except ModuleNotFoundError:  # pip install "lightning-clip[fast]": a million steps in two seconds less
+except ModuleNotFoundError:  # pip install "lightning-clip[fast]" reads a million steps two seconds faster
     from json import loads  # type: ignore[assignment]
 
 _BLOCK_BYTES = 1 << 18
@@ -37,20 +37,20 @@ _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, StopIteration)
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> tuple[RunInfo, History]:
-    """Read the record of a run; memory does not grow with its length.
+    """Read the record of a run, in memory that does not grow with its length.
 
-    Where a run was resumed from an earlier checkpoint, the steps recorded again replace what was recorded from there
-    on: the weights come from the later ones. An unfinished last line is passed over.
+    If the run was resumed from an earlier checkpoint, the repeated steps replace everything recorded from there on,
+    because the weights come from the later ones. An incomplete last line is ignored.
 
     Args:
-        path: A file that a `JsonlSink` has written.
+        path: The path of a file that a `JsonlSink` wrote.
 
     Returns:
-        What was run, and its history.
+        The description of the run and its history.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        InputError: A line is not what it should be; names the file, the line, and what was expected.
+        FileNotFoundError: The file does not exist.
+        InputError: A line is malformed; the message names the file, the line and what was expected.
     """
     path = Path(path)
     reading = _Reading(_replaced_from(path))
@@ -68,10 +68,10 @@ def read_jsonl(path: str | os.PathLike[str]) -> tuple[RunInfo, History]:
 
 
 class _Reading:
-    """Takes in the lines of a file, in order.
+    """Builds run and history from the lines of a file, in order.
 
     Args:
-        replaced_from: For each session, the step from which a later one replaces it, by optimizer.
+        replaced_from: For each session, the step from which a later session replaces it, by optimizer.
     """
 
     def __init__(self, replaced_from: list[dict[int, int]]) -> None:
@@ -136,7 +136,7 @@ class _Reading:
                 self._history.measurements.add(measured)
 
     def _happened(self, step: int) -> bool:
-        """Whether no later session replaces what was at a step."""
+        """Return whether a step is not replaced by a later session."""
         limit = max(self._limits.values(), default=None)
         return limit is None or step < limit
 
@@ -155,7 +155,7 @@ def _steps_of(columns: Columns) -> Iterator[tuple[int, int]]:
 
 
 def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines in blocks of bounded size, without an unfinished last one."""
+    """Yield the lines in blocks of bounded size, without an incomplete last line."""
     while lines := file.readlines(_BLOCK_BYTES):
         if not lines[-1].endswith(b"\n") and not _is_json(lines[-1]):
             lines.pop()
@@ -171,18 +171,18 @@ def _is_json(line: bytes) -> bool:
 
 
 def _parsed(lines: list[bytes]) -> list[Row]:
-    rows: list[Row] = loads(b"[" + b",".join(lines) + b"]")  # one call for all is twice as fast
+    rows: list[Row] = loads(b"[" + b",".join(lines) + b"]")  # twice as fast as one call per line
     if len(rows) != len(lines):
         raise ValueError
     return rows
 
 
 def _replaced_from(path: Path) -> list[dict[int, int]]:
-    """For each session in the file, the step from which later ones replace it, by optimizer."""
+    """Find, for each session in the file, the step from which later sessions replace it, by optimizer."""
     starts: list[dict[int, int]] = []
     with path.open("rb") as file:
         if sum(block.count(_RUN) for block in iter(partial(file.read, _BLOCK_BYTES), b"")) < 2:
-            return [{}]  # nothing is replaced, and to count is ten times as fast as to look at each line
+            return [{}]  # nothing is replaced; counting is ten times faster than parsing each line
         file.seek(0)
         for line in file:
             if line.startswith(_RUN):
@@ -198,16 +198,16 @@ def _replaced_from(path: Path) -> list[dict[int, int]]:
 
 
 def _error(path: Path, line_number: int, lines: list[bytes]) -> InputError:
-    """What is wrong with the first bad line of a block."""
+    """Describe the first malformed line of a block."""
     for number, line in enumerate(lines, line_number):
         expected = _expected(line, is_first=number == 1)
         if expected:
             return InputError(f"{path}: line {number}: expected {expected}.")
-    return InputError(f"{path}: line {line_number}: expected lines that fit together, as JsonlSink writes them.")
+    return InputError(f"{path}: line {line_number}: expected lines as JsonlSink writes them.")
 
 
 def _expected(line: bytes, *, is_first: bool) -> str:
-    """What a bad line should be; empty for a good one."""
+    """Say what a malformed line should be; empty for a valid line."""
     shown = line[:40].decode(errors="replace").strip()
     if not _is_json(line):
         return f"one JSON object, found {shown!r}"

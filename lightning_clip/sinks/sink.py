@@ -1,4 +1,4 @@
-"""`Sink`: where records go; `MeasurementSink`: where measurements go too."""
+"""`Sink`: the protocol of a destination for records; `MeasurementSink`: one that accepts measurements too."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -11,45 +11,45 @@ from lightning_clip.core.record.step_record import StepRecord
 
 @runtime_checkable
 class Sink(Protocol):
-    """A place that records go to, on rank zero; it is given plain numbers only."""
+    """A destination for the record of a run; it runs on rank zero only and receives plain numbers only."""
 
     def open(self, run: RunInfo) -> None:
-        """Begin, or go on after a resume.
+        """Start writing, or continue after a resume.
 
         Args:
-            run: What is being run.
+            run: The description of the run.
         """
 
     def write(self, records: Sequence[StepRecord]) -> None:
-        """Take in the records of further steps.
+        """Write the records of further steps.
 
         Args:
-            records: In order.
+            records: The records, in order.
         """
 
     def event(self, event: Event) -> None:
-        """Take in something that happened once.
+        """Write an event.
 
         Args:
-            event: For instance a switch of strategy.
+            event: The event, for instance a strategy switch.
         """
 
     def close(self, run: RunInfo, parameters: ParameterTotals) -> None:
-        """End, with what is known only then.
+        """Write what is only known at the end, and close.
 
         Args:
-            run: What was run, with its duration.
-            parameters: The norms of each parameter over the run.
+            run: The description of the run, with its duration.
+            parameters: The totals of each parameter over the run.
         """
 
 
 @runtime_checkable
 class MeasurementSink(Sink, Protocol):
-    """A sink that takes measurements too; others are not given them."""
+    """A sink that accepts measurements too; other sinks do not receive them."""
 
     def measurement(self, measurement: Measurement) -> None:
-        """Take in what a monitor measured now and then.
+        """Write a measurement.
 
         Args:
-            measurement: Of any kind.
+            measurement: A measurement of any kind.
         """

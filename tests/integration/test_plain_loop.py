@@ -18,8 +18,8 @@ def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
     expected = with_a_trainer(theirs, loop.batches(STEPS), strategy)
     assert_same_weights(ours, theirs)
     assert list(history) == list(expected)
-    assert [name.removeprefix("net.") for name in expected.layers.names] == history.parameters.names
-    assert history.parameters.clipped.tolist() == expected.layers.clipped.tolist()
+    assert [name.removeprefix("net.") for name in expected.parameters.names] == history.parameters.names
+    assert history.parameters.clipped.tolist() == expected.parameters.clipped.tolist()
     assert any(record.clipped or record.skipped for record in history)
 
 

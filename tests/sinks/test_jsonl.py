@@ -174,7 +174,7 @@ def test_the_latest_totals_win(tmp_path: Path):
     path = tmp_path / "run.jsonl"
     expected = write(path, records(0, 30), records(30, 60))
     assert path.read_text().count('"totals"') == 2
-    assert str(read_jsonl(path)[1].layers.state_dict()) == str(expected.layers.state_dict())
+    assert str(read_jsonl(path)[1].parameters.state_dict()) == str(expected.parameters.state_dict())
 
 
 def test_a_torn_last_line_is_passed_over_and_cut_off_on_resume(tmp_path: Path):
@@ -194,7 +194,7 @@ def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path: Path):
     path = tmp_path / "run.jsonl"
     write(path, records(0, 20))
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    assert read_jsonl(path)[1].layers.names == ["w", "b"]
+    assert read_jsonl(path)[1].parameters.names == ["w", "b"]
 
 
 @pytest.mark.parametrize(

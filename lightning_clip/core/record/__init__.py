@@ -1,1 +1,1 @@
-"""The record of a run: pending step, step record, buffer, history, totals and measurements."""
+"""The record of a run: pending steps, step records, the history with its totals, and measurements."""

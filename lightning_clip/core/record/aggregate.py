@@ -14,25 +14,25 @@ from lightning_clip.core.record.trajectory import Trajectory
 
 
 class Aggregate:
-    """Counts, extremes, mean, quantiles and course of the norms of one optimizer.
+    """Counts, extremes, mean, quantiles and trajectory of the norms of one optimizer.
 
-    Norms that are not finite are counted and enter nothing else.
+    A NaN or infinite norm is counted but does not enter any other statistic.
 
     Attributes:
-        steps: Optimizer steps seen.
-        clipped: Steps at which clipping bound.
-        skipped: Steps that were skipped.
-        nonfinite: Steps whose norm was not finite.
-        min: Smallest finite norm before clipping; NaN before the first.
-        max: Largest finite norm before clipping; NaN before the first.
-        first_nonfinite: Step of the first norm that was not finite.
-        first_bad_names: The parameters whose gradients were not finite at that step.
-        last_finite_norm: The norm before clipping at the last finite step before that.
-        coef_sum: Sum of the factors over the steps at which clipping bound.
-        strategies: Steps by strategy label.
-        quantile_sketch: Distribution of the finite norms before clipping.
-        before: Trajectory of the norm before clipping.
-        after: Trajectory of the norm after clipping.
+        steps: The number of optimizer steps.
+        clipped: The number of clipped steps.
+        skipped: The number of skipped steps.
+        nonfinite: The number of steps whose norm was NaN or infinite.
+        min: The smallest finite norm before clipping; NaN before the first.
+        max: The largest finite norm before clipping; NaN before the first.
+        first_nonfinite: The step of the first NaN or infinite norm; `None` if there was none.
+        first_bad_names: The parameters whose gradients were NaN or infinite at that step.
+        last_finite_norm: The norm before clipping at the last step before that.
+        coef_sum: The sum of the factors over the clipped steps.
+        strategies: The number of steps by strategy label.
+        quantile_sketch: The distribution of the finite norms before clipping.
+        before: The trajectory of the norm before clipping.
+        after: The trajectory of the norm after clipping.
     """
 
     COLUMNS: ClassVar = (
@@ -75,47 +75,47 @@ class Aggregate:
 
     @property
     def mean(self) -> float:
-        """Mean of the finite norms before clipping; NaN before the first."""
+        """The mean of the finite norms before clipping; NaN before the first."""
         finite = self.steps - self.nonfinite
         return self.total / finite if finite else math.nan
 
     @property
     def clipped_fraction(self) -> float:
-        """Share of the finite steps at which clipping bound, in [0, 1]."""
+        """The fraction of the finite steps that were clipped, in [0, 1]."""
         finite = self.steps - self.nonfinite
         return self.clipped / finite if finite else 0.0
 
     def quantiles(self, *fractions: float) -> list[float]:
-        """Quantiles of the finite norms before clipping, within 0.14 % of the exact ones.
+        """Return quantiles of the finite norms before clipping, within 0.14% of the exact ones.
 
         Args:
-            *fractions: Each in [0, 1].
+            *fractions: The quantile levels, each in [0, 1].
 
         Returns:
-            One number each; NaN before the first norm.
+            One quantile per level; NaN before the first finite norm.
         """
         estimates = self.quantile_sketch.quantiles(fractions)[:, 0]
         return [float(np.clip(q, self.min, self.max)) for q in estimates]
 
     def add(self, records: Sequence[StepRecord]) -> None:
-        """Take in the records of further steps.
+        """Add the records of further steps.
 
         Args:
-            records: Of one optimizer, in order.
+            records: The records of one optimizer, in order.
         """
-        sound_so_far = self.first_nonfinite is None
+        all_finite_so_far = self.first_nonfinite is None
         self.add_columns({name: [getattr(record, name) for record in records] for name in self.COLUMNS})
-        if sound_so_far and self.first_nonfinite is not None:
+        if all_finite_so_far and self.first_nonfinite is not None:
             params = next(record.params for record in records if not record.finite)
             if params is not None:
                 bad = ~np.isfinite(params.before)
                 self.first_bad_names = [name for name, b in zip(params.names, bad, strict=True) if b]
 
     def add_columns(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Take in further steps that are given field by field, which is much faster for many.
+        """Add further steps given as columns, which is much faster than records if there are many.
 
         Args:
-            columns: The fields named in `COLUMNS`, of one optimizer, each `(n,)`, in order.
+            columns: The fields named in `COLUMNS`, each `(n,)`, of one optimizer and in order.
         """
         before, after, coefs = (np.asarray(columns[name], float) for name in ("norm_before", "norm_after", "clip_coef"))
         clipped, finite = np.asarray(columns["clipped"], bool), np.asarray(columns["finite"], bool)
@@ -128,9 +128,9 @@ class Aggregate:
         self.clipped += int(np.count_nonzero(clipped))
         self.skipped += int(np.count_nonzero(columns["skipped"]))
         self.strategies.update(columns["strategy"])
-        self.coef_sum = _added_in_turn(self.coef_sum, coefs[clipped])
+        self.coef_sum = _sum_in_order(self.coef_sum, coefs[clipped])
         finite_norms = before[finite]
-        self.total = _added_in_turn(self.total, finite_norms)
+        self.total = _sum_in_order(self.total, finite_norms)
         if finite_norms.size:
             self.min = float(np.fmin(self.min, finite_norms.min()))
             self.max = float(np.fmax(self.max, finite_norms.max()))
@@ -147,7 +147,7 @@ class Aggregate:
             self.last_finite_norm = float(before[position - 1])
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and tensors."""
+        """Return plain numbers, lists and tensors."""
         plain = {name: getattr(self, name) for name in self._PLAIN}
         nested = {name: getattr(self, name).state_dict() for name in self._NESTED}
         return {**plain, **nested, "strategies": dict(self.strategies)}
@@ -161,6 +161,6 @@ class Aggregate:
         self.strategies = Counter(state["strategies"])
 
 
-def _added_in_turn(total: float, values: NDArray[np.float64]) -> float:
-    """The sum in the order of the steps: where a run is cut into batches must not change a bit of it."""
+def _sum_in_order(total: float, values: NDArray[np.float64]) -> float:
+    """Add values one by one in the order of the steps, so that the sum does not depend on how a run is batched."""
     return float(np.add.accumulate(np.append(total, values))[-1])

@@ -1,4 +1,4 @@
-"""`LogHistogram`: quantiles of positive numbers in constant memory, to a known relative accuracy."""
+"""`LogHistogram`: quantiles of non-negative numbers in constant memory, with a known relative accuracy."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ _OCTAVES_AT_A_TIME = 4
 class LogHistogram:
     """Counts of numbers in bins of equal width on a logarithmic scale, one row per series.
 
-    A quantile read from it is within a factor `2 ** (1 / (2 * bins_per_octave))` of the exact one: 0.14 % for 256
-    bins per octave. Zeros have a bin of their own; numbers that are not finite are not counted. Memory is taken for the
-    octaves that have been met, four at a time, and does not grow with the number of numbers.
+    Its quantiles are within a factor `2 ** (1 / (2 * bins_per_octave))` of the exact ones: 0.14% for 256 bins per
+    octave. Zeros have their own bin; NaN and infinity are not counted. Memory covers the octaves seen so far, four at a
+    time, and does not grow with the number of values.
 
     Args:
-        rows: How many series are counted side by side.
-        bins_per_octave: Bins for each doubling.
-        octaves: Powers of two that are told apart, from the first to before the last.
+        rows: The number of series, counted independently.
+        bins_per_octave: The number of bins per doubling.
+        octaves: The range of exponents of two, the last excluded; smaller and larger numbers go to the end bins.
 
     Example:
         >>> histogram = LogHistogram()
@@ -35,10 +35,10 @@ class LogHistogram:
         self._first_block = 0
 
     def add(self, values: ArrayLike) -> None:
-        """Count numbers.
+        """Count values.
 
         Args:
-            values: `(rows, n)`, non-negative; those that are not finite are passed over.
+            values: Non-negative numbers, `(rows, n)`; NaN and infinity are ignored.
         """
         table = np.asarray(values, dtype=np.float64)
         row, column = np.nonzero(np.isfinite(table))
@@ -47,21 +47,21 @@ class LogHistogram:
         np.add.at(self.counts, (row, self._columns(bins)), 1)
 
     def add_rows(self, rows: int) -> None:
-        """Make room for more series.
+        """Add empty series.
 
         Args:
-            rows: How many are added.
+            rows: The number of series to add.
         """
         self.counts = np.pad(self.counts, ((0, rows), (0, 0)))
 
     def quantiles(self, fractions: ArrayLike) -> NDArray[np.float64]:
-        """The nearest-rank quantiles of each series.
+        """Return the nearest-rank quantiles of each series.
 
         Args:
-            fractions: `(q,)`, each in [0, 1].
+            fractions: The quantile levels, `(q,)`, each in [0, 1].
 
         Returns:
-            `(q, rows)`; NaN for a series without numbers.
+            The quantiles, `(q, rows)`; NaN for an empty series.
         """
         cumulative = self.counts.cumsum(axis=1, dtype=np.int64)
         total = cumulative[:, -1]
@@ -69,11 +69,11 @@ class LogHistogram:
         for i, fraction in enumerate(np.ravel(fractions)):
             rank = np.floor(fraction * np.maximum(total - 1, 0)) + 1
             columns = (cumulative < rank[:, None]).sum(axis=1)
-            result[i] = np.where(total > 0, self._centres(self._bins_at(columns)), np.nan)
+            result[i] = np.where(total > 0, self._centers(self._bins_at(columns)), np.nan)
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts that are not zero, as tensors."""
+        """Return the nonzero counts as tensors."""
         row, column = np.nonzero(self.counts)
         return {
             "rows": len(self.counts),
@@ -90,7 +90,7 @@ class LogHistogram:
         self.counts[row, self._columns(bins)] = np.asarray(state["count"], dtype=np.uint32)
 
     def _bins(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The bin of each number, counted from the first octave: 0 for zeros, 1 for the first above."""
+        """Return the bin of each number: 0 for zero, 1 for the first bin of the first octave."""
         with np.errstate(divide="ignore"):
             position = (np.log2(values) - self.octaves[0]) * self.bins_per_octave
         last = (self.octaves[1] - self.octaves[0]) * self.bins_per_octave
@@ -98,7 +98,7 @@ class LogHistogram:
         return clipped.astype(np.int64)
 
     def _make_room(self, bins: NDArray[np.int64]) -> None:
-        """Extend the columns to the blocks of octaves that the bins lie in; the first column is that of zeros."""
+        """Add columns for the octaves of these bins; column 0 is always the bin of zeros."""
         blocks = (bins[bins > 0] - 1) // self._block
         if not blocks.size:
             return
@@ -122,6 +122,6 @@ class LogHistogram:
     def _bins_at(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.where(columns > 0, columns + self._first_block * self._block, 0)
 
-    def _centres(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
-        centres: NDArray[np.float64] = np.exp2((bins - 0.5) / self.bins_per_octave + self.octaves[0])
-        return np.where(bins == 0, 0.0, centres)
+    def _centers(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
+        centers: NDArray[np.float64] = np.exp2((bins - 0.5) / self.bins_per_octave + self.octaves[0])
+        return np.where(bins == 0, 0.0, centers)

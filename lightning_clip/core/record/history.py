@@ -1,4 +1,4 @@
-"""`History`: the records of a run, in bounded memory."""
+"""`History`: the record of a run in bounded memory."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +17,17 @@ from lightning_clip.core.record.step_record import StepRecord
 
 
 class History:
-    """A window of the latest records, and exact totals of the whole run.
+    """The latest step records, and exact totals of the whole run.
 
     Args:
-        window: How many records are kept one by one; totals are of all.
+        window: The number of step records to keep; the totals cover all steps.
 
     Attributes:
-        events: The latest things that happened once: switches, restored snapshots, stops.
-        measurements: What monitors measured now and then: the first and the latest of each kind.
-        aggregates: Totals of the whole run by optimizer position.
-        parameters: Norms of each parameter over the whole run.
+        records: The latest step records.
+        events: The latest events: strategy switches, rollbacks, stops.
+        measurements: The first and the latest measurements of each kind.
+        aggregates: The totals of the whole run, by optimizer position.
+        parameters: The totals of each parameter over the whole run.
 
     Example:
         >>> history = History()
@@ -52,10 +53,10 @@ class History:
         return self.records[position]
 
     def extend(self, records: Sequence[StepRecord]) -> None:
-        """Take in the records of further steps.
+        """Add the records of further steps.
 
         Args:
-            records: In order, of one or several optimizers.
+            records: The records of one or several optimizers, in order.
         """
         self.parameters.add(records)
         for optimizer in dict.fromkeys(record.optimizer for record in records):
@@ -64,7 +65,7 @@ class History:
         self.records.extend(record.without_params() for record in records)  # `parameters` has counted them
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Take further steps into the totals only: not into the window, and without norms of parameters.
+        """Add further steps to the aggregates only, not to the window or the parameter totals.
 
         Args:
             columns: `"optimizer"` and the fields named in `Aggregate.COLUMNS`, each `(n,)`, in order.
@@ -76,18 +77,18 @@ class History:
             self.aggregates.setdefault(optimizer, Aggregate()).add_columns(own)
 
     def column(self, name: str) -> NDArray[Any]:
-        """One field of the records in the window.
+        """Return one field of the records in the window as an array.
 
         Args:
             name: A field of `StepRecord`.
 
         Returns:
-            `(len(self),)`.
+            The values, `(len(self),)`.
         """
         return np.array([getattr(record, name) for record in self.records])
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and tensors, loadable with `weights_only=True`."""
+        """Return plain numbers, strings, lists and tensors, loadable with `weights_only=True`."""
         names = [f.name for f in fields(StepRecord) if f.name != "params"]
         return {
             "records": {name: [getattr(record, name) for record in self.records] for name in names},

@@ -1,4 +1,4 @@
-"""`Measurement`: what a monitor measures now and then; `Measurements`: those of a run, in bounded memory."""
+"""`Measurement`: one sample that a monitor took; `Measurements`: the samples of a run in bounded memory."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Something that a monitor measured now and then, as plain numbers and words.
+    """A sample that a monitor took, as plain numbers and strings.
 
     Attributes:
-        step: The number of optimizer steps completed before it.
+        step: The number of optimizer steps completed before the sample.
         kind: What was measured, for instance `"temporal-gradient"`.
-        data: Numbers, words, and lists of either, by name.
+        data: Numbers, strings, and lists of either, by name.
     """
 
     step: int
@@ -25,7 +25,7 @@ class Measurements:
     """The first measurement of each kind, and the latest ones.
 
     Args:
-        latest: How many of each kind are kept besides the first.
+        latest: The number of measurements of each kind to keep besides the first.
 
     Example:
         >>> measurements = Measurements(latest=2)
@@ -44,20 +44,20 @@ class Measurements:
         return len(self._first) + sum(len(later) for later in self._later.values())
 
     def __iter__(self) -> Iterator[Measurement]:
-        """Kind by kind."""
+        """Iterate over all kinds in the order of `kinds`."""
         for kind in self._first:
             yield from self.of(kind)
 
     @property
     def kinds(self) -> list[str]:
-        """Each kind that was measured, in the order of its first time."""
+        """The kinds measured so far, in the order of their first measurement."""
         return list(self._first)
 
     def add(self, measurement: Measurement) -> None:
-        """Keep a measurement; where there are too many of its kind, the oldest but the first is dropped.
+        """Add a measurement; if there are too many of its kind, the oldest after the first is dropped.
 
         Args:
-            measurement: Later than those of its kind that are kept.
+            measurement: A measurement that is later than all others of its kind.
         """
         if measurement.kind in self._first:
             self._later[measurement.kind].append(measurement)
@@ -66,18 +66,18 @@ class Measurements:
             self._later[measurement.kind] = deque(maxlen=self._latest)
 
     def of(self, kind: str) -> list[Measurement]:
-        """Those of one kind.
+        """Return the measurements of one kind.
 
         Args:
-            kind: As in `Measurement.kind`.
+            kind: The kind; see `Measurement.kind`.
 
         Returns:
-            The first and the latest, in order; empty where there are none.
+            The first and the latest measurements, in order; empty if there are none.
         """
         return [self._first[kind], *self._later[kind]] if kind in self._first else []
 
     def state_list(self) -> list[dict[str, Any]]:
-        """Plain numbers, strings and lists, loadable with `weights_only=True`."""
+        """Return plain numbers, strings and lists, loadable with `weights_only=True`."""
         return [asdict(measurement) for measurement in self]
 
     def load_state_list(self, state: Sequence[dict[str, Any]]) -> None:

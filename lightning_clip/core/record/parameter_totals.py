@@ -1,4 +1,4 @@
-"""`ParameterTotals`: the norms of each parameter over a whole run, in constant memory."""
+"""`ParameterTotals`: statistics of each parameter's gradient over a whole run, in constant memory."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,15 +13,15 @@ from lightning_clip.core.record.step_record import StepRecord
 
 
 class ParameterTotals:
-    """Norms, share of the total and clipping of each parameter.
+    """Gradient norms, share of the total norm and clipping of each parameter.
 
     Attributes:
         names: The `n` parameters seen, in the order of their first gradient.
-        steps: Finite steps at which each had a gradient, `(n,)`.
-        clipped: Steps at which its gradient was made smaller, `(n,)`.
-        max: Largest finite norm before clipping, `(n,)`.
-        share: Sum over steps of its part of the squared total norm, `(n,)`.
-        sketch: Distribution of each norm before clipping, one row a parameter.
+        steps: The number of finite steps at which each parameter had a gradient, `(n,)`.
+        clipped: The number of steps at which its gradient was clipped, `(n,)`.
+        max: Its largest finite norm before clipping, `(n,)`.
+        share: Its fraction of the squared total norm, summed over the steps, `(n,)`.
+        sketch: The distribution of its norm before clipping, one row per parameter.
     """
 
     _COLUMNS = ("steps", "clipped", "max", "share")
@@ -32,10 +32,10 @@ class ParameterTotals:
         self.sketch = LogHistogram(0, bins_per_octave=32, octaves=(-64, 100))
 
     def add(self, records: Sequence[StepRecord]) -> None:
-        """Take in further steps; those without parameter norms or with a non-finite norm are passed over.
+        """Add further steps; those without parameter norms or with a NaN or infinite norm are ignored.
 
         Args:
-            records: In order.
+            records: The records, in order.
         """
         with_params = [r for r in records if r.params is not None and r.finite]
         for names, group in groupby(with_params, key=lambda r: r.params.names):  # type: ignore[union-attr]
@@ -52,7 +52,7 @@ class ParameterTotals:
         self.clipped[rows] += clipped.sum(axis=0)
         self.max[rows] = np.maximum(self.max[rows], before.max(axis=0))
         shares = np.divide(squares, total, out=np.zeros_like(squares), where=total > 0)
-        # In the order of the steps: where a run is cut into batches must not change a bit of the sum.
+        # Added in the order of the steps, so that the sum does not depend on how a run is batched.
         self.share[rows] = np.add.accumulate(np.vstack([self.share[rows], shares]))[-1]
         table = np.full((len(self.names), len(before)), np.nan)
         table[rows] = before.T
@@ -70,7 +70,7 @@ class ParameterTotals:
         return [position[name] for name in names]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain lists and tensors."""
+        """Return plain lists and tensors."""
         columns = {column: torch.from_numpy(getattr(self, column).copy()) for column in self._COLUMNS}
         return {"names": list(self.names), **columns, "sketch": self.sketch.state_dict()}
 

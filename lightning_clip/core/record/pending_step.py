@@ -1,4 +1,4 @@
-"""`PendingStep`: what happened at one optimizer step, as tensors that have not been read from the device."""
+"""`PendingStep`: what happened at one optimizer step, as tensors still on the device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,23 +8,24 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class PendingStep:
-    """What happened at one optimizer step, as tensors that have not been read.
+    """What happened at one optimizer step, as tensors that have not been read from the device.
 
     Attributes:
         step: The number of optimizer steps completed before this one.
         optimizer: The optimizer's position in `trainer.optimizers`.
         strategy: The label of the strategy that decided.
         names: The `n` parameters that had a gradient.
-        norm_before: Total 2-norm before the action, `()`.
-        param_norms: 2-norm of each gradient before the action, `(n,)`.
-        coefs: The factor applied to all gradients, `()`, or to each, `(n,)`; `None` where the effect was measured.
-        norm_after: Total 2-norm after the action, `()`; `None` where it follows from `coefs`.
-        param_norms_after: 2-norm of each gradient after the action, `(n,)`; `None` where it follows from `coefs`.
-        threshold: The limit in force, a number or `()`; `None` when there is no single one.
+        norm_before: The total 2-norm before the action, `()`.
+        param_norms: The 2-norm of each gradient before the action, `(n,)`.
+        coefs: The factor on all gradients, `()`, or one factor per gradient, `(n,)`; `None` if the effect was measured.
+        norm_after: The total 2-norm after the action, `()`; `None` if it follows from `coefs`.
+        param_norms_after: The 2-norm of each gradient after the action, `(n,)`; `None` if it follows from `coefs`.
+        threshold: The limit in force, a number or `()`; `None` if there is no single limit.
         skipped: Whether the optimizer step was skipped, `()` or a `bool`.
-        watched: Factors that strategies which were only asked would have applied, each `()`, by strategy label.
-        loss: The training loss of the batch, `()`, if known.
-        gate_norms: 2-norms of the blocks of a recurrent gradient before the action, each `(gates,)`, by parameter.
+        watched: The factors that shadowed strategies would have applied, each `()`, by strategy label.
+        loss: The training loss of the batch, `()`; `None` if unknown.
+        gate_norms: The 2-norms of the gate blocks of recurrent gradients before the action, each `(gates,)`, by
+            parameter.
         changed: Whether the action may have changed the gradients.
     """
 
@@ -51,11 +52,11 @@ class PendingStep:
         loss: Tensor | None = None,
         skipped: Tensor | bool | None = None,
     ) -> None:
-        """Add what becomes known after the decision.
+        """Fill in what only becomes known after the decision; arguments that are `None` change nothing.
 
         Args:
-            gate_norms: 2-norms of the blocks of recurrent gradients before the action, by parameter.
-            loss: The training loss of the batch, `()`; it is kept without its graph.
+            gate_norms: The 2-norms of the gate blocks of recurrent gradients before the action, by parameter.
+            loss: The training loss of the batch, `()`; it is detached from its graph.
             skipped: Whether the optimizer step is skipped, `()` or a `bool`.
         """
         if gate_norms is not None:

@@ -1,4 +1,4 @@
-"""`RunInfo` and `Event`: what is being run, and what happened once during it."""
+"""`RunInfo`: what is being trained; `Event`: something that happened during the run, such as a strategy switch."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 
 @dataclass(slots=True)
 class Event:
-    """Something that happened once in a run: a switch of strategy, a restored snapshot, a stop.
+    """Something that happened at one step of a run: a strategy switch, a rollback, a stop.
 
     Attributes:
-        step: The number of optimizer steps completed before it.
+        step: The number of optimizer steps completed before the event.
         kind: One word, for instance `"switch"`.
-        message: One line for people.
-        data: Plain numbers and strings, for programs.
+        message: One line for people to read.
+        data: Plain numbers and strings for programs to read.
     """
 
     step: int
@@ -23,14 +23,14 @@ class Event:
 
 @dataclass(slots=True)
 class RunInfo:
-    """What was run, for the head of a report.
+    """What is being trained, for the header of a report.
 
     Attributes:
-        model: Class name of the LightningModule.
-        strategy: The clipping strategy as it prints itself.
-        optimizer: Class name and learning rate of each optimizer.
-        numels: Number of elements of each parameter, by name.
-        seconds: Duration of the run so far, in seconds.
+        model: The class name of the LightningModule.
+        strategy: The `repr` of the clipping strategy.
+        optimizer: The class name and learning rate of each optimizer.
+        numels: The number of elements of each parameter, by name.
+        seconds: The duration of the run so far, in seconds; `None` if unknown.
     """
 
     model: str = ""

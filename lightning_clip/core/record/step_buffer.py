@@ -1,4 +1,4 @@
-"""`StepBuffer`: keeps pending steps on the device until one read turns them into records."""
+"""`StepBuffer`: keeps pending steps on the device and turns them into records with one read."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ from lightning_clip.core.record.step_record import ParamNorms, StepRecord
 
 
 class StepBuffer:
-    """Events whose tensors wait on the device until one `flush` reads them all.
+    """Pending steps whose tensors stay on the device until one `flush` reads them all.
 
     Attributes:
-        pending: The events not yet read, in order.
+        pending: The steps not yet read, in order.
     """
 
     def __init__(self) -> None:
@@ -25,45 +25,52 @@ class StepBuffer:
     def __len__(self) -> int:
         return len(self.pending)
 
-    def add(self, event: PendingStep) -> None:
-        """Keep an event; one of the same step and optimizer is replaced (LBFGS evaluates a step several times)."""
-        if self.pending and _key(self.pending[-1]) == _key(event):
+    def add(self, step: PendingStep) -> None:
+        """Add a step.
+
+        It replaces the previous one if step number and optimizer are the same, because LBFGS evaluates a step several
+        times.
+
+        Args:
+            step: The pending step.
+        """
+        if self.pending and _key(self.pending[-1]) == _key(step):
             self.pending.pop()
-        self.pending.append(event)
+        self.pending.append(step)
 
     def flush(self) -> list[StepRecord]:
-        """Read all pending events, with one copy from the device.
+        """Read all pending steps, with one copy from the device, and empty the buffer.
 
         Returns:
-            Their records, in order; the buffer is empty afterwards.
+            The records of the steps, in order.
         """
-        events, self.pending = self.pending, []
-        pieces = [piece for event in events for piece in _pieces(event)]
+        steps, self.pending = self.pending, []
+        pieces = [piece for step in steps for piece in _pieces(step)]
         values = iter(_read(pieces))
-        return [_record(event, values) for event in events]
+        return [_record(step, values) for step in steps]
 
 
-def _key(event: PendingStep) -> tuple[int, int]:
-    return event.step, event.optimizer
+def _key(step: PendingStep) -> tuple[int, int]:
+    return step.step, step.optimizer
 
 
-def _pieces(event: PendingStep) -> list[Tensor]:
-    """The tensors of an event, in the order in which `_record` takes them."""
+def _pieces(step: PendingStep) -> list[Tensor]:
+    """Return the tensors of a step in the order in which `_record` consumes them."""
     optional = (
-        event.coefs,
-        event.norm_after,
-        event.param_norms_after,
-        event.threshold,
-        event.skipped,
-        None if event.loss is None else event.loss.reshape(()),
-        *event.watched.values(),
-        *event.gate_norms.values(),
+        step.coefs,
+        step.norm_after,
+        step.param_norms_after,
+        step.threshold,
+        step.skipped,
+        None if step.loss is None else step.loss.reshape(()),
+        *step.watched.values(),
+        *step.gate_norms.values(),
     )
-    return [event.norm_before, event.param_norms, *(piece for piece in optional if isinstance(piece, Tensor))]
+    return [step.norm_before, step.param_norms, *(piece for piece in optional if isinstance(piece, Tensor))]
 
 
 def _read(pieces: Sequence[Tensor]) -> list[Any]:
-    """Each tensor of one number as a number, each other as an array; read with one copy per device."""
+    """Read tensors with one copy per device: those of shape `()` as numbers, the others as arrays."""
     devices = {piece.device for piece in pieces}
     if devices == {torch.device("cpu")}:
         return [piece.detach().double().numpy() if piece.dim() else piece.item() for piece in pieces]
@@ -77,16 +84,16 @@ def _read(pieces: Sequence[Tensor]) -> list[Any]:
     return result
 
 
-def _record(event: PendingStep, values: Iterator[Any]) -> StepRecord:
+def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
     before, params = float(next(values)), next(values)
-    coefs = next(values) if event.coefs is not None else None
-    after = float(next(values)) if event.norm_after is not None else None
-    params_after = next(values) if event.param_norms_after is not None else None
-    threshold = float(next(values)) if isinstance(event.threshold, Tensor) else event.threshold
-    skipped = bool(next(values)) if isinstance(event.skipped, Tensor) else event.skipped
-    loss = float(next(values)) if event.loss is not None else None
-    watched = {label: float(next(values)) for label in event.watched}
-    gates = {name: next(values).tolist() for name in event.gate_norms}
+    coefs = next(values) if step.coefs is not None else None
+    after = float(next(values)) if step.norm_after is not None else None
+    params_after = next(values) if step.param_norms_after is not None else None
+    threshold = float(next(values)) if isinstance(step.threshold, Tensor) else step.threshold
+    skipped = bool(next(values)) if isinstance(step.skipped, Tensor) else step.skipped
+    loss = float(next(values)) if step.loss is not None else None
+    watched = {label: float(next(values)) for label in step.watched}
+    gates = {name: next(values).tolist() for name in step.gate_norms}
 
     if isinstance(coefs, float):
         after, param_clipped = before * coefs, np.full(len(params), coefs < 1.0)
@@ -100,9 +107,9 @@ def _record(event: PendingStep, values: Iterator[Any]) -> StepRecord:
         after, param_clipped = 0.0, np.zeros_like(param_clipped)
     finite = math.isfinite(before)
     return StepRecord(
-        step=event.step,
-        optimizer=event.optimizer,
-        strategy=event.strategy,
+        step=step.step,
+        optimizer=step.optimizer,
+        strategy=step.strategy,
         norm_before=before,
         norm_after=after,
         threshold=threshold,
@@ -112,5 +119,5 @@ def _record(event: PendingStep, values: Iterator[Any]) -> StepRecord:
         skipped=skipped,
         loss=loss,
         watched=watched,
-        params=ParamNorms(event.names, params, param_clipped, gates),
+        params=ParamNorms(step.names, params, param_clipped, gates),
     )

@@ -1,4 +1,4 @@
-"""`StepRecord`: what happened at one optimizer step, as plain numbers."""
+"""`StepRecord`: what happened at one optimizer step, as plain numbers; `ParamNorms`: the part about parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 @dataclass(slots=True)
 class ParamNorms:
-    """The gradients of one step, parameter by parameter.
+    """The gradient norms of one step by parameter.
 
     Attributes:
         names: The `n` parameters that had a gradient.
-        before: 2-norm of each before the action, `(n,)`.
-        clipped: Whether the action made each smaller, `(n,)`.
-        gates: 2-norms of the blocks of recurrent gradients before the action, where they were measured, by parameter.
+        before: The 2-norm of each gradient before the action, `(n,)`.
+        clipped: Whether each gradient was clipped, `(n,)`.
+        gates: The 2-norms of the gate blocks of recurrent gradients before the action, by parameter; empty if they were
+            not measured.
     """
 
     names: tuple[str, ...]
@@ -32,16 +33,16 @@ class StepRecord:
         step: The number of optimizer steps completed before this one.
         optimizer: The optimizer's position in `trainer.optimizers`.
         strategy: The label of the strategy that decided.
-        norm_before: Total 2-norm of the gradients before clipping.
-        norm_after: Total 2-norm of what the optimizer was given; 0 where the step was skipped.
-        threshold: The limit in force; `None` when there is no single one.
-        clip_coef: `norm_after / norm_before`; 1 where nothing was changed or nothing can be said.
-        clipped: Whether clipping bound.
+        norm_before: The total 2-norm of the gradients before clipping.
+        norm_after: The total 2-norm of the gradients that the optimizer received; 0 if the step was skipped.
+        threshold: The limit in force; `None` if there is no single limit.
+        clip_coef: `norm_after / norm_before`; 1 if nothing was changed or the ratio is undefined.
+        clipped: Whether the gradients were clipped.
         finite: Whether `norm_before` is finite.
         skipped: Whether the optimizer step was skipped.
-        loss: The training loss of the batch, if known.
-        watched: Factors that strategies which were only asked would have applied, by strategy label.
-        params: The gradients parameter by parameter; not written to files.
+        loss: The training loss of the batch; `None` if unknown.
+        watched: The factors that shadowed strategies would have applied, by strategy label.
+        params: The gradient norms by parameter; not written to files.
     """
 
     step: int
@@ -59,7 +60,7 @@ class StepRecord:
     params: ParamNorms | None = None
 
     def without_params(self) -> "StepRecord":
-        """The same record without the norms of parameters, which take more room than all the rest."""
+        """Return the record without the norms of parameters, which take up most of its memory."""
         norms = self.norm_before, self.norm_after, self.threshold, self.clip_coef
         flags = self.clipped, self.finite, self.skipped
         return StepRecord(self.step, self.optimizer, self.strategy, *norms, *flags, self.loss, self.watched)

@@ -1,4 +1,4 @@
-"""`Trajectory`: how a norm went over a whole run, in constant memory."""
+"""`Trajectory`: a downsampled curve of a norm over a whole run, in constant memory."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Trajectory:
-    """The largest value in each of a bounded number of equal stretches of a run.
+    """The maximum over each of a bounded number of equally long intervals of a run.
 
-    When all stretches are in use, neighbours are merged and each covers twice as many steps.
+    When all intervals are in use, neighbors are merged and each interval covers twice as many steps.
 
     Args:
-        stretches: How many stretches are kept at most; even.
+        stretches: The largest number of intervals, even.
 
     Attributes:
-        stride: How many steps one stretch covers.
-        steps: How many steps have been added.
+        stride: The number of steps per interval.
+        steps: The number of steps added so far.
 
     Example:
-        >>> course = Trajectory(stretches=4)
-        >>> course.add([1.0, 5.0, 2.0, 3.0, 4.0, 0.5])
-        >>> course.stride, course.values().tolist()
+        >>> trajectory = Trajectory(stretches=4)
+        >>> trajectory.add([1.0, 5.0, 2.0, 3.0, 4.0, 0.5])
+        >>> trajectory.stride, trajectory.values().tolist()
         (2, [5.0, 3.0, 4.0])
     """
 
@@ -32,10 +32,10 @@ class Trajectory:
         self._peaks: NDArray[np.float64] = np.full(stretches, -np.inf)
 
     def add(self, values: ArrayLike) -> None:
-        """Append values, one a step.
+        """Append values, one per step.
 
         Args:
-            values: `(n,)`; a NaN counts as infinite.
+            values: The values, `(n,)`; NaN counts as infinity.
         """
         array = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=np.inf, posinf=np.inf)
         while self.steps + len(array) > self.stride * len(self._peaks):
@@ -47,11 +47,11 @@ class Trajectory:
         self.steps += len(array)
 
     def values(self) -> NDArray[np.float64]:
-        """The largest value of each stretch so far, `(m,)`, in order; infinite where one was not finite."""
+        """Return the maximum of each interval so far, `(m,)`, in order; infinity if it contained NaN or infinity."""
         return self._peaks[: -(-self.steps // self.stride)].copy()
 
     def state_dict(self) -> dict[str, Any]:
-        """The stretches and counters."""
+        """Return the intervals and counters."""
         return {"stride": self.stride, "steps": self.steps, "peaks": torch.from_numpy(self._peaks.copy())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Everything that knows what a recurrent network is: layers, names, gates, spectra, gradients through time."""
+"""Recurrent networks: their layers, parameter names, gates, weight spectra and gradients through time."""

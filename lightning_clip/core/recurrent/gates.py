@@ -1,4 +1,4 @@
-"""`GateMeter`: once in a while, the norm of each gate's block of recurrent gradients."""
+"""`GateMeter`: samples the gradient norm of each gate of LSTM and GRU layers."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -19,21 +19,21 @@ GATES: Mapping[int, tuple[str, ...]] = {
     4: ("input", "forget", "cell", "output"),
     3: ("reset", "update", "new"),
 }
-"""The gates of an LSTM and of a GRU, in the order in which `torch.nn` stacks their rows, by how many there are."""
+"""The gate names of an LSTM (4) and a GRU (3), in the order in which `torch.nn` stacks their rows."""
 
 GATE_NORMS = "gate-norms"
-"""The kind of a measurement whose data are the norms of the gates, by parameter name."""
+"""The kind of a measurement whose data are gate norms by parameter name."""
 
 _GATED: Mapping[type[nn.Module], int] = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3}
 
 
 class GateMeter:
-    """Measures the norm of each gate's rows in the gradients of LSTM and GRU layers, at one step in many.
+    """Measures the norm of each gate's rows in the gradients of LSTM and GRU layers, once every `every_n_steps` steps.
 
-    Nothing is read from the device. Sharded gradients are passed over: their rows live on several processes.
+    It reads nothing from the device. Sharded gradients are ignored because their rows are spread over processes.
 
     Args:
-        every_n_steps: How many optimizer steps there are from one measurement to the next, for each optimizer.
+        every_n_steps: The number of optimizer steps between measurements, for each optimizer.
 
     Example:
         >>> layer = nn.GRU(2, 3)
@@ -50,10 +50,10 @@ class GateMeter:
         self._measured: dict[int, int] = {}
 
     def watch(self, module: nn.Module) -> None:
-        """Look for LSTM and GRU layers and cells.
+        """Find the LSTM and GRU layers and cells of a module.
 
         Args:
-            module: The module that is trained.
+            module: The module being trained.
         """
         self._gates = {
             plain_name(f"{prefix}.{name}" if prefix else name): gates
@@ -65,15 +65,15 @@ class GateMeter:
         }
 
     def measure(self, grads: Gradients, optimizer: int, *, now: bool = False) -> Mapping[str, Tensor]:
-        """The norm of each gate's block in each gradient, where a measurement is due.
+        """Measure the norm of each gate's block in each gradient, if a measurement is due.
 
         Args:
-            grads: What the optimizer is about to apply.
-            optimizer: Its position in `trainer.optimizers`.
-            now: Whether to measure at this step in any case.
+            grads: The gradients that the optimizer is about to apply.
+            optimizer: The optimizer's position in `trainer.optimizers`.
+            now: Whether to measure even if no measurement is due.
 
         Returns:
-            By parameter name, each `(gates,)`, in the order of `GATES`; empty between measurements.
+            The norms by parameter name, each `(gates,)` in the order of `GATES`; empty between measurements.
         """
         if not self._gates or not len(grads) or not (now or self._is_due(grads.step, optimizer)):
             return {}
@@ -88,12 +88,12 @@ class GateMeter:
         return dict(zip(gated, torch.split(norms, [len(blocks) for blocks in gated.values()]), strict=True))
 
     def _is_due(self, step: int, optimizer: int) -> bool:
-        """At the first step of each stretch; again where it is evaluated again, as LBFGS does."""
+        """Return whether this is the first step of an interval, or that step again, as with LBFGS."""
         latest = self._measured.get(optimizer)
         return latest is None or step == latest or step // self.every_n_steps != latest // self.every_n_steps
 
     def state_dict(self) -> dict[str, Any]:
-        """The step of the latest measurement, by optimizer."""
+        """Return the step of the latest measurement, by optimizer."""
         return {"measured": dict(self._measured)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -102,13 +102,13 @@ class GateMeter:
 
 
 def gate_measurements(records: Sequence[StepRecord]) -> list[Measurement]:
-    """The norms of gates among the records of further steps, without those that are not finite.
+    """Collect the gate norms in step records, without steps where one is NaN or infinite.
 
     Args:
-        records: In order.
+        records: The records, in order.
 
     Returns:
-        Of the kind `GATE_NORMS`; their data are lists in the order of `GATES`, by parameter name.
+        Measurements of the kind `GATE_NORMS`. Their data are lists in the order of `GATES`, by parameter name.
     """
     found = [(record.step, record.params.gates) for record in records if record.finite and record.params is not None]
     return [Measurement(step, GATE_NORMS, dict(gates)) for step, gates in found if gates and _are_finite(gates)]

@@ -1,4 +1,4 @@
-"""`RecurrentLayer`: the blocks of weights in a layer of `torch.nn`, and what the states of its units say."""
+"""`RecurrentLayer`: the recurrent weights of an `nn.RNN`, `nn.LSTM` or `nn.GRU` and the statistics of its units."""
 
 import math
 from collections.abc import Iterator
@@ -15,14 +15,13 @@ from lightning_clip.functional.unit_states import dead_fraction, saturated_fract
 
 @dataclass(frozen=True, slots=True)
 class CellType:
-    """One kind of recurrent unit.
+    """A type of recurrent unit.
 
     Attributes:
-        label: What it is called.
-        gates: The blocks in its recurrent weights, in their order.
-        bounds: For each block 1 / max|f'|, with f what its pre-activation goes through: 1 for tanh and ReLU, 4 for a
-            sigmoid.
-        kept: The sigmoid gate that says how much of the state is kept from one step to the next.
+        label: The name of the type, for instance `"lstm"`.
+        gates: The names of the blocks in its recurrent weights, in order.
+        bounds: 1 / max|f'| for each block, where f is its activation function: 1 for tanh and ReLU, 4 for a sigmoid.
+        kept: The position of the sigmoid gate that controls how much of the state is kept from one step to the next.
     """
 
     label: str
@@ -32,7 +31,7 @@ class CellType:
 
     @property
     def sigmoids(self) -> list[int]:
-        """The blocks that are sigmoid gates."""
+        """The positions of the blocks that are sigmoid gates."""
         return [position for position, bound in enumerate(self.bounds) if bound == 4.0]
 
 
@@ -45,17 +44,17 @@ CELLS = {
 
 
 class RecurrentLayer:
-    """An `nn.RNN`, `nn.LSTM` or `nn.GRU`, or a subclass of one, and its name.
+    """An `nn.RNN`, `nn.LSTM` or `nn.GRU`, or an instance of a subclass, with its name.
 
     Args:
-        name: In the module that holds it.
+        name: The name of the layer in the module that contains it.
         module: The layer.
 
     Attributes:
-        cell: What its units are.
-        suffixes: How its parameters end: `"_l0"`, `"_l0_reverse"`, …
-        is_plain: Whether it has the parameters of `torch.nn` and no others, as one that normalises its
-            pre-activations has.
+        cell: The type of its units.
+        suffixes: The suffixes of its parameter names: `"_l0"`, `"_l0_reverse"`, …
+        is_plain: Whether it has only the parameters of `torch.nn`'s layers. A layer that normalizes its
+            pre-activations, for instance, has more.
     """
 
     def __init__(self, name: str, module: nn.RNNBase) -> None:
@@ -71,14 +70,14 @@ class RecurrentLayer:
 
     @property
     def weight_names(self) -> list[str]:
-        """The recurrent weights, one for each suffix, as the module that holds the layer names them."""
+        """The full name of the recurrent weight for each suffix."""
         return [f"{self.name}.weight_hh{suffix}".removeprefix(".") for suffix in self.suffixes]
 
     def blocks(self) -> Tensor:
-        """The recurrent weights, block by block; with projections, times the projection that comes before.
+        """Return the recurrent weights as square blocks, one per gate; with projections, multiplied by the projection.
 
         Returns:
-            `(suffixes * gates, hidden_size, hidden_size)`, without a gradient, in float32 or better.
+            `(suffixes * gates, hidden_size, hidden_size)`, detached, in float32 or better.
         """
         size = self.module.hidden_size
         weights = [self._of("weight_hh", suffix).reshape(len(self.cell.gates), size, -1) for suffix in self.suffixes]
@@ -87,26 +86,26 @@ class RecurrentLayer:
         return torch.cat(weights)
 
     def block_names(self) -> list[tuple[str, str, str, float]]:
-        """Of each block in the order of `blocks` the parameter, the gate, the cell and the bound (NaN for none)."""
+        """Return parameter, gate, cell and bound (NaN for none) of each block, in the order of `blocks`."""
         bounds = self.cell.bounds if self.is_plain else [math.nan] * len(self.cell.bounds)
         gates = list(zip(self.cell.gates, bounds, strict=True))
         return [(name, gate, self.cell.label, bound) for name in self.weight_names for gate, bound in gates]
 
     def shares(self, outputs: Tensor, rows: Rows) -> list[dict[str, Tensor]]:
-        """What the units were like.
+        """Measure how saturated the units and gates are.
 
-        Units of the top are seen for all sequences; lower layers and gates are computed again for a few, without
-        dropout between layers, and not where the layer is not plain.
+        The units of the top layer are measured on all sequences. Lower layers and gates are recomputed for a few
+        sequences, without dropout between layers, and only if the layer is plain.
 
         Args:
             outputs: All outputs of the layer, `(steps and sequences, directions * size)`.
-            rows: Some of what it has read.
+            rows: A few of the sequences that the layer read.
 
         Returns:
-            For each suffix: of tanh units `saturated_fraction`; of ReLU units `dead_fraction`; of units with gates
-            `forget_gate_mean` (LSTM) or `update_gate_mean` (GRU), the mean of the gate that keeps the state,
-            `…_gate_max`, that of the unit with the highest mean, and `saturated_gate_fraction`, the share of gates
-            below 0.05 or above 0.95. Each `()`.
+            One dictionary per suffix, each value `()`: `saturated_fraction` for tanh units; `dead_fraction` for ReLU
+            units; for LSTM and GRU units `forget_gate_mean` or `update_gate_mean`, the mean of the gate that keeps the
+            state, `…_gate_max`, the mean of that gate in the unit where it is highest, and `saturated_gate_fraction`,
+            the fraction of gates below 0.05 or above 0.95.
         """
         hidden = self.module.num_layers > 1 or self.cell.kept is not None
         depths = self._depths(rows) if self.is_plain and hidden else []
@@ -117,7 +116,7 @@ class RecurrentLayer:
         return found
 
     def _depths(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor, slice]]:
-        """Of each layer from below what it reads, what it returns, and which suffixes it has."""
+        """Yield the inputs, outputs and suffix positions of each depth, from the bottom up."""
         inputs, outputs = rows.inputs, rows.outputs
         for depth in range(self.module.num_layers):
             here = slice(depth * self.directions, (depth + 1) * self.directions)
@@ -162,10 +161,10 @@ class RecurrentLayer:
 
 
 def recurrent_layers(module: nn.Module) -> list[RecurrentLayer]:
-    """The recurrent layers of a module.
+    """Find the recurrent layers of a module.
 
     Args:
-        module: Searched at every depth.
+        module: The module, searched recursively.
 
     Returns:
         Each `nn.RNN`, `nn.LSTM` and `nn.GRU`, in the order of `named_modules()`.

@@ -1,11 +1,11 @@
-"""What the name of a recurrent parameter says: its layer, and the path that its gradient comes along."""
+"""`RecurrentName`: parses the name of a recurrent parameter into its layer and its role."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
 
 PATHS = ("input-hidden", "hidden-hidden", "projection", "bias")
-"""What a recurrent layer's parameters are for; a projection is an LSTM's with `proj_size`."""
+"""The roles of a recurrent layer's parameters; only an LSTM with `proj_size` has a projection."""
 
 _NAME = re.compile(
     r"(?:(?P<module>.+)\.)?(?P<kind>weight|bias)_(?P<path>ih|hh|hr)(?P<suffix>(?:_l\d+)?(?:_reverse)?)(?:_\w+)?(?:\..+)?"
@@ -15,11 +15,11 @@ _WEIGHTS = {"ih": "input-hidden", "hh": "hidden-hidden", "hr": "projection"}
 
 @dataclass(frozen=True, slots=True)
 class LayerName:
-    """The name of one recurrent layer in one direction.
+    """The name of one depth of a recurrent layer in one direction.
 
     Attributes:
-        module: The name of the module that holds it; empty for the root.
-        suffix: How the names of its parameters end: `"_l0"`, `"_l1_reverse"`; empty for a cell.
+        module: The name of the module; empty for the root.
+        suffix: The suffix of its parameter names, such as `"_l0"` or `"_l1_reverse"`; empty for a cell.
     """
 
     module: str
@@ -27,17 +27,17 @@ class LayerName:
 
     @property
     def label(self) -> str:
-        """As people read it: `encoder l0`, `encoder l1 reverse`, `cell`."""
+        """The name for people to read, such as `encoder l0`, `encoder l1 reverse` or `cell`."""
         return f"{self.module}{self.suffix.replace('_', ' ')}".strip() or "cell"
 
 
 @dataclass(frozen=True, slots=True)
 class RecurrentName:
-    """The name of a recurrent parameter, taken apart.
+    """The parsed name of a recurrent parameter.
 
     Attributes:
-        layer: Where it is.
-        path: What it is for, one of `PATHS`.
+        layer: The layer that the parameter belongs to.
+        path: The role of the parameter, one of `PATHS`.
     """
 
     layer: LayerName
@@ -45,13 +45,13 @@ class RecurrentName:
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """Take the name of a parameter apart.
+        """Parse the name of a parameter.
 
         Args:
-            name: As `torch.nn` names those of recurrent layers and cells, parametrized or not.
+            name: A parameter name in the convention of `torch.nn`'s recurrent layers and cells, parametrized or not.
 
         Returns:
-            What it says; `None` for a parameter that is not recurrent.
+            The parsed name; `None` if the parameter is not recurrent.
 
         Example:
             >>> RecurrentName.parse("encoder.weight_hh_l1_reverse")

@@ -1,4 +1,4 @@
-"""`first_rows`: a few of the sequences that a recurrent layer has read, packed."""
+"""`first_rows`: selects a few of the sequences that a recurrent layer read, as `Rows`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,13 @@ from lightning_clip.functional.recurrence import State
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Sequences packed as in `PackedSequence`: step t holds `sizes[t]` of them.
+    """Sequences in the layout of `PackedSequence`: step t has `sizes[t]` rows.
 
     Attributes:
-        inputs: What the layer has read, `(sum of sizes, input_size)`.
-        outputs: What the top has returned, directions side by side, `(sum of sizes, directions * size)`.
-        sizes: `(steps,)`, on the CPU.
-        start: State before the first step, each `(num_layers * directions, rows, size)`.
+        inputs: The inputs of the layer, `(sum of sizes, input_size)`.
+        outputs: The outputs of the top layer, with the directions concatenated, `(sum of sizes, directions * size)`.
+        sizes: The number of sequences at each step, `(steps,)`, on the CPU.
+        start: The state before the first step, each tensor `(num_layers * directions, rows, size)`.
     """
 
     inputs: Tensor
@@ -34,17 +34,17 @@ def first_rows(
     hx: Any,
     count: int,
 ) -> Rows:
-    """The first sequences of a batch, in float32 or better; of a packed batch the longest ones.
+    """Select the first sequences of a batch, or the longest ones of a packed batch, in float32 or better.
 
     Args:
         module: The layer.
-        inputs: As its `forward` took them: batched, unbatched or packed.
-        outputs: As it returned them.
-        hx: As it took it; `None` for zeros.
-        count: How many sequences, at most.
+        inputs: The input of the layer's `forward`: batched, unbatched or packed.
+        outputs: The output of its `forward`.
+        hx: The initial state passed to its `forward`; `None` for zeros.
+        count: The largest number of sequences to select.
 
     Returns:
-        The rows.
+        The selected sequences.
     """
     start = () if hx is None else tuple(hx) if isinstance(hx, tuple | list) else (hx,)
     if isinstance(inputs, PackedSequence) and isinstance(outputs, PackedSequence):

@@ -1,7 +1,7 @@
-"""What a sample of recurrent weights and units is made of."""
+"""The format of a recurrent-spectrum measurement: its kind, its columns, and how to read them."""
 
 KIND = "recurrent-spectrum"
-"""What its measurements are called."""
+"""The kind of the measurements that `RecurrentSpectrumMonitor` takes."""
 
 SHARES = (
     "saturated_fraction",
@@ -12,34 +12,34 @@ SHARES = (
     "update_gate_max",
     "saturated_gate_fraction",
 )
-"""What is known of the units behind each recurrent weight; NaN where it does not apply or was not seen."""
+"""The unit statistics for each recurrent weight; NaN if one does not apply or was not measured."""
 
 Data = dict[str, float | str | list[float] | list[str]]
 
 
 def column(data: Data, name: str) -> list[float]:
-    """A list of numbers in what `SpectrumProbe.read` has returned; empty where it is none.
+    """Return a list of numbers from the result of `SpectrumProbe.read`.
 
     Args:
-        data: Of a measurement.
-        name: Of the list.
+        data: The data of a measurement.
+        name: The name of the list.
 
     Returns:
-        The numbers.
+        The numbers; empty if there is no such list.
     """
     values = data.get(name)
     return [value for value in values if not isinstance(value, str)] if isinstance(values, list) else []
 
 
 def words(data: Data, name: str) -> list[str]:
-    """A list of words in what `SpectrumProbe.read` has returned; empty where it is none.
+    """Return a list of strings from the result of `SpectrumProbe.read`.
 
     Args:
-        data: Of a measurement.
-        name: Of the list.
+        data: The data of a measurement.
+        name: The name of the list.
 
     Returns:
-        The words.
+        The strings; empty if there is no such list.
     """
     values = data.get(name)
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

@@ -1,4 +1,4 @@
-"""`SpectrumProbe`: what the recurrent layers of a module are like at one batch of a training."""
+"""`SpectrumProbe`: measures the weights, units and gradients of recurrent layers during one training batch."""
 
 import math
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from lightning_clip.functional.unit_states import denormal_fraction
 
 
 class SpectrumProbe:
-    """Looks at recurrent layers from the beginning to the end of one batch, and changes no number of the training.
+    """Measures recurrent layers from the start to the end of one batch, without changing any number of the training.
 
     Args:
-        layers: What to look at.
-        rows: How many sequences of the batch gates and lower layers are computed again for.
-        exact_up_to: The largest matrix whose eigenvalues are computed, on the CPU.
+        layers: The layers to measure.
+        rows: The number of sequences of the batch for which gates and lower layers are recomputed.
+        exact_up_to: The size of the largest matrix whose eigenvalues are computed exactly, on the CPU.
 
     Attributes:
-        vectors: Where the power iterations of each layer go on, by its name.
+        vectors: The vectors from which the next power iterations start, by layer name.
     """
 
     def __init__(self, layers: Sequence[RecurrentLayer], *, rows: int, exact_up_to: int) -> None:
@@ -42,7 +42,7 @@ class SpectrumProbe:
         self._denormal: dict[str, Tensor] = {}
 
     def arm(self) -> None:
-        """Measure the weights, and wait for the layers to be run."""
+        """Measure the weights, and register hooks that measure the layers when they run."""
         self.disarm()
         self._spectra = [self._spectrum(layer) for layer in self.layers]
         for layer in self.layers:
@@ -53,20 +53,20 @@ class SpectrumProbe:
             ]
 
     def disarm(self) -> None:
-        """Wait no longer, and forget what was seen."""
+        """Remove the hooks and discard what was measured."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._spectra, self._shares, self._denormal = [], {}, {}
 
     def read(self) -> Data:
-        """What was seen since `arm`; reads the device once.
+        """Return what was measured since `arm`, with one read of the device.
 
         Returns:
-            Of each block of recurrent weights `weights` (the parameter), `gates`, `cells`, `bounds` (NaN where there is
-            none), `sigma_max` and `spectral_radius`. Of the units behind each parameter `units` (the parameter) and the
-            numbers named in `SHARES`. Of each layer `layers` and `denormal_fraction`, that of the gradient at its
-            input. And the `device`.
+            Per block of recurrent weights: `weights` (the parameter), `gates`, `cells`, `bounds` (NaN for none),
+            `sigma_max` and `spectral_radius`. Per parameter: `units` (the parameter) and the statistics named in
+            `SHARES`. Per layer: `layers` (its name) and `denormal_fraction` of the gradient at its input. Also the
+            `device`.
         """
         blocks = [block for layer in self.layers for block in layer.block_names()]
         names, gates, cells, bounds = (list(column) for column in zip(*blocks, strict=True))
@@ -89,15 +89,15 @@ class SpectrumProbe:
         return words | _read(found)
 
     def _spectrum(self, layer: RecurrentLayer) -> tuple[Tensor, Tensor]:
-        """Largest singular value and spectral radius of each block, `(blocks,)` both."""
+        """Return the largest singular value and the spectral radius of each block, both `(blocks,)`."""
         blocks = layer.blocks()
         vectors = self.vectors.get(layer.name)
         values, self.vectors[layer.name] = largest_singular_value(blocks, vectors)
         return values, spectral_radius(blocks, exact_up_to=self._exact_up_to)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would trace into the hooks of a layer
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # or the compiler would trace into the layer's hooks
     def _before(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        """Have the layer read an alias of its input, where the gradient that it passes back can be seen."""
+        """Replace the layer's input by an alias, whose gradient is what the layer passes back."""
         inputs = args[0] if args else kwargs["input"]
         values = inputs.data if isinstance(inputs, PackedSequence) else inputs
         trains = values.requires_grad or any(parameter.requires_grad for parameter in module.parameters())
@@ -115,7 +115,7 @@ class SpectrumProbe:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def _after(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        """Measure units and gates with the weights that they have come from."""
+        """Measure units and gates while the weights that produced them are unchanged."""
         if layer.name in self._shares:
             return
         inputs, hx = args[0] if args else kwargs["input"], args[1] if len(args) > 1 else kwargs.get("hx")
@@ -127,7 +127,7 @@ class SpectrumProbe:
 
 
 def _read(found: dict[str, list[Tensor | None]]) -> dict[str, list[float]]:
-    """Lists of tensors `()` as lists of numbers, NaN for `None`, by one copy from the device."""
+    """Convert lists of tensors `()` to lists of numbers with one copy from the device; `None` becomes NaN."""
     known = [value for value in chain.from_iterable(found.values()) if value is not None]
     numbers = iter(torch.stack([value.to(known[0].device, torch.float32) for value in known]).tolist())
     return {name: [math.nan if value is None else next(numbers) for value in values] for name, values in found.items()}

@@ -1,4 +1,4 @@
-"""`TemporalProfile`: how the gradient of a late loss falls or grows with lag, and what that means."""
+"""`TemporalProfile`: how the gradient of a loss at the last step shrinks or grows with lag, and its verdict."""
 
 import math
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from lightning_clip.core.record.measurements import Measurement, Measurements
 from lightning_clip.functional.temporal import growth_rate, half_life, horizon, span
 
 TEMPORAL_GRADIENT = "temporal-gradient"
-"""The kind of these measurements."""
+"""The kind of the measurements that `TemporalGradientMonitor` takes."""
 
 EXPLODING_RATE = 0.02
-"""Growth per step above which a gradient explodes: e-fold in 50 steps."""
+"""The growth rate per step above which a gradient explodes: a factor of e in 50 steps."""
 
 TRUSTED_R_SQUARED = 0.8
-"""How well one rate must fit, R², to be called explosion."""
+"""The R² of the fit above which a growth rate is trusted."""
 
 PEAK_FACTOR = 100.0
-"""A largest norm so many times that of earlier profiles is an explosion, whatever the rate."""
+"""A peak norm this many times that of earlier profiles is an explosion, whatever the growth rate."""
 
 REACHED_FRACTION = 0.25
-"""A gradient that falls to 1 % within a smaller part of the window vanishes."""
+"""A gradient vanishes if it falls to 1% within less than this fraction of the window."""
 
 DENORMAL_FRACTION = 0.01
-"""A larger share of denormal elements is a gradient that vanishes."""
+"""A gradient vanishes if more than this fraction of its elements is denormal."""
 
 CHUNK_FACTORS = (2, 3)
-"""A chunk should be so many times the span."""
+"""The recommended chunk length of truncated BPTT, as the least and the largest multiple of the span."""
 
 
 class Flow(StrEnum):
-    """What a profile means."""
+    """The verdict on a profile."""
 
     EXPLODING = "exploding"
     VANISHING = "vanishing"
@@ -42,19 +42,19 @@ class Flow(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TemporalProfile:
-    """The gradient of a loss at the last step only, by lag: how many steps before.
+    """The gradient norm of a loss at the last step, by lag: the number of steps before the last.
 
     Attributes:
-        step: The number of optimizer steps completed before it.
-        layer: Dotted name of the recurrent layer.
-        cell: What it is made of, as torch's layers name their `mode`: `"RNN_TANH"`, `"RNN_RELU"`, `"LSTM"`, `"GRU"`.
-        norms: 2-norm at each lag; only their ratios mean something.
-        growth_rate: Slope of the norm's logarithm over lag, per step; NaN where too few norms can be told.
-        r_squared: How well one rate fits, in [0, 1].
-        horizon: The largest lag whose norm is above 1 % of that at lag 0, in steps.
-        span: The lag up to which the norms add up to 99 % of their sum, in steps.
-        denormal_fraction: Share of the elements that are denormal in single precision.
-        peak_ratio: Largest norm over the median of that of earlier profiles; NaN where there are too few.
+        step: The number of optimizer steps completed before the profile.
+        layer: The dotted name of the recurrent layer.
+        cell: The layer's `mode` in torch: `"RNN_TANH"`, `"RNN_RELU"`, `"LSTM"` or `"GRU"`.
+        norms: The 2-norm at each lag; only their ratios are meaningful.
+        growth_rate: The slope of the logarithm of the norm over lag, per step; NaN if too few norms are usable.
+        r_squared: The R² of that fit, in [0, 1].
+        horizon: The largest lag whose norm is above 1% of the norm at lag 0, in steps.
+        span: The lag up to which the norms add up to 99% of their sum, in steps.
+        denormal_fraction: The fraction of elements that are denormal in single precision.
+        peak_ratio: The largest norm divided by the median largest norm of earlier profiles; NaN if there are too few.
     """
 
     step: int
@@ -72,15 +72,15 @@ class TemporalProfile:
     def of_norms(
         cls, step: int, layer: str, norms: Tensor, *, cell: str, denormal_fraction: float, usual_peak: float
     ) -> "TemporalProfile":
-        """Make a profile of what was measured.
+        """Create a profile from measured norms.
 
         Args:
-            step: The number of optimizer steps completed before it.
-            layer: Dotted name of the recurrent layer.
-            norms: `(lags,)`, on the host.
+            step: The number of optimizer steps completed before the profile.
+            layer: The dotted name of the recurrent layer.
+            norms: The norm at each lag, `(lags,)`, on the host.
             cell: The layer's `mode`.
-            denormal_fraction: Share of the elements that are denormal.
-            usual_peak: Median largest norm of earlier profiles; NaN where there are too few.
+            denormal_fraction: The fraction of elements that are denormal.
+            usual_peak: The median largest norm of earlier profiles; NaN if there are too few.
 
         Returns:
             The profile.
@@ -101,44 +101,44 @@ class TemporalProfile:
 
     @classmethod
     def of_measurement(cls, measurement: Measurement) -> "TemporalProfile":
-        """Read a measurement that `to_measurement` made."""
+        """Create a profile from a measurement that `to_measurement` returned."""
         data: dict[str, Any] = {name: measurement.data[name] for name in cls.__dataclass_fields__ if name != "step"}
         whole = {name: int(data[name]) for name in ("horizon", "span")}
         return cls(step=measurement.step, **data | whole | {"norms": tuple(data["norms"])})
 
     @property
     def window(self) -> int:
-        """How many lags were looked at."""
+        """The number of lags measured."""
         return len(self.norms)
 
     @property
     def peak(self) -> float:
-        """The largest norm; not finite where one is not."""
+        """The largest norm; NaN or infinite if any norm is."""
         return max(self.norms, key=lambda norm: norm if math.isfinite(norm) else math.inf)
 
     @property
     def is_finite(self) -> bool:
-        """Whether every norm is."""
+        """Whether all norms are finite."""
         return math.isfinite(self.peak)
 
     @property
     def is_gated(self) -> bool:
-        """Whether the layer has gates that decide how long it remembers."""
+        """Whether the layer has gates, like an LSTM or GRU."""
         return not self.cell.startswith("RNN")
 
     @property
     def half_life(self) -> float:
-        """Steps over which the gradient halves; infinite where it does not vanish."""
+        """The number of steps over which the gradient halves; infinite if it does not shrink."""
         return half_life(self.growth_rate)
 
     @property
     def grows(self) -> bool:
-        """Whether the norm grows with lag, at one rate."""
+        """Whether the norm grows with lag at a constant rate."""
         return self.growth_rate > EXPLODING_RATE and self.r_squared > TRUSTED_R_SQUARED
 
     @property
     def flow(self) -> Flow:
-        """What it means."""
+        """The verdict: exploding, vanishing or healthy."""
         if not self.is_finite or self.grows or self.peak_ratio > PEAK_FACTOR:
             return Flow.EXPLODING
         if self.horizon < REACHED_FRACTION * self.window or self.denormal_fraction > DENORMAL_FRACTION:
@@ -147,30 +147,33 @@ class TemporalProfile:
 
     @property
     def has_weak_rest(self) -> bool:
-        """Whether much of the gradient, though less than 1 % of lag 0 at each lag, comes from beyond the horizon."""
+        """Whether much of the summed norm comes from beyond the horizon, where each norm is below 1% of lag 0."""
         return self.span >= REACHED_FRACTION * self.window > self.horizon
 
     @property
     def chunk_steps(self) -> tuple[int, int] | None:
-        """The least and the most steps a chunk of truncated backpropagation should have, by what it would lose.
+        """The recommended range for the chunk length of truncated BPTT, in steps.
 
-        `None` where the window is too short to tell, or where the gradient explodes.
+        It is `None` if the window is too short to tell or the gradient explodes.
         """
         least, most = (factor * max(1, self.span) for factor in CHUNK_FACTORS)
         return (least, most) if self.flow is not Flow.EXPLODING and least <= self.window else None
 
     def to_measurement(self) -> Measurement:
-        """The profile as plain numbers, with what it means."""
+        """Return the profile as plain numbers, with its verdict."""
         data: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "step"}
         more = {"norms": list(self.norms), "half_life": self.half_life, "verdict": self.flow.value}
         return Measurement(self.step, TEMPORAL_GRADIENT, data | more)
 
 
 def temporal_profiles(measurements: Measurements) -> dict[str, list[TemporalProfile]]:
-    """The profiles of a run, in order, by the name of the layer.
+    """Collect the profiles of a run.
 
     Args:
-        measurements: Of the run.
+        measurements: The measurements of the run.
+
+    Returns:
+        The profiles by layer name, in order.
     """
     profiles: dict[str, list[TemporalProfile]] = {}
     for measurement in measurements.of(TEMPORAL_GRADIENT):

@@ -4,7 +4,8 @@ from dataclasses import fields
 import pytest
 import torch
 
-from lightning_clip.core import PendingStep, StepBuffer, StepRecord, records
+from lightning_clip.core import PendingStep, StepBuffer, StepRecord
+from lightning_clip.core.record import step_buffer
 
 
 def event(
@@ -157,8 +158,8 @@ def test_half_precision_numbers_are_read_exactly():
 def test_norms_of_gates_travel_with_the_rest(monkeypatch: pytest.MonkeyPatch):
     """They are read in the same copy, and find their parameters again."""
     reads = []
-    read = records._read
-    monkeypatch.setattr(records, "_read", lambda pieces: reads.append(len(pieces)) or read(pieces))
+    read = step_buffer._read
+    monkeypatch.setattr(step_buffer, "_read", lambda pieces: reads.append(len(pieces)) or read(pieces))
     gates = {"a": torch.tensor([1.0, 2.0, 3.0, 4.0]), "b": torch.tensor([5.0, 6.0, 7.0])}
     record = record_of(event(watched={"A": torch.tensor(0.5)}, gate_norms=gates, loss=torch.tensor(2.0)))
     assert len(reads) == 1

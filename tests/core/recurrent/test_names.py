@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_clip.core.recurrent.names import PATHS, RecurrentLayer, RecurrentName
+from lightning_clip.core.recurrent.names import PATHS, LayerName, RecurrentName
 
 
 def parsed(module: nn.Module) -> dict[str, RecurrentName | None]:
@@ -17,19 +17,19 @@ def test_every_parameter_of_torchs_layers_is_recurrent(layer):
     for name, found in parsed(layer).items():
         kind, path, suffix = name.split("_", 2)
         assert found.path == {"ih": "input-hidden", "hh": "hidden-hidden"}[path] if kind == "weight" else "bias"
-        assert found.layer == RecurrentLayer("", f"_{suffix}")
+        assert found.layer == LayerName("", f"_{suffix}")
         assert found.path in PATHS
 
 
 def test_a_projection_has_a_path_of_its_own():
     """`proj_size` adds one weight."""
-    assert RecurrentName.parse("a.b.weight_hr_l1") == RecurrentName(RecurrentLayer("a.b", "_l1"), "projection")
+    assert RecurrentName.parse("a.b.weight_hr_l1") == RecurrentName(LayerName("a.b", "_l1"), "projection")
 
 
 def test_cells_have_no_depth():
     """`LSTMCell` and its like, alone or in a module."""
-    assert {found.layer for found in parsed(nn.LSTMCell(2, 3)).values()} == {RecurrentLayer("", "")}
-    assert RecurrentName.parse("decoder.cell.weight_hh").layer == RecurrentLayer("decoder.cell", "")
+    assert {found.layer for found in parsed(nn.LSTMCell(2, 3)).values()} == {LayerName("", "")}
+    assert RecurrentName.parse("decoder.cell.weight_hh").layer == LayerName("decoder.cell", "")
 
 
 def test_parametrized_weights_are_where_the_plain_ones_were():
@@ -37,7 +37,7 @@ def test_parametrized_weights_are_where_the_plain_ones_were():
     net = nn.ModuleDict({"rnn": nn.RNN(2, 3)})
     torch.nn.utils.parametrizations.weight_norm(net["rnn"], "weight_hh_l0")
     assert set(parsed(net).values()) == {
-        RecurrentName(RecurrentLayer("rnn", "_l0"), path) for path in ("input-hidden", "hidden-hidden", "bias")
+        RecurrentName(LayerName("rnn", "_l0"), path) for path in ("input-hidden", "hidden-hidden", "bias")
     }
 
 
@@ -58,4 +58,4 @@ def test_other_parameters_are_not_recurrent(name):
 )
 def test_a_layer_is_called_by_module_depth_and_direction(module, suffix, label):
     """As a table shows it."""
-    assert RecurrentLayer(module, suffix).label == label
+    assert LayerName(module, suffix).label == label

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightning_clip.callbacks._recurrent_metrics import recurrent_norms
+from lightning_clip.callbacks._metrics import recurrent_norms
 from lightning_clip.core.record.step_record import ParamNorms
 
 

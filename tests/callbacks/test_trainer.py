@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lightning_clip.callbacks._support import check_trainer_does_not_clip, describe_run
+from lightning_clip.callbacks._trainer import check_trainer_does_not_clip, describe_run
 from tests.support.training import Net, TwoOptimizers, quiet_trainer
 
 
