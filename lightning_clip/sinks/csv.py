@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,11 +52,15 @@ class CsvSink:
         """Open the file, and write the header if the file is new.
 
         Args:
-            run: Not written.
+            run: The description of the run: rows are added only to the file of a run that is resumed.
+
+        Raises:
+            InputError: The file holds something else, or another run, or another process is writing it. The file is
+                left as it was.
+            OSError: The file cannot be opened.
         """
         path = Path(self.path)
-        _check_header(path)
-        self._file = open_to_append(path)
+        self._file = open_to_append(path, partial(_check_header, path, run))
         if self._file.tell() == 0:
             self._write([_COLUMNS])
 
@@ -99,12 +104,10 @@ class CsvSink:
         self._file.flush()
 
 
-def _check_header(path: Path) -> None:
-    """Raise if the file has another header, so that no row goes into a file that is not ours."""
-    if not path.exists():
-        return
+def _check_header(path: Path, run: RunInfo, first_line: bytes) -> None:
+    """Raise if the file has another header or rows of another run, so that no row goes into a file that is not ours."""
     header = ",".join(_COLUMNS) + "\n"
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        first = file.readline(len(header))
-    if not header.startswith(first):
+    if not header.encode().startswith(first_line):
         raise InputError(f"{path}: line 1: expected the header {header.strip()}; give CsvSink a new file.")
+    if run.start_step == 0 and first_line.endswith(b"\n"):
+        raise InputError(f"{path}: the rows of another run; give CsvSink a new path for each run, or remove the file.")

@@ -5,11 +5,13 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from lightning_clip._errors import InputError
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
@@ -63,8 +65,13 @@ class JsonlSink:
 
         Args:
             run: The description of the run.
+
+        Raises:
+            InputError: The file holds something else than a record, or the record of another run, or another process
+                is writing it. The file is left as it was.
+            OSError: The file cannot be opened.
         """
-        self._file = open_to_append(Path(self.path))
+        self._file = open_to_append(Path(self.path), partial(_check_run, self.path, run))
         self._named_bad.clear()
         self._write({"run": asdict(run)})
 
@@ -130,6 +137,21 @@ class JsonlSink:
             self._named_bad.add(record.optimizer)
             line["bad_params"] = _bad_names(record)
         return line
+
+
+def _check_run(path: str | os.PathLike[str], run: RunInfo, first_line: bytes) -> None:
+    """Raise unless a file begins with the `run` line of this run, or was torn while that line was written."""
+    if first_line.startswith(b'{"run"') and not first_line.endswith(b"\n"):
+        return
+    where = os.fspath(path)
+    try:
+        found = json.loads(first_line)["run"]
+        _, known = found["model"], found.get("id", "")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise InputError(f"{where}: not a record of JsonlSink; give the sink a path of its own.") from None
+    if known != run.id or (not known and run.start_step == 0):
+        remedy = "give JsonlSink a new path for each run, or remove the file"
+        raise InputError(f"{where}: the record of another run; {remedy}.")
 
 
 def _bad_names(record: StepRecord) -> list[str]:

@@ -64,6 +64,8 @@ def run_info(row: Row) -> RunInfo:
     fields = _typed("run", [row["run"]], dict)[0]
     _typed("numels", [fields["numels"]], dict)
     _typed("model, strategy or optimizer", [fields[name] for name in ("model", "strategy", "optimizer")], str)
+    _typed("id", [fields.get("id", "")], str)
+    _typed("start_step", [fields.get("start_step", 0)], int)
     return RunInfo(**{**fields, "seconds": _numbers("seconds", [fields["seconds"]], True)[0]})
 
 

@@ -16,7 +16,7 @@ HEADER = "step,optimizer,strategy,norm_before,norm_after,threshold,clip_coef,cli
 
 def write(path: Path, *norms: float, start: int = 0) -> None:
     sink = CsvSink(path)
-    sink.open(RunInfo())
+    sink.open(RunInfo(start_step=start))
     sink.write([record(step, norm, max_norm=1.0) for step, norm in enumerate(norms, start)])
     sink.event(Event(0, "stop", "stopped"))
     sink.measurement(Measurement(0, "flow", {"norms": [1.0]}))

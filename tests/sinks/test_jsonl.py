@@ -13,7 +13,7 @@ from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.sinks import JsonlSink, MeasurementSink, Sink, read_jsonl
 from tests.support.recorded import record
 
-RUN = RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, None)
+RUN = RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, None, "one")
 SHARES = {"w": 0.8, "b": 0.2}
 
 
@@ -70,7 +70,7 @@ def test_the_history_read_back_is_the_one_that_was_written(tmp_path: Path):
     event = Event(7, "switch", "NoClip() → NormClip(1.0)", {"norm": 41.0, "to": "NormClip"})
     expected = write(path, records(0, 320), events=(event,))
     run, actual = read_jsonl(path)
-    assert run == RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, 2.5)
+    assert run == RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, 2.5, "one")
     assert_same(actual, expected)
 
 

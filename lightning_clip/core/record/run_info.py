@@ -31,6 +31,8 @@ class RunInfo:
         optimizer: The class name and learning rate of each optimizer.
         numels: The number of elements of each parameter, by name.
         seconds: The duration of the run so far, in seconds; `None` if unknown.
+        id: Identifies the run over interruptions and resumes; empty in records of earlier versions.
+        start_step: The number of optimizer steps completed when this session of the run began; 0 for a new run.
     """
 
     model: str = ""
@@ -38,3 +40,5 @@ class RunInfo:
     optimizer: str = ""
     numels: dict[str, int] = field(default_factory=dict)
     seconds: float | None = None
+    id: str = ""
+    start_step: int = 0
