@@ -1,4 +1,4 @@
-# Every target works from a bare clone and needs Python >= 3.11, make, and pip.
+# Every target works from a bare clone and needs Python >= 3.11, make and pip.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -7,8 +7,8 @@ INSTALLED := .venv/.installed
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
-	@echo "make test   run ruff, codespell, mypy, and pytest"
-	@echo "make lint   run ruff, codespell, and mypy"
+	@echo "make test   run ruff, codespell, mypy and pytest"
+	@echo "make lint   run ruff, codespell and mypy"
 	@echo "make bench  measure the overhead and write benchmarks/RESULTS.md; needs an otherwise idle machine"
 	@echo "make clean  delete the virtual environment and build files"
 

@@ -116,7 +116,7 @@ def test_an_import_costs_next_to_nothing():
 
 
 def test_what_training_uses_brings_no_reports_or_data():
-    """Callbacks and strategies do not import scikit-learn, joblib, matplotlib, jsonargparse, or the reports."""
+    """Callbacks and strategies do not import scikit-learn, joblib, matplotlib, jsonargparse or the reports."""
     code = "from lightning_clip import GradientClipping, JsonlSink, NormClip, RichGradientReport"
     modules = imported_by(code, after="import lightning.pytorch")
     assert not packages_of(modules) & {"rich", "sklearn", "joblib", "matplotlib", "jsonargparse", "scipy"}
