@@ -10,6 +10,7 @@ import yaml
 import lightning_clip.strategies
 from lightning_clip.cli import main
 from lightning_clip.studies import ResultsFolder, built_in_studies, load_study, run_study
+from lightning_clip.studies.overrides import overridden
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -35,6 +36,19 @@ MODEL_FOR_DATA = {
     "char_text": ["tbptt"],
     "chunked_sequence": ["tbptt_regression"],
     "time_series": ["tbptt_sequence"],
+}
+FEW_SEQUENCES = {"data": {"init_args": {"n_test": 20, "batch_size": 4}}}
+SMALL_BATCHES = {"data": {"init_args": {"batch_size": 4}}}
+# What makes a run of a study small; it goes with each strategy, which has the last word.
+SMALLER = {
+    "rnn-adding": FEW_SEQUENCES,
+    "rnn-architectures": SMALL_BATCHES,
+    "rnn-lr-sweep": FEW_SEQUENCES,
+    "rnn-temporal-order": FEW_SEQUENCES,
+    "rnn-temporal-order-length": FEW_SEQUENCES,
+    "rnn-remedies": SMALL_BATCHES,
+    "rnn-text": SMALL_BATCHES,
+    "tbptt-bias": {**SMALL_BATCHES, "experiment": {"init_args": {"window": 16}}},
 }
 OPTIONS_FOR_CLIP = {"update_rms": ["--model.init_args.optimizer=torch.optim.Adam"]}
 
@@ -125,7 +139,8 @@ def test_every_study_runs(name, tmp_path):
     study = load_study(name)
     assert study.name == name
     few = {**study.trainer, "limit_train_batches": 2, "limit_test_batches": 2}
-    short = replace(study, seeds=1, max_epochs=1, trainer=few)
+    strategies = {key: overridden(strategy, SMALLER.get(name, {})) for key, strategy in study.strategies.items()}
+    short = replace(study, strategies=strategies, seeds=1, max_epochs=1, trainer=few)
     results = run_study(short, ResultsFolder(tmp_path), jobs=2)
     assert [result.key for result in results] == [cell.key for cell in short.cells()]
     assert all(result.steps > 0 or any(result.metrics.values()) for result in results)

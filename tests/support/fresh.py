@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,6 @@ class Program:
         self.process.join()
         in_time = late.is_alive()
         late.cancel()
-        for pipe in self.pipes:
-            pipe.close()
         self.returncode = self.process.exitcode
         if not in_time:
             raise subprocess.TimeoutExpired(str(self.pid), timeout, *rest)
@@ -73,6 +72,13 @@ class Program:
         """End it and all that it has started, if they are still there."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it in any case, and let go of its pipes."""
+        self.kill_group()
+        self.process.join()
+        for pipe in self.pipes:
+            pipe.close()
 
 
 def start(argv: Sequence[str], cwd: Path, **environment: str) -> Program:
@@ -104,9 +110,22 @@ def run(argv: Sequence[str], cwd: Path, *, timeout: float = 120, **environment: 
         Its exit code, output and errors.
     """
     program = start(argv, cwd, **environment)
-    output, errors = program.communicate(timeout)
+    try:
+        output, errors = program.communicate(timeout)
+    finally:
+        program.close()
     assert program.returncode is not None
     return subprocess.CompletedProcess(list(argv), program.returncode, output, errors)
+
+
+def prepare() -> None:
+    """Start the process from which programs are forked: whoever else forks from it finds Lightning imported."""
+    forkserver.ensure_running()
+
+
+def stop() -> None:
+    """End the process from which programs are forked, and wait for it."""
+    forkserver._forkserver._stop()
 
 
 def _be(argv: list[str], cwd: str, environment: dict[str, str], writers: list[Any]) -> None:
