@@ -70,7 +70,10 @@ def _every_strategy_clips_as_on_one_process(rank: int) -> None:
     del steps[40:58]  # between the spike and the step without signal there is nothing new
     layouts = [Layout(rank, places) for places in PLACES.values()]
     for cls in concrete_strategies():
-        one, parted = Run(cls, lambda name, tensor: tensor.clone(), steps[0]), [Run(cls, it, steps[0]) for it in layouts]
+        one, parted = (
+            Run(cls, lambda name, tensor: tensor.clone(), steps[0]),
+            [Run(cls, it, steps[0]) for it in layouts],
+        )
         acted = False
         for number, grads in enumerate(steps):
             expected = one.step(number, grads)

@@ -103,7 +103,9 @@ def start(argv: Sequence[str], cwd: Path, **environment: str) -> Program:
     return Program(process, (output, errors))
 
 
-def run(argv: Sequence[str], cwd: Path, *, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: Sequence[str], cwd: Path, *, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; arguments as for `start`.
 
     Returns:
