@@ -49,6 +49,8 @@ def newly_loaded(patch, folder):
 
     patch.syspath_prepend(str(FOLDER))
     patch.setattr(importlib.import_module("measuring"), "python", python)
+    for name, value in {"WORDS": 500, "WIDTH": 50}.items():
+        patch.setattr(importlib.import_module("parameter_sets"), name, value)
     try:
         yield importlib.import_module
     finally:
