@@ -1,4 +1,4 @@
-"""Every strategy on parameters laid out over two processes."""
+"""Every strategy on parameters sharded over two processes."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ PLACES = {
 
 
 class Run:
-    """A strategy beside an Adam that has made its first step."""
+    """A strategy and an Adam optimizer that has made its first step."""
 
     def __init__(self, cls, place, first):
         weights = parameters(scripted_weights())
@@ -65,7 +65,7 @@ class Run:
         return clip_(Gradients(names, params, step=number, optimizer=self.adam), self.strategy)
 
 
-def _every_strategy_clips_as_on_one_process(rank: int) -> None:
+def _every_strategy_clips_like_on_one_process(rank: int) -> None:
     steps = [{n: torch.tensor(g) for n, g in step.items()} for step in scripted_steps(65)]
     close = {"rtol": 1e-9, "atol": 1e-12}
     for layout in (Layout(rank, places) for places in PLACES.values()):
@@ -73,10 +73,10 @@ def _every_strategy_clips_as_on_one_process(rank: int) -> None:
             one, two = Run(cls, lambda name, tensor: tensor.clone(), steps[0]), Run(cls, layout, steps[0])
             acted = False
             for number, grads in enumerate(steps):
-                expected, event = one.step(number, grads), two.step(number, grads)
+                expected, found = one.step(number, grads), two.step(number, grads)
                 context = f"{cls.__name__}, step {number}, {layout.places}"
-                torch.testing.assert_close(event.norm_before, expected.norm_before, msg=context)
-                torch.testing.assert_close(event.param_norms, expected.param_norms, msg=context)
+                torch.testing.assert_close(found.norm_before, expected.norm_before, msg=context)
+                torch.testing.assert_close(found.param_norms, expected.param_norms, msg=context)
                 acted |= bool(expected.skipped)
                 for name, param in one.params.items():
                     left = two.params[name].grad
@@ -84,13 +84,13 @@ def _every_strategy_clips_as_on_one_process(rank: int) -> None:
                     if left is not None:
                         torch.testing.assert_close(local_values(left), layout.part(name, param.grad), **close)
                         acted |= not torch.equal(param.grad, grads[name])
-            assert acted or cls.__name__ in NEVER, f"{cls.__name__} never acted, so the check says nothing"
+            assert acted or cls.__name__ in NEVER, f"{cls.__name__} never acted, so the check proves nothing"
 
 
 # These do nothing with their defaults, or nothing within 65 steps.
 NEVER = {"Blend", "NoClip", "StrategySchedule"}
 
 
-def test_every_strategy_clips_as_on_one_process(tmp_path):
-    """Norms, gradients left and skips, over 65 steps with spikes, uneven shards, copies and a tensor in one place."""
-    on_two_ranks(_every_strategy_clips_as_on_one_process, tmp_path)
+def test_every_strategy_clips_like_on_one_process(tmp_path):
+    """Norms, gradients and skips match over 65 steps with spikes, uneven shards, replicas and an unsharded tensor."""
+    on_two_ranks(_every_strategy_clips_like_on_one_process, tmp_path)

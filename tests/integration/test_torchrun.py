@@ -1,4 +1,4 @@
-"""torchrun with two local processes runs the script that runs alone."""
+"""torchrun with two local processes runs the same script as a single process."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def steps(directory):
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no torch.distributed")
 def test_two_processes_write_one_record_and_print_one_report(tmp_path, capsys):
-    """Each step once, in half as many steps of twice the batch."""
+    """Each step is recorded once, and there are half as many steps with twice the batch."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*launcher, str(SCRIPT), str(tmp_path / "two")],
