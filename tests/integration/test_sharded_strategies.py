@@ -1,4 +1,4 @@
-"""Every strategy on parameters laid out over two processes."""
+"""Every strategy on parameters sharded over two processes."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ PLACES = {
 
 
 class Run:
-    """A strategy beside an Adam that has made its first step."""
+    """A strategy and an Adam optimizer that has made its first step."""
 
     def __init__(self, cls, place, first):
         weights = parameters(scripted_weights())
@@ -65,9 +65,9 @@ class Run:
         return clip_(Gradients(names, params, step=number, optimizer=self.adam), self.strategy)
 
 
-def _every_strategy_clips_as_on_one_process(rank: int) -> None:
+def _every_strategy_clips_like_on_one_process(rank: int) -> None:
     steps = [{n: torch.tensor(g) for n, g in step.items()} for step in scripted_steps(65)]
-    del steps[40:58]  # between the spike and the step without signal there is nothing new
+    del steps[40:58]  # nothing new happens between the spike and the step without signal
     layouts = [Layout(rank, places) for places in PLACES.values()]
     for cls in concrete_strategies():
         one, parted = (
@@ -89,11 +89,11 @@ def _every_strategy_clips_as_on_one_process(rank: int) -> None:
                     assert (left is None) == (param.grad is None), context
                     if left is not None:
                         assert_close(local_values(left), layout.part(name, param.grad), context, rtol=1e-9, atol=1e-12)
-        assert acted or cls.__name__ in NEVER, f"{cls.__name__} never acted, so the check says nothing"
+        assert acted or cls.__name__ in NEVER, f"{cls.__name__} never acted, so the check proves nothing"
 
 
 def assert_close(actual, expected, context, *, rtol=1e-7, atol=1e-7):
-    """As torch's for float64, which takes long where nothing is wrong."""
+    """Like `torch.testing.assert_close` for float64, but quick where nothing is wrong."""
     if actual.shape != expected.shape or not torch.allclose(actual, expected, rtol, atol):
         torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol, msg=context)
 
@@ -102,6 +102,6 @@ def assert_close(actual, expected, context, *, rtol=1e-7, atol=1e-7):
 NEVER = {"Blend", "NoClip", "StrategySchedule"}
 
 
-def test_every_strategy_clips_as_on_one_process(tmp_path):
-    """Norms, gradients left and skips, over 47 steps with spikes, uneven shards, copies and a tensor in one place."""
-    on_two_ranks(_every_strategy_clips_as_on_one_process, tmp_path)
+def test_every_strategy_clips_like_on_one_process(tmp_path):
+    """Norms, gradients and skips match over 47 steps with spikes, uneven shards, replicas and an unsharded tensor."""
+    on_two_ranks(_every_strategy_clips_like_on_one_process, tmp_path)

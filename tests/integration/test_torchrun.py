@@ -1,4 +1,4 @@
-"""torchrun with two local processes runs the script that runs alone."""
+"""torchrun with two local processes runs the same script as a single process."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def steps(directory):
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no torch.distributed")
 def test_two_processes_write_one_record_and_print_one_report(tmp_path, capsys):
-    """Each step once, in half as many steps of twice the batch."""
+    """Each step is recorded once, and there are half as many steps with twice the batch."""
     standalone = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
     arguments = [*standalone, "--nproc-per-node=2", str(SCRIPT), str(tmp_path / "two")]
     done = run(["-c", TORCHRUN, *arguments], tmp_path, OMP_NUM_THREADS="1")

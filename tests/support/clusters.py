@@ -1,4 +1,4 @@
-"""Clusters of two workers on this machine, and runs that tell where they are made."""
+"""Local clusters with two workers, and runs that reveal in which process they run."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ from tests.support.studies import result
 
 @contextmanager
 def dask_cluster() -> Iterator[str]:
-    """The address of a scheduler whose two workers have two threads each; a run may not be the death of two."""
+    """Yield the address of a scheduler with two workers of two threads each; a run may kill at most one worker."""
     import dask
     from distributed import LocalCluster
 
@@ -36,7 +36,7 @@ def dask_cluster() -> Iterator[str]:
 
 @contextmanager
 def ray_cluster() -> Iterator[str]:
-    """The address of a cluster of two processors, which this process is connected to."""
+    """Yield the address of a cluster with two CPUs, to which this process is connected."""
     import ray
 
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -51,7 +51,7 @@ def ray_cluster() -> Iterator[str]:
 
 
 class ClusterMLP(MLPRegressor):
-    """Trains in the workers of `ray_cluster` only."""
+    """Trains only in the workers of `ray_cluster`."""
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if _MARK not in os.environ:
@@ -60,12 +60,12 @@ class ClusterMLP(MLPRegressor):
 
 
 def run_nothing(cell: Cell, record: Path) -> RunResult:
-    """A run without training or record, whose steps are the number of the process that made it."""
+    """Return a run without training or record, whose `steps` is the id of its process."""
     return replace(result(cell.strategy_name, cell.seed), steps=os.getpid())
 
 
 def run_alone(cell: Cell, record: Path) -> RunResult:
-    """A run that fails if another one is made in the same process meanwhile."""
+    """Return a run that fails if another one runs in the same process at the same time."""
     if not _ALONE.acquire(blocking=False):
         raise RuntimeError("not alone")
     time.sleep(0.2)
@@ -74,7 +74,7 @@ def run_alone(cell: Cell, record: Path) -> RunResult:
 
 
 def run_until_death(cell: Cell, record: Path) -> RunResult:
-    """A run that takes its process with it."""
+    """Kill the process of the run."""
     os._exit(1)
 
 
