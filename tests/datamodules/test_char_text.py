@@ -152,9 +152,9 @@ def test_the_command_line_makes_it(monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"CharTextDataModule\(path='.*'\): a text file in UTF-8 is wanted \(.*No such file"),
-        (b"caf\xe9 au lait", r"a text file in UTF-8 is wanted \(not UTF-8 at byte 3: "),
-        (b"too short", r"batch_size=32\): the train sequence has 7 steps, fewer than the 32 streams"),
+        (None, r"CharTextDataModule\(path='.*'\): not a readable UTF-8 text file \(.*No such file"),
+        (b"caf\xe9 au lait", r"not a readable UTF-8 text file \(not UTF-8 at byte 3: "),
+        (b"too short", r"batch_size=32\): the train sequence has 7 steps, too few for 32 streams"),
         (b"", "the train sequence has 0 steps"),
     ],
 )
@@ -176,5 +176,5 @@ def test_bad_arguments():
 def test_a_python_without_help_texts(monkeypatch):
     """Says what to do."""
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    with pytest.raises(ModuleNotFoundError, match=r"path=None\): this Python has no pydoc_data; give the path of a"):
+    with pytest.raises(ModuleNotFoundError, match=r"path=None\): this Python has no pydoc_data; set path to a text file"):
         ready()

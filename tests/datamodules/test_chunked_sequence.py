@@ -112,11 +112,11 @@ def test_the_command_line_makes_it(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sequence": np.zeros(10)}, r"sequence=…\): symbols must be whole numbers from 0; numbers are wanted as"),
-        ({"sequence": np.array(["a", "b"])}, r"sequence='…'\): an array of at least one dimension, of whole or real"),
-        ({"sequence": np.array(3)}, "of at least one dimension"),
-        ({"sequence": "nowhere.npy"}, r"sequence='nowhere\.npy'\): not an \.npy file .* that can be read .*No such"),
-        ({"sequence": np.arange(10), "targets": np.arange(9)}, "as many elements as sequence, 10, not 9"),
+        ({"sequence": np.zeros(10)}, r"sequence=…\): a sequence \(elements,\) must hold integer symbols; reshape numbers to"),
+        ({"sequence": np.array(["a", "b"])}, r"sequence='…'\): sequence must be an array of real numbers"),
+        ({"sequence": np.array(3)}, "must be an array of real numbers with at least one dimension"),
+        ({"sequence": "nowhere.npy"}, r"sequence='nowhere\.npy'\): not a readable \.npy file of numbers .*No such"),
+        ({"sequence": np.arange(10), "targets": np.arange(9)}, "as many elements as sequence: 10, not 9"),
         ({"sequence": np.arange(10), "document_starts": [5, 3]}, "in ascending order"),
         ({"sequence": np.arange(10), "document_starts": [-1]}, "from 0, in ascending order"),
     ],
@@ -130,5 +130,5 @@ def test_bad_arguments(arguments, message):
 def test_a_file_of_something_else(tmp_path):
     """Refused in one line with its name."""
     (tmp_path / "text.npy").write_text("hello")
-    with pytest.raises(ValueError, match=r"text\.npy'\): not an \.npy file of numbers"):
+    with pytest.raises(ValueError, match=r"text\.npy'\): not a readable \.npy file of numbers"):
         ChunkedSequenceDataModule(str(tmp_path / "text.npy")).train_dataloader()

@@ -197,7 +197,7 @@ def test_wrong_numbers():
         (AddingProblemDataModule, {"batches_per_epoch": 0}, "batches_per_epoch must be at least 1"),
         (AddingProblemDataModule, {"n_val": 0}, "n_val must be at least 1"),
         (AddingProblemDataModule, {"seed": -1}, "seed must be at least 0"),
-        (TemporalOrderDataModule, {"n_bits": 4}, r"TemporalOrderDataModule\(n_bits=4\): n_bits must be 2 or 3"),
+        (TemporalOrderDataModule, {"n_bits": 4}, r"TemporalOrderDataModule\(n_bits=4\): n_bits must be one of 2, 3"),
         (MemorizationDataModule, {"n_values": 0}, "n_values must be at least 1"),
         (
             MemorizationDataModule,

@@ -77,10 +77,10 @@ def test_places_of_cells(tmp_path):
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        ("a,b\n1,x\n", None, r"data\.csv, line 2: 'x' in column 'b' is not a number; name the columns to use by colu"),
+        ("a,b\n1,x\n", None, r"data\.csv, line 2: 'x' in column 'b' is not a number; select columns with columns="),
         (NAMED, None, r"line 2: '2020-01-01' in column 'date' is not a number"),
-        ("a,b\n1,2\n3\n", None, r"data\.csv, line 3: 2 cells are wanted, not 1"),
-        ("a,b\n1,2\n", ["c"], r"data\.csv: there is no column 'c'; there are 'a', 'b'"),
+        ("a,b\n1,2\n3\n", None, r"data\.csv, line 3: expected 2 cells, found 1"),
+        ("a,b\n1,2\n", ["c"], r"data\.csv: no column 'c'; the columns are 'a', 'b'"),
         ("", None, r"data\.csv: the file is empty"),
         ("\n\n", None, "the file is empty"),
     ],
@@ -101,5 +101,5 @@ def test_files_of_something_else(tmp_path):
     with pytest.raises(ValueError, match=r"text\.npy: not an array of numbers"):
         read_table(str(tmp_path / "text.npy"))
     np.save(tmp_path / "cube.npy", np.zeros((2, 2, 2)))
-    with pytest.raises(ValueError, match=r"cube\.npy: an array of numbers \(steps,\) or \(steps, columns\) is wanted"):
+    with pytest.raises(ValueError, match=r"cube\.npy: expected an array of numbers, \(steps,\) or \(steps, columns\)"):
         read_table(str(tmp_path / "cube.npy"))

@@ -193,7 +193,7 @@ def test_the_command_line_makes_it(monkeypatch):
         ({"horizon": 0}, ValueError, "horizon must be at least 1"),
         ({"stride": 1.0}, TypeError, "stride must be a whole number"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
-        ({"missing": "drop"}, ValueError, r"missing='drop'\): missing must be 'refuse' or 'mask'"),
+        ({"missing": "drop"}, ValueError, r"missing='drop'\): missing must be one of 'refuse', 'mask'"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, ValueError, "both must be at least 0, and their sum below 1"),
     ],
 )
@@ -212,7 +212,7 @@ def test_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match=r"series\.npy, row 7, column '1': the value is infinite"):
         ready(path=saved(tmp_path, series))
     series[:, 1] = np.nan
-    with pytest.raises(ValueError, match="a column has no value at all in the training part"):
+    with pytest.raises(ValueError, match="a column has no values in the training part"):
         ready(path=saved(tmp_path, series), missing="mask")
     with pytest.raises(ValueError, match=r"nowhere\.csv: No such file"):
         ready(path=str(tmp_path / "nowhere.csv"))

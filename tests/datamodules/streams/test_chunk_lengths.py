@@ -84,7 +84,7 @@ def test_random_truncation_may_be_bounded():
         (lambda: NormalLengths(float("nan")), ValueError, "std must be a number of at least 0"),
         (lambda: NormalLengths(min_steps=0), ValueError, r"min_steps=0\): min_steps must be at least 1"),
         (lambda: NormalLengths(min_steps=1.5), TypeError, "min_steps must be a whole number"),
-        (lambda: NormalLengths(half_fraction=1.5), ValueError, r"half_fraction must be in \[0, 1\]"),
+        (lambda: NormalLengths(half_fraction=1.5), ValueError, "half_fraction must be a number between 0 and 1"),
         (lambda: RandomTruncation(0.0), ValueError, r"cut_probability=0\.0\): cut_probability must be above 0 and bel"),
         (lambda: RandomTruncation(1.0), ValueError, "cut_probability must be above 0 and below 1"),
         (lambda: RandomTruncation(max_multiple=0), ValueError, "max_multiple must be at least 1"),

@@ -108,7 +108,7 @@ def test_a_position_in_other_streams_is_refused(other):
     """With both layouts and what has to stay the same."""
     full = loader()
     next(iter(full))
-    with pytest.raises(ValueError, match=r"inside an epoch of \{'n_streams': 4.*Resume with the same data, batch_size"):
+    with pytest.raises(ValueError, match=r"within an epoch of streams with \{'n_streams': 4.*Resume with the same data, batch_size"):
         loader(**other).load_state_dict(full.state_dict())
 
 

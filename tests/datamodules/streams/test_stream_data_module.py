@@ -54,7 +54,7 @@ def test_the_global_seed_decides_random_lengths():
 
 def test_too_few_steps_are_refused():
     """With the number of steps and of streams."""
-    with pytest.raises(ValueError, match=r"batch_size=4\): the train sequence has 3 steps, fewer than the 4 streams"):
+    with pytest.raises(ValueError, match=r"batch_size=4\): the train sequence has 3 steps, too few for 4 streams"):
         module(4, val_fraction=0, test_fraction=0).train_dataloader()
 
 

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from lightning_clip.datamodules import utf8_text
+from lightning_clip.datamodules.streams import utf8_text
 from lightning_clip.datamodules.streams.utf8_text import Utf8Text
 
 ALPHABETS = ["ab \n", "aé", "漢字かな", "a\u0301😀é漢\0", "\ufeffx"]
