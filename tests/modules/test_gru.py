@@ -36,5 +36,5 @@ def test_without_an_update_bias_torch_draws_it():
 
 def test_chrono_needs_the_longest_lag():
     """The message names the argument to set."""
-    with pytest.raises(ValueError, match="bias 'chrono' with max_lag=None: set max_lag"):
+    with pytest.raises(ValueError, match="bias='chrono', max_lag=None: max_lag, the longest lag in steps, must be at least 3"):
         GRUModule(update_bias="chrono")

@@ -57,7 +57,7 @@ def test_bounds_at_the_gates_need_the_unrolled_layer():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"forget_bias": "chrono"}, "bias 'chrono' with max_lag=None: set max_lag"),
+        ({"forget_bias": "chrono"}, "bias='chrono', max_lag=None: max_lag, the longest lag in steps, must be at least 3"),
         ({"grad_clip_gates": -1.0}, r"LSTMModule\(grad_clip_gates=-1\.0\): grad_clip_gates must be a positive number"),
     ],
 )

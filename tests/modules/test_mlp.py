@@ -260,7 +260,7 @@ def test_a_checkpoint_restores_the_sizes(tmp_path):
         ({"out_features": 1.5}, r"1\.5\): .*must be positive whole numbers"),
         (
             {"scheduler_interval": "batch"},
-            r"scheduler_interval='batch'\): scheduler_interval must be 'epoch' or 'step'",
+            r"scheduler_interval='batch'\): scheduler_interval must be one of 'epoch', 'step'",
         ),
     ],
 )

@@ -306,9 +306,9 @@ def test_it_is_built_from_plain_values(module):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"in_features": 0}, ValueError, r"\(in_features=0\): in_features must be positive"),
+        ({"in_features": 0}, ValueError, r"\(in_features=0\): in_features must be at least 1"),
         ({"hidden_size": 2.5}, TypeError, r"\(hidden_size=2\.5\): hidden_size must be a whole number"),
-        ({"embedding_dim": 0}, ValueError, r"\(embedding_dim=0\): embedding_dim must be positive"),
+        ({"embedding_dim": 0}, ValueError, r"\(embedding_dim=0\): embedding_dim must be at least 1"),
         ({"task": "poetry"}, ValueError, r"\(task='poetry'\): task must be one of 'classification', 'regression'"),
         ({"init": "zero"}, ValueError, r"\(init='zero'\): init must be one of 'default', 'orthogonal'"),
         ({"dropout": 1.0}, ValueError, r"\(dropout=1\.0\): dropout must be at least 0 and below 1"),
@@ -317,7 +317,7 @@ def test_it_is_built_from_plain_values(module):
         ({"grad_clip_output": 0}, ValueError, r"\(grad_clip_output=0\): grad_clip_output must be a positive number"),
         ({"recurrent_l1": -1}, ValueError, r"\(recurrent_l1=-1\): recurrent_l1 must be a number of at least 0"),
         ({"recurrent_l2": -1}, ValueError, r"\(recurrent_l2=-1\): recurrent_l2 must be a number of at least 0"),
-        ({"scheduler_interval": "batch"}, ValueError, r"scheduler_interval must be 'epoch' or 'step'"),
+        ({"scheduler_interval": "batch"}, ValueError, r"scheduler_interval must be one of 'epoch', 'step'"),
     ],
 )
 def test_bad_arguments(module, arguments, error, message):

@@ -152,14 +152,14 @@ def test_clamped_derivatives_are_logged():
             r"RNNModule\(nonlinearity='sigmoid'\): nonlinearity must be one of 'tanh', 'relu'",
         ),
         ({"grad_clip_gates": 0}, r"RNNModule\(grad_clip_gates=0\): grad_clip_gates must be a positive number"),
-        ({"layer_norm": True, "grad_clip_gates": 1.0}, "layer_norm and grad_clip_gates: .*use one of them"),
+        ({"layer_norm": True, "grad_clip_gates": 1.0}, "layer_norm and grad_clip_gates: .*use only one of them"),
         (
             {"regularizer": VanishingGradientRegularizer(), "grad_clip_gates": 1.0},
-            "regularizer and grad_clip_gates: .*use one of them",
+            "regularizer and grad_clip_gates: .*use only one of them",
         ),
         (
             {"regularizer": VanishingGradientRegularizer(), "layer_norm": True},
-            "layer_norm and regularizer: .*use one of them",
+            "layer_norm and regularizer: .*use only one of them",
         ),
         ({"regularizer": VanishingGradientRegularizer(), "num_layers": 2}, "plain nn.RNN; use one with num_layers=1"),
     ],

@@ -290,9 +290,9 @@ def test_the_built_in_text_goes_with_the_defaults():
         ({"task": "classification"}, r"task='classification'\): task must be one of 'next_token', 'regression'"),
         ({"scale_steps_by": "time"}, r"scale_steps_by='time'\): scale_steps_by must be one of 'loss', 'lr'"),
         ({"cell": "rnn", "forget_bias": 1.0}, r"TBPTTModule\(cell='rnn', forget_bias=1\.0\): a plain RNN has no gates"),
-        ({"nonlinearity": "relu"}, "only cell='rnn' has a nonlinearity to choose"),
-        ({"forget_bias": "chrono"}, "set max_lag, the longest lag"),
-        ({"hidden_size": 0}, "hidden_size must be positive"),
+        ({"nonlinearity": "relu"}, "nonlinearity applies only to cell='rnn'"),
+        ({"forget_bias": "chrono"}, "max_lag, the longest lag in steps, must be at least 3"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1"),
         ({"many_to_many": False}, r"many_to_many=False\): streams have a target at every step"),
     ],
 )

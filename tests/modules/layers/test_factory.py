@@ -18,7 +18,7 @@ def test_each_name_is_a_layer(cell, kind):
 def test_a_plain_rnn_has_a_nonlinearity():
     """The other kinds have not."""
     assert recurrent_layer("Net", "rnn", "relu")(3, 4).nonlinearity == "relu"
-    with pytest.raises(ValueError, match=r"Net\(cell='gru', nonlinearity='relu'\): only cell='rnn' has a nonlinearity"):
+    with pytest.raises(ValueError, match=r"Net\(cell='gru', nonlinearity='relu'\): nonlinearity applies only to ce"):
         recurrent_layer("Net", "gru", "relu")
 
 

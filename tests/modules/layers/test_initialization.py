@@ -158,5 +158,5 @@ def test_chrono_for_a_gru():
 @pytest.mark.parametrize("max_lag", [None, 2])
 def test_chrono_needs_the_longest_lag(max_lag):
     """The message names the argument to set."""
-    with pytest.raises(ValueError, match=rf"bias 'chrono' with max_lag={max_lag}: set max_lag, .* at least 3"):
+    with pytest.raises(ValueError, match=rf"bias='chrono', max_lag={max_lag}: max_lag, .* must be at least 3"):
         set_forget_bias_(make(nn.LSTM), "chrono", max_lag=max_lag)

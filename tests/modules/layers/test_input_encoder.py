@@ -35,7 +35,7 @@ def test_symbols_become_learnt_vectors():
     ("encoder", "message"),
     [
         (InputEncoder(3), r"in_features=3, embedding_dim=None\): the inputs have 5 features; set in_features=5"),
-        (InputEncoder(5, 2), r"in_features=5, embedding_dim=2\): an embedding needs symbols.* set embedding_dim=None"),
+        (InputEncoder(5, 2), r"in_features=5, embedding_dim=2\): an embedding requires integer symbols.* set embedding_dim=None"),
     ],
 )
 def test_other_inputs(encoder, message):

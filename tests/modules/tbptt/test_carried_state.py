@@ -55,7 +55,7 @@ def test_the_last_chunk_can_be_run_again_but_not_the_one_before():
         state.keep((0, 1, 2), 16, hiddens, torch.float32)
     state.recall((0, 1, 2), 16, None, CPU)
     state.keep((0, 1, 2), 24, hiddens, torch.float32)
-    with pytest.raises(RuntimeError, match="begins at step 8 of its streams, but the state is that of step 24"):
+    with pytest.raises(RuntimeError, match="starts at step 8 of its streams, but the carried state is that of step 24"):
         state.recall((0, 1, 2), 8, None, CPU)
 
 
@@ -77,7 +77,7 @@ def test_it_is_saved_in_plain_types(tmp_path):
     for ours, theirs in zip(again.recall((4, 7, 9), 8, None, CPU), hiddens, strict=True):
         assert torch.equal(ours, theirs)
     again.load_state_dict(state.state_dict())
-    with pytest.warns(UserWarning, match="goes on at step 16 of the streams, .* the state of step 8"):
+    with pytest.warns(UserWarning, match="resumes at step 16 of the streams, .* the state of step 8"):
         assert again.recall((4, 7, 9), 16, "initial", CPU) == "initial"
 
 

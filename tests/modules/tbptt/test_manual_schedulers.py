@@ -59,5 +59,5 @@ def test_a_plateau_is_watched_by_name():
 
 def test_a_metric_that_is_not_there():
     """Is named, with those that are."""
-    with pytest.raises(MisconfigurationException, match=r"ReduceLROnPlateau watches 'c', .* there are a, b\. Set `mon"):
+    with pytest.raises(MisconfigurationException, match=r"ReduceLROnPlateau monitors 'c', .* Set `monitor` .* a, b\.$"):
         step_schedulers(module(config(ReduceLROnPlateau), metrics={"a": 1.0, "b": 2.0}, monitor="c"), "step")

@@ -46,7 +46,7 @@ def test_the_first_sequences_of_a_batch():
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ((torch.zeros(2, 10), torch.zeros(2, 9)), "tensors of 9 and 10 steps in dimension 1: .*Override tbptt_split"),
+        ((torch.zeros(2, 10), torch.zeros(2, 9)), "tensors of 9 and 10 steps in dimension 1; .*Override tbptt_split"),
         (torch.zeros(2), "tensors of no steps in dimension 1"),
     ],
 )

@@ -133,7 +133,7 @@ def test_an_unknown_stream_is_refused():
     """With the number of the stream and what to do."""
     model, chunks = Streaming(), chunks_of()
     model.outputs_of(chunks[:1])
-    with pytest.raises(RuntimeError, match=r"no state of the streams \[9\], only of \[0, 1, 2, 3\].*do not shuffle"):
+    with pytest.raises(RuntimeError, match=r"no state for streams \[9\], only for \[0, 1, 2, 3\].*do not shuffle"):
         model.outputs_of([chunks[1]._replace(streams=(0, 1, 2, 9))])
 
 
@@ -141,7 +141,7 @@ def test_a_chunk_that_is_left_out_is_refused():
     """With both steps and what to do."""
     model, chunks = Streaming(), chunks_of()
     model.outputs_of(chunks[:1])
-    with pytest.raises(RuntimeError, match=r"begins at step 16 .* that of step 8\. Chunks have to be read in order"):
+    with pytest.raises(RuntimeError, match=r"starts at step 16 .* that of step 8\. Read chunks in order: do not shuffle"):
         model.outputs_of(chunks[2:3])
 
 
@@ -359,7 +359,7 @@ def test_without_state_or_position_a_resumed_run_is_another_one(tmp_path, missin
         del checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
     torch.save(checkpoint, path)
     if missing == "state":
-        with pytest.warns(UserWarning, match=r"goes on at step 24 .* state of no step: .* fresh state"):
+        with pytest.warns(UserWarning, match=r"resumes at step 24 .* state of no step\. .* fresh state"):
             fit(resumed, streams_of(), ckpt_path=path)
     else:
         fit(resumed, streams_of(), ckpt_path=path)

@@ -298,7 +298,7 @@ def test_epoch_schedulers_move_once_an_epoch():
 def test_a_scheduler_that_watches_nothing_is_refused():
     """With what there is, and where to name it."""
     model = with_scheduler(Splitting(truncated_bptt_steps=10), torch.optim.lr_scheduler.ReduceLROnPlateau)
-    with pytest.raises(MisconfigurationException, match=r"watches None, .* are train_loss.*Set `monitor` of Splitting"):
+    with pytest.raises(MisconfigurationException, match=r"monitors None, .*Set `monitor` of Splitting .*: train_loss"):
         fit(model, loader())
 
 
@@ -347,7 +347,7 @@ def test_several_optimizers_are_refused():
     model.configure_optimizers = lambda: [
         torch.optim.SGD(part.parameters(), lr=1.0) for part in (model.rnn, model.head)
     ]
-    with pytest.raises(MisconfigurationException, match="Splitting has several optimizers: one is wanted for all"):
+    with pytest.raises(MisconfigurationException, match="Splitting has several optimizers; return a single one from configure_optimizers"):
         fit(model, loader())
 
 
@@ -370,16 +370,16 @@ def test_the_dimension_of_time_can_be_the_first():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"truncated_bptt_steps": 0}, ValueError, r"Splitting\(truncated_bptt_steps=0\): .* must be positive"),
+        ({"truncated_bptt_steps": 0}, ValueError, r"Splitting\(truncated_bptt_steps=0\): .* must be at least 1"),
         ({"truncated_bptt_steps": 2.5}, TypeError, "truncated_bptt_steps must be a whole number"),
         (
             {"truncated_bptt_steps": 4, "backward_steps": 10},
             ValueError,
             r"truncated_bptt_steps=4, backward_steps=10\): backward_steps must be a multiple of truncated_bptt_steps",
         ),
-        ({"truncated_bptt_steps": 4, "backward_steps": 0}, ValueError, "backward_steps must be positive"),
+        ({"truncated_bptt_steps": 4, "backward_steps": 0}, ValueError, "backward_steps must be at least 1"),
         ({"truncated_bptt_steps": 4, "backward_steps": 2}, ValueError, "must be a multiple of truncated_bptt_steps"),
-        ({"truncated_bptt_steps": 4, "accumulate_chunks": 0}, ValueError, "accumulate_chunks must be positive"),
+        ({"truncated_bptt_steps": 4, "accumulate_chunks": 0}, ValueError, "accumulate_chunks must be at least 1"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
