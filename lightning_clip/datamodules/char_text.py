@@ -92,7 +92,7 @@ class CharTextDataModule(StreamDataModule):
     def description(self) -> str:
         """The source, size and hash of the text, which results are only comparable within. Reads the text."""
         self.setup("fit")
-        source = f"the text that ships with Python {platform.python_version()}" if self.path is None else str(self.path)
+        source = f"the text inside Python {platform.python_version()}" if self.path is None else str(self.path)
         return f"{source}: {self.n_characters:,} characters, sha256 {self.sha256}"
 
     def part(self, split: Split) -> Part:

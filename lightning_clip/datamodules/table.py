@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ def _read_csv(path: str, columns: Sequence[str] | None, delimiter: str) -> Table
         names = tuple(cell.strip() for cell in first) if has_names else tuple(str(k) for k in range(len(first)))
         kept = _positions(path, names, columns)
         rows, places = [], []
-        for line, cells in lines if has_names else _again((first_line, first), lines):
+        for line, cells in lines if has_names else chain([(first_line, first)], lines):
             if len(cells) != len(names):
                 raise InputError(f"{path}, line {line}: expected {len(names)} cells, found {len(cells)}.")
             rows.append([_checked(path, line, names[k], cells[k]) for k in kept])
@@ -111,11 +112,6 @@ def _lines(file: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]
     """The lines that are not empty, with their numbers."""
     reader = csv.reader(file, delimiter=delimiter)
     return ((reader.line_num, cells) for cells in reader if cells)
-
-
-def _again(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    yield first
-    yield from rest
 
 
 def _number(cell: str) -> float | None:
