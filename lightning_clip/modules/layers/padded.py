@@ -1,4 +1,4 @@
-"""`run_padded`: a recurrent layer over rows of different lengths."""
+"""`run_padded`: runs a recurrent layer over padded rows of different lengths."""
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -8,22 +8,23 @@ from lightning_clip.modules.tbptt.hiddens import Hiddens, map_hiddens, take_rows
 
 
 def run_padded(layer: nn.RNNBase, inputs: Tensor, hiddens: Hiddens, lengths: Tensor) -> tuple[Tensor, Hiddens]:
-    """Run a layer over rows that are padded on the right, and keep the state after the last real step of each.
+    """Run a layer over rows that are padded on the right, and keep each row's state after its last real step.
 
-    Without it padding would be read like data, and a row that goes on in a later chunk, or whose last state is used,
-    would start from what the padding has left. Rows of length 0 keep their state.
+    Otherwise, the layer would read padding as data, and the state of a row would depend on its padding. Rows of length
+    0 keep their state.
 
     Args:
         layer: `nn.RNN`, `nn.LSTM` or `nn.GRU` with `batch_first=True`.
         inputs: `(batch, steps, features)`.
-        hiddens: State before the first step, or `None` for zeros.
-        lengths: `(batch,)`, real steps of each row, from 0 to `steps`; on the CPU, or reading it waits for the device.
+        hiddens: State before the first step; `None` for zeros.
+        lengths: `(batch,)`, number of real steps of each row, from 0 to `steps`. Keep it on the CPU: reading it from
+            another device waits for that device.
 
     Returns:
         Outputs `(batch, steps, features)`, zero at padding, and the state after the last real step of each row.
 
     References:
-        PyTorch, `torch.nn.utils.rnn.pack_padded_sequence`, which refuses rows of length 0.
+        PyTorch, `torch.nn.utils.rnn.pack_padded_sequence`, which does not accept rows of length 0.
     """
     lengths = lengths.cpu()
     if hiddens is None:
