@@ -1,11 +1,10 @@
 """`GradientObserver`: the base of `GradientClipping` and `GradientMonitor`, which clips, records and logs."""
 
-from abc import ABC
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Protocol, runtime_checkable
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
@@ -15,6 +14,7 @@ from lightning_clip._checks import check_count
 from lightning_clip._compat import should_log, uncompiled
 from lightning_clip.callbacks._metrics import GroupBy, metrics_of, publish
 from lightning_clip.callbacks._recorder import Recorder
+from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
 from lightning_clip.callbacks._trainer import check_strategy_support, describe_run
 from lightning_clip.core.clip import clip_
@@ -45,7 +45,7 @@ class StrategyChooser(Protocol):
         """
 
 
-class GradientObserver(Callback, ABC):
+class GradientObserver(RunCallback):
     """Applies a strategy to each optimizer's gradients at each step, and records what happened.
 
     Attributes:
@@ -72,7 +72,6 @@ class GradientObserver(Callback, ABC):
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
         self._steps_of_batch: list[PendingStep] = []
-        self._restored: dict[str, Any] = {}
 
     @property
     @override
@@ -130,17 +129,16 @@ class GradientObserver(Callback, ABC):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":
             check_strategy_support(self, trainer)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if len(self.strategies) != len(trainer.optimizers):
-            self.strategies = [deepcopy(self.strategy) for _ in trainer.optimizers]
-        self._restore_strategies()
+        super().on_train_start(trainer, pl_module)
         self._gates.watch(pl_module)
         run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
-        self._recorder.begin(run, write=trainer.is_global_zero)
+        self._recorder.begin(run, start_step=trainer.global_step, write=trainer.is_global_zero)
 
     @uncompiled
     @override
@@ -192,9 +190,16 @@ class GradientObserver(Callback, ABC):
         self._recorder.end()
 
     @override
-    def state_dict(self) -> dict[str, Any]:
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.strategies = [deepcopy(self.strategy) for _ in trainer.optimizers]
+        self._overrides = {}
+        self._recorder = Recorder(self.sinks)
+        self._gates = GateMeter(self.flush_every_n_steps)
+        self._steps_of_batch = []
+
+    @override
+    def _save(self) -> dict[str, Any]:
         return {
-            "version": 1,
             "strategy": repr(self.strategy),
             "strategies": [dict(strategy.state_dict()) for strategy in self.strategies],
             "gates": self._gates.state_dict(),
@@ -202,22 +207,24 @@ class GradientObserver(Callback, ABC):
         }
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = state_dict
-        self._recorder.load_state_dict(state_dict)
-        self._gates.load_state_dict(state_dict.get("gates", {"measured": {}}))
-
-    def _restore_strategies(self) -> None:
-        """Restore the saved state of each strategy, unless the run continues with another strategy."""
-        saved, self._restored = self._restored, {}
-        if saved and saved["strategy"] != repr(self.strategy):
+    def _load(self, state: dict[str, Any]) -> None:
+        if not state["strategies"]:
+            return  # saved before a training began, by the first version
+        self._recorder.load_state_dict(state)
+        self._gates.load_state_dict(state.get("gates", {"measured": {}}))
+        if state["strategy"] != repr(self.strategy):
             rank_zero_warn(
-                f"The checkpoint was saved with {saved['strategy']}, but this run uses {self.strategy!r}: the history "
-                "continues, but the state of the earlier strategy is discarded."
+                f"The checkpoint was saved with {state['strategy']} and this run continues with {self.strategy!r}: "
+                "the history is kept, but the state of the earlier strategy is not."
             )
-        elif saved:
-            for strategy, state in zip(self.strategies, saved["strategies"], strict=True):
-                strategy.load_state_dict(state)
+        elif len(state["strategies"]) != len(self.strategies):
+            rank_zero_warn(
+                f"{type(self).__name__}: the checkpoint has {len(state['strategies'])} optimizers and this run has "
+                f"{len(self.strategies)}: the history is kept, but {self.strategy!r} starts anew."
+            )
+        else:
+            for strategy, saved in zip(self.strategies, state["strategies"], strict=True):
+                strategy.load_state_dict(saved)
             self._warn_of_lost_elements()
 
     def _warn_of_lost_elements(self) -> None:

@@ -1,8 +1,12 @@
 """`Recorder`: moves pending steps from the device into the history and the sinks; every observer has one."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
+
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
@@ -15,7 +19,9 @@ from lightning_clip.sinks.sink import MeasurementSink, Sink
 
 
 class Recorder:
-    """Keeps the record of a run, across interruptions and resumes.
+    """Keeps the record of one run, across interruptions and resumes.
+
+    A sink that fails is reported once and set aside; the history and the other sinks keep everything.
 
     Args:
         sinks: The destinations of the record besides the history.
@@ -33,6 +39,7 @@ class Recorder:
         self._run = RunInfo()
         self._started: float | None = None
         self._seconds_before = 0.0
+        self._id = uuid4().hex
 
     @property
     def run(self) -> RunInfo:
@@ -46,18 +53,28 @@ class Recorder:
         self.flush()
         return self.known
 
-    def begin(self, run: RunInfo, *, write: bool) -> None:
+    def begin(self, run: RunInfo, *, start_step: int, write: bool) -> None:
         """Start the clock and open the sinks.
 
         Args:
             run: The description of the run.
+            start_step: The number of optimizer steps completed.
             write: Whether this process writes to the sinks; only rank zero does.
         """
-        self._run = run
+        self._run = replace(run, id=self._id, start_step=start_step)
         self._started = time.monotonic()
-        self._open = self._sinks if write else []
-        for sink in self._open:
-            sink.open(self.run)
+        self._open = list(self._sinks) if write else []
+        self._tell_sinks(lambda sink: sink.open(self.run))
+
+    def _tell_sinks(self, tell: Callable[[Sink], None]) -> None:
+        """Call every open sink; one that raises is closed, set aside and reported in one warning."""
+        for sink in list(self._open):
+            try:
+                tell(sink)
+            except Exception as error:
+                self._open.remove(sink)
+                reason = " ".join(str(error).split()) or type(error).__name__
+                rank_zero_warn(f"{type(sink).__name__} is set aside, and the training goes on without it: {reason}")
 
     def add(self, step: PendingStep) -> None:
         """Keep a step on the device until the next flush.
@@ -76,8 +93,7 @@ class Recorder:
         records = self.waiting.flush()
         if records:
             self.known.extend(records)
-            for sink in self._open:
-                sink.write(records)
+            self._tell_sinks(lambda sink: sink.write(records))
             for measurement in gate_measurements(records):
                 self.add_measurement(measurement)
         return records
@@ -89,8 +105,7 @@ class Recorder:
             event: The event, for instance a strategy switch.
         """
         self.known.events.append(event)
-        for sink in self._open:
-            sink.event(event)
+        self._tell_sinks(lambda sink: sink.event(event))
 
     def add_measurement(self, measurement: Measurement) -> None:
         """Add a measurement to the history and to the sinks that accept them, ahead of the pending steps.
@@ -99,26 +114,24 @@ class Recorder:
             measurement: A measurement of any kind.
         """
         self.known.measurements.add(measurement)
-        for sink in self._open:
-            if isinstance(sink, MeasurementSink):
-                sink.measurement(measurement)
+        self._tell_sinks(lambda sink: sink.measurement(measurement) if isinstance(sink, MeasurementSink) else None)
 
     def end(self) -> None:
         """Flush the pending steps, stop the clock and close the sinks."""
         self.flush()
         self._seconds_before, self._started = self._seconds(), None
-        sinks, self._open = self._open, []
-        for sink in sinks:
-            sink.close(self.run, self.known.parameters)
+        self._tell_sinks(lambda sink: sink.close(self.run, self.known.parameters))
+        self._open = []
 
     def _seconds(self) -> float:
         return self._seconds_before + (time.monotonic() - self._started if self._started is not None else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings, lists and tensors; reads the device."""
-        return {"history": self.history.state_dict(), "seconds": self._seconds()}
+        return {"history": self.history.state_dict(), "seconds": self._seconds(), "run_id": self._id}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.known.load_state_dict(state["history"])
         self._seconds_before = state["seconds"]
+        self._id = state.get("run_id", "")  # records of the first version have none

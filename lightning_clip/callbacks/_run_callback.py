@@ -43,7 +43,7 @@ class RunCallback(Callback, ABC):
         """The state of the run, as plain types that `weights_only=True` can load."""
 
     @abstractmethod
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _load(self, state: dict[str, Any]) -> None:
         """Take over what `_save` returned, right after `_reset`."""
 
     @override
@@ -74,7 +74,7 @@ class RunCallback(Callback, ABC):
         if not isinstance(version, int) or not 1 <= version <= STATE_VERSION:
             raise InputError(f"{where} has version {version!r}, expected 1 to {STATE_VERSION}. {remedy}")
         try:
-            self._restore(state)
+            self._load(state)
         except KeyError as error:
             raise InputError(f"{where} lacks {error}. {remedy}") from error
         except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
@@ -15,6 +15,7 @@ from lightning_clip._checks import check_count, check_fraction
 from lightning_clip._compat import grad_scaler
 from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._step_context import release, step_context
 from lightning_clip.callbacks._trainer import check_strategy_support, scale_learning_rates, stateful_parts
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
@@ -23,7 +24,7 @@ from lightning_clip.core.snapshot import Snapshot, Stateful, is_finite
 from lightning_clip.core.switching import SpikeDetector
 
 
-class DivergenceRollback(Callback):
+class DivergenceRollback(RunCallback):
     """Keep the last good state in host memory, and roll back to it when training diverges.
 
     A step is bad if its loss or gradient norm is NaN, infinite, or a severe outlier according to the detector. After
@@ -85,6 +86,7 @@ class DivergenceRollback(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":
             check_strategy_support(self, trainer)
 
@@ -95,8 +97,14 @@ class DivergenceRollback(Callback):
                 "DivergenceRollback(tighten=True) needs a StrategySwitcher, whose ladder it climbs. "
                 "Add one to the callbacks, or remove tighten=True."
             )
+        super().on_train_start(trainer, pl_module)
         self._bad_steps = 0
-        self._take(trainer, pl_module)
+        self._norm = 0.0
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._snapshot is None:  # not at the start of training, where other callbacks may not have begun the run
+            self._take(trainer, pl_module)
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -119,7 +127,7 @@ class DivergenceRollback(Callback):
             is_bad = trainer.strategy.reduce_boolean_decision(is_bad, all=False)
         self._bad_steps = self._bad_steps + 1 if is_bad else 0
         if self._bad_steps >= self.patience:
-            self._restore(trainer, pl_module)
+            self._roll_back(trainer, pl_module)
         elif not is_bad and self._is_due(trainer):
             self._take(trainer, pl_module)
 
@@ -133,7 +141,7 @@ class DivergenceRollback(Callback):
             self._snapshot = snapshot
             self._snapshot_lr_scale = self.lr_factor**self.restores
 
-    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _roll_back(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bad_steps = 0
         snapshot = self._snapshot
         if snapshot is None:
@@ -169,19 +177,20 @@ class DivergenceRollback(Callback):
             checkpoint["optimizer_states"] = self._snapshot.states[1 : 1 + count]
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "version": 1,
-            "restores": self.restores,
-            "norms": self._norms.state_dict(),
-            "losses": self._losses.state_dict(),
-        }
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.restores = 0
+        self._norms, self._losses = deepcopy(self.detector), deepcopy(self.detector)
+        self._snapshot, self._snapshot_lr_scale = None, 1.0
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.restores = state_dict["restores"]
-        self._norms.load_state_dict(state_dict["norms"])
-        self._losses.load_state_dict(state_dict["losses"])
+    def _save(self) -> dict[str, Any]:
+        return {"restores": self.restores, "norms": self._norms.state_dict(), "losses": self._losses.state_dict()}
+
+    @override
+    def _load(self, state: dict[str, Any]) -> None:
+        self.restores = state["restores"]
+        self._norms.load_state_dict(state["norms"])
+        self._losses.load_state_dict(state["losses"])
 
 
 _SEVERE = 3.0

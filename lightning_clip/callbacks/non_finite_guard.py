@@ -3,7 +3,7 @@
 from typing import Any, Literal, get_args
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch.optim import Optimizer
 from typing_extensions import override
 
@@ -11,6 +11,7 @@ from lightning_clip._checks import check_choice, check_count
 from lightning_clip._compat import grad_scaler, uncompiled
 from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
 from lightning_clip.callbacks._trainer import check_strategy_support
 from lightning_clip.core.gradients import Gradients
@@ -19,7 +20,7 @@ from lightning_clip.core.record.run_info import Event
 GuardAction = Literal["skip", "raise", "stop", "zero", "ignore"]
 
 
-class NonFiniteGuard(Callback):
+class NonFiniteGuard(RunCallback):
     """Handle optimizer steps whose gradients contain NaN or infinity ("bad steps").
 
     A step is not bad if its norm overflows while every element is finite. The decision needs the norm on the host, so
@@ -62,6 +63,7 @@ class NonFiniteGuard(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":
             check_strategy_support(self, trainer)
 
@@ -123,16 +125,16 @@ class NonFiniteGuard(Callback):
         release(trainer)
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "version": 1,
-            "total": self.total,
-            "consecutive": self.consecutive,
-            "last_good_norm": self.last_good_norm,
-        }
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.total = self.consecutive = 0
+        self.last_good_norm = None
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.total = state_dict["total"]
-        self.consecutive = state_dict["consecutive"]
-        self.last_good_norm = state_dict["last_good_norm"]
+    def _save(self) -> dict[str, Any]:
+        return {"total": self.total, "consecutive": self.consecutive, "last_good_norm": self.last_good_norm}
+
+    @override
+    def _load(self, state: dict[str, Any]) -> None:
+        self.total = state["total"]
+        self.consecutive = state["consecutive"]
+        self.last_good_norm = state["last_good_norm"]

@@ -6,12 +6,13 @@ from statistics import fmean
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
 from lightning_clip._checks import check_count
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
+from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._trainer import check_strategy_support
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.layer import RecurrentLayer, recurrent_layers
@@ -30,7 +31,7 @@ _LARGEST = (
 _MEANS = ("forget_gate_mean", "update_gate_mean")
 
 
-class RecurrentSpectrumMonitor(Callback):
+class RecurrentSpectrumMonitor(RunCallback):
     r"""Monitor the recurrent weights of every `nn.RNN`, `nn.LSTM` and `nn.GRU`, and the state of their units.
 
     For each gate of each `weight_hh` it measures the largest singular value σ and the spectral radius ρ. Each step back
@@ -98,6 +99,7 @@ class RecurrentSpectrumMonitor(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":
             check_strategy_support(self, trainer)
 
@@ -137,19 +139,24 @@ class RecurrentSpectrumMonitor(Callback):
         self._probe.disarm()
 
     @override
-    def state_dict(self) -> dict[str, Any]:
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.latest = None
+        self._next_step = 0
+        self._probe.vectors = {}
+
+    @override
+    def _save(self) -> dict[str, Any]:
         return {
-            "version": 1,
             "next_step": self._next_step,
             "latest": None if self.latest is None else asdict(self.latest),
             "vectors": dict(self._probe.vectors),
         }
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._next_step = state_dict["next_step"]
-        self.latest = None if state_dict["latest"] is None else Measurement(**state_dict["latest"])
-        self._probe.vectors = dict(state_dict["vectors"])
+    def _load(self, state: dict[str, Any]) -> None:
+        self._next_step = state["next_step"]
+        self.latest = None if state["latest"] is None else Measurement(**state["latest"])
+        self._probe.vectors = dict(state["vectors"])
 
 
 def _checked(layers: list[RecurrentLayer], pl_module: LightningModule) -> list[RecurrentLayer]:

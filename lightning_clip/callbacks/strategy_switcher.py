@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
@@ -14,6 +14,7 @@ from lightning_clip._compat import should_log
 from lightning_clip._errors import ArgumentError
 from lightning_clip.callbacks._gradient_observer import GradientObserver, observers
 from lightning_clip.callbacks._metrics import publish
+from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._rung_state import RungState
 from lightning_clip.callbacks._step_context import StepContext
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
@@ -23,7 +24,7 @@ from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.switching import Ladder, SpikeDetector
 
 
-class StrategySwitcher(Callback):
+class StrategySwitcher(RunCallback):
     """Switch to a tighter clipping strategy when steps turn bad, and back after enough calm steps.
 
     Rung 0 is the strategy of the trainer's `GradientClipping`; `rungs` are the strategies above it. At each step, a
@@ -89,11 +90,12 @@ class StrategySwitcher(Callback):
         self.reset_momentum = reset_momentum
         self.dry_run = dry_run
         self._states: dict[int, RungState] = {}
-        self._restored: dict[int, dict[str, Any]] = {}
+        self._saved_rungs: dict[int, dict[str, Any]] = {}
         self._clipping: GradientClipping | None = None
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         clipping = [observer for observer in observers(trainer) if isinstance(observer, GradientClipping)]
         if not clipping:
             raise MisconfigurationException(
@@ -129,7 +131,7 @@ class StrategySwitcher(Callback):
 
     def _build(self, index: int, clipping: GradientClipping) -> RungState:
         state = RungState(self, index, clipping.strategies[index])
-        saved = self._restored.pop(index, None)
+        saved = self._saved_rungs.pop(index, None)
         if saved is not None and not state.load_state_dict(saved):
             rank_zero_warn("StrategySwitcher: the checkpoint was saved with other rungs; this run starts on rung 0.")
         self._states[index] = state
@@ -175,13 +177,17 @@ class StrategySwitcher(Callback):
         return self._states[0].rung if self._states else 0
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        rungs = {index: state.state_dict() for index, state in self._states.items()}
-        return {"version": 1, "towers": rungs}  # the key that old checkpoints use
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._states, self._saved_rungs = {}, {}
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = dict(state_dict["towers"])
+    def _save(self) -> dict[str, Any]:
+        rungs = {index: state.state_dict() for index, state in self._states.items()}
+        return {"towers": {**self._saved_rungs, **rungs}}  # the key that old checkpoints use
+
+    @override
+    def _load(self, state: dict[str, Any]) -> None:
+        self._saved_rungs = dict(state["towers"])
 
 
 def _is_climb(event: Event) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -16,6 +16,7 @@ from lightning_clip._checks import check_count
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._layer_lookup import LayerCall, find_recurrent_layer
 from lightning_clip.callbacks._metrics import publish
+from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
 from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
 from lightning_clip.functional.temporal import norms_by_lag
@@ -31,7 +32,7 @@ FEWEST_PEAKS = 5
 """The number of profiles needed to know the usual peak norm."""
 
 
-class TemporalGradientMonitor(Callback):
+class TemporalGradientMonitor(RunCallback):
     """Measure how the gradient of a loss at the last step shrinks or grows on its way back through a recurrent layer.
 
     Every `every_n_steps` steps, the monitor runs the layer again on a few rows of its input, without dropout and in
@@ -119,6 +120,7 @@ class TemporalGradientMonitor(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         self._found = find_recurrent_layer(type(self).__name__, pl_module, self.layer)
 
     @override
@@ -190,15 +192,20 @@ class TemporalGradientMonitor(Callback):
             self._handle = None
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        return {"version": 1, "next_step": self._next_step, "skipped": self.skipped, "peaks": list(self._peaks)}
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.profiles.clear()
+        self._peaks.clear()
+        self.skipped = self._next_step = 0
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._next_step = state_dict["next_step"]
-        self.skipped = state_dict["skipped"]
-        self._peaks.clear()
-        self._peaks.extend(state_dict["peaks"])
+    def _save(self) -> dict[str, Any]:
+        return {"next_step": self._next_step, "skipped": self.skipped, "peaks": list(self._peaks)}
+
+    @override
+    def _load(self, state: dict[str, Any]) -> None:
+        self._next_step = state["next_step"]
+        self.skipped = state["skipped"]
+        self._peaks.extend(state["peaks"])
 
 
 def _metrics(profile: TemporalProfile) -> dict[str, float]:
