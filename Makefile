@@ -1,4 +1,4 @@
-# Every target works from a bare clone: it needs Python >= 3.11, make and pip.
+# Every target works from a bare clone and needs Python >= 3.11, make and pip.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -6,13 +6,15 @@ INSTALLED := .venv/.installed
 .PHONY: help install demo test lint bench clean
 
 help:
-	@echo "make demo   train the same network with and without clipping, and compare"
-	@echo "make test   ruff, mypy and pytest"
-	@echo "make bench  measure what it costs, into benchmarks/RESULTS.md; needs a machine that does nothing else"
+	@echo "make demo   train the same network with and without clipping and compare the runs"
+	@echo "make test   run ruff, codespell, mypy and pytest"
+	@echo "make lint   run ruff, codespell and mypy"
+	@echo "make bench  measure the overhead and write benchmarks/RESULTS.md; needs an otherwise idle machine"
+	@echo "make clean  delete the virtual environment and build files"
 
 install: $(INSTALLED)
 
-# torch comes first and pinned alone, so that a CPU wheel is taken where pip is offered one.
+# torch is installed first and alone, so that pip takes a CPU wheel if an index offers one.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
@@ -25,6 +27,7 @@ demo: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 test: lint

@@ -5,8 +5,8 @@ The same as `lightning-clip compare --config FILE.yaml`: results and records are
 
 from pathlib import Path
 
-from lightning_clip.reports import render_comparison
 from lightning_clip.studies import ResultsFolder, Study, check_study, next_free_folder, run_study
+from lightning_clip.studies.comparison import render_comparison
 
 
 def main() -> None:

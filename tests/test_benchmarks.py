@@ -2,9 +2,13 @@
 
 import importlib
 import sys
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.support.fresh import run
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -28,19 +32,48 @@ every_benchmark = pytest.mark.parametrize("name", SHORT)
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark(monkeypatch, tmp_path):
     """A script of `benchmarks/` as a module, newly loaded, and forgotten afterwards."""
-    names = [path.stem for path in FOLDER.glob("*.py")]
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module
-    for name in names:
-        sys.modules.pop(name, None)
+    with newly_loaded(monkeypatch, tmp_path) as load:
+        yield load
+
+
+@contextmanager
+def newly_loaded(patch, folder):
+    """What loads a script; the interpreters that scripts start are forked, see `fresh`."""
+
+    def python(*args, **environment):
+        done = run(args, folder, **environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    patch.syspath_prepend(str(FOLDER))
+    patch.setattr(importlib.import_module("measuring"), "python", python)
+    for name, value in {"WORDS": 500, "WIDTH": 50}.items():
+        patch.setattr(importlib.import_module("parameter_sets"), name, value)
+    try:
+        yield importlib.import_module
+    finally:
+        for path in FOLDER.glob("*.py"):
+            sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The short form of a benchmark by its name; each is made once."""
+
+    @cache
+    def table(name):
+        with pytest.MonkeyPatch.context() as patch, newly_loaded(patch, tmp_path_factory.mktemp(name)) as load:
+            return load(name).measure(**SHORT[name])
+
+    return table
 
 
 @every_benchmark
-def test_every_benchmark_has_its_rows(name, benchmark):
+def test_every_benchmark_has_its_rows(name, tables):
     """Its table names what was measured, and each row has as many cells as there are columns."""
-    table = benchmark(name).measure(**SHORT[name])
+    table = tables(name)
     firsts = [row[0] for row in table.rows]
     for expected in ROWS[name]:
         assert any(first.startswith(expected) for first in firsts), f"{expected!r} is not in {firsts}"
@@ -49,9 +82,9 @@ def test_every_benchmark_has_its_rows(name, benchmark):
     assert table.notes
 
 
-def test_only_a_skip_reads_between_flushes(benchmark):
+def test_only_a_skip_reads_between_flushes(benchmark, tables):
     """Every strategy but `SkipSpikes` leaves the device alone until a flush, which is one copy."""
-    table = benchmark("host_reads").measure(steps=50)
+    table = tables("host_reads")
     reads = {row[0]: (float(row[1]), float(row[2])) for row in table.rows}
     ours = {name: reads[name] for name in benchmark("growth").strategies()}
     assert {name for name, (between, _) in ours.items() if between} == {"SkipSpikes"}

@@ -1,4 +1,4 @@
-"""What is installed, and what an import costs."""
+"""What the package exports and ships, and what importing it costs."""
 
 import importlib
 import json
@@ -13,52 +13,147 @@ import pytest
 
 import lightning_clip
 from lightning_clip.studies import built_in_studies
+from tests.support.fresh import run
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
-PARTS = ["core", "strategies", "sinks", "callbacks", "modules", "datamodules"]
-LAZY = [
-    *("lightning_clip", "lightning_clip.reports", "lightning_clip.studies"),
-    *(f"lightning_clip.{part}" for part in PARTS),
+README = PYPROJECT.parent / "README.md"
+RECORD = Path(__file__).parent / "data" / "first_version" / "run.jsonl"
+ROOMS = ["core", "functional", "strategies", "sinks", "callbacks", "modules", "datamodules", "reports", "studies"]
+PACKAGES = ["lightning_clip", *(f"lightning_clip.{room}" for room in ROOMS)]
+
+# The public names. Adding one is a minor release, removing one a major release: both belong in the changelog.
+PUBLIC = [
+    "AGC",
+    "Action",
+    "AdaGC",
+    "AdaptiveMaxClip",
+    "AddingProblemDataModule",
+    "AutoClip",
+    "Blend",
+    "Chain",
+    "CharTextDataModule",
+    "Chunk",
+    "ChunkedSequenceDataModule",
+    "Clamp",
+    "ClipStrategy",
+    "CoordinateClip",
+    "CsvSink",
+    "DivergenceRollback",
+    "EmaRatioClip",
+    "GRUModule",
+    "GradientClipping",
+    "GradientMonitor",
+    "Gradients",
+    "GroupNormClip",
+    "GrowthLimitClip",
+    "JsonlSink",
+    "Keep",
+    "LSTMModule",
+    "Ladder",
+    "MLPRegressor",
+    "MemorizationDataModule",
+    "MultiplicationDataModule",
+    "NoClip",
+    "NonFiniteGuard",
+    "NormClip",
+    "NormalizeGradient",
+    "PerParameterNormClip",
+    "PerParameterRatioClip",
+    "QuantileClip",
+    "RNNModule",
+    "RandomPermutationDataModule",
+    "RecurrentSpectrumMonitor",
+    "RegressionDataModule",
+    "RichGradientReport",
+    "RobustClip",
+    "RunRecord",
+    "Scale",
+    "ScaleEach",
+    "SequentialDigitsDataModule",
+    "Shadow",
+    "SkipSpikes",
+    "SoftClip",
+    "SpectralClip",
+    "SpikeClip",
+    "SpikeDetector",
+    "StatefulMixin",
+    "StrategySchedule",
+    "StrategySwitcher",
+    "TBPTTModule",
+    "TBPTTSequenceModule",
+    "TemporalGradientMonitor",
+    "TemporalOrderDataModule",
+    "ThresholdSchedule",
+    "Tightest",
+    "TimeSeriesDataModule",
+    "TruncatedBPTTMixin",
+    "UpdateRMSClip",
+    "ValueClip",
+    "ZClip",
+    "clip_",
+    "load_record",
+    "read_jsonl",
 ]
 
 
-def imported_by(code: str, *, after: str = "pass") -> set[str]:
-    """The modules that some code imports in a fresh interpreter, beside those that are imported already."""
-    script = (
+def script_of(code: str, after: str) -> str:
+    """A script that prints the modules that `code` imports and `after` does not."""
+    return (
         f"import sys, json\n{after}\nbefore = set(sys.modules)\n{code}\n"
         "json.dump(sorted(set(sys.modules) - before), sys.stdout)"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
-    return set(json.loads(run.stdout))
+
+
+def imported_by(code: str) -> set[str]:
+    """The modules that `code` imports in a fresh interpreter."""
+    command = [sys.executable, "-c", script_of(code, "pass")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return set(json.loads(done.stdout))
+
+
+def imported_beside_lightning_by(code: str, folder: Path, *, after: str) -> set[str]:
+    """The modules that `code` imports in an interpreter that has imported Lightning."""
+    done = run(["-c", script_of(code, after)], folder)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
 
 
 def packages_of(modules: set[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def test_an_import_costs_next_to_nothing():
-    """`import lightning_clip` after `import lightning` imports three small files of its own, and nothing else."""
-    modules = imported_by("import lightning_clip", after="import lightning")
+def test_an_import_costs_next_to_nothing(tmp_path):
+    """After `import lightning`, `import lightning_clip` imports only three small files of the package."""
+    modules = imported_beside_lightning_by("import lightning_clip", tmp_path, after="import lightning")
     assert modules == {"lightning_clip", "lightning_clip._lazy", "lightning_clip._version"}
 
 
-def test_what_training_uses_brings_no_reports_or_data():
-    """Callbacks and strategies come without scikit-learn, joblib, matplotlib, jsonargparse and the reports."""
+def test_what_training_uses_brings_no_reports_or_data(tmp_path):
+    """Callbacks and strategies do not import scikit-learn, joblib, matplotlib, jsonargparse or the reports."""
     code = "from lightning_clip import GradientClipping, JsonlSink, NormClip, RichGradientReport"
-    modules = imported_by(code, after="import lightning.pytorch")
+    modules = imported_beside_lightning_by(code, tmp_path, after="import lightning.pytorch")
     assert not packages_of(modules) & {"rich", "sklearn", "joblib", "matplotlib", "jsonargparse", "scipy"}
     assert not {name for name in modules if name.startswith(("lightning_clip.reports", "lightning_clip.modules"))}
 
 
-def test_reading_a_record_needs_no_lightning():
-    """`read_jsonl` comes without Lightning, as do the reports."""
-    modules = imported_by("from lightning_clip import read_jsonl\nfrom lightning_clip.reports import render_report")
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"from lightning_clip import load_record\nload_record({str(RECORD)!r}).report()",
+        "from lightning_clip import read_jsonl",
+        "from lightning_clip.reports import render_report",
+    ],
+    ids=["load_record", "read_jsonl", "render_report"],
+)
+def test_reading_a_record_needs_no_lightning(code):
+    """Reading a record and rendering its report do not import Lightning."""
+    modules = imported_by(code)
     assert not packages_of(modules) & {"lightning", "pytorch_lightning", "sklearn", "joblib", "matplotlib"}
 
 
-@pytest.mark.parametrize("name", LAZY)
+@pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_lists_what_it_offers(name):
-    """`dir` and `__all__` are the public names, and each of them can be had."""
+    """`dir` and `__all__` contain the public names, each once, and each name can be imported."""
     package = importlib.import_module(name)
     public = [one for one in dir(package) if not one.startswith("_") and one in package.__all__]
     assert sorted(public) == sorted(package.__all__)
@@ -66,22 +161,35 @@ def test_a_package_lists_what_it_offers(name):
     assert all(getattr(package, one) is not None for one in package.__all__)
 
 
-def test_the_package_offers_what_its_parts_do():
-    """The names of the package are those of its parts; no two parts use the same name."""
-    names = [name for part in PARTS for name in importlib.import_module(f"lightning_clip.{part}").__all__]
-    assert sorted(lightning_clip.__all__) == sorted(names)
-    assert dir(lightning_clip) == sorted(names)
+def test_the_public_names_are_these():
+    """`lightning_clip.__all__` is a fixed list, sorted as ruff sorts it; `dir` shows the same names."""
+    assert lightning_clip.__all__ == PUBLIC
+    assert dir(lightning_clip) == sorted(PUBLIC)
+
+
+def test_every_public_name_comes_from_one_room():
+    """Each public name is defined in exactly one room, and the package returns the same object as the room."""
+    rooms = [importlib.import_module(f"lightning_clip.{room}") for room in ROOMS]
+    for name in PUBLIC:
+        (room,) = [room for room in rooms if name in room.__all__]
+        assert getattr(lightning_clip, name) is getattr(room, name)
+
+
+def test_every_public_name_is_in_the_readme():
+    """README.md names everything that `lightning_clip` exports."""
+    text = README.read_text(encoding="utf-8")
+    assert [name for name in PUBLIC if f"`{name}`" not in text] == []
 
 
 def test_what_is_not_there_is_an_attribute_error():
-    """A wrong name fails as it does in any module."""
+    """A misspelled name raises the same error as in any other module."""
     with pytest.raises(AttributeError, match="module 'lightning_clip' has no attribute 'NromClip'"):
         lightning_clip.NromClip  # noqa: B018
     assert not hasattr(lightning_clip, "_private")
 
 
 def test_the_version_is_that_of_the_distribution():
-    """`__version__` is where the build takes it from, and what is installed."""
+    """`__version__` is the version that the build reads and the version that is installed."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
     source = project["tool"]["setuptools"]["dynamic"]["version"]["attr"]
     module, _, attribute = source.rpartition(".")
@@ -91,7 +199,7 @@ def test_the_version_is_that_of_the_distribution():
 
 
 def test_the_command_is_installed():
-    """`lightning-clip` is the command line's `main`."""
+    """The command `lightning-clip` runs `lightning_clip.cli.main`."""
     from lightning_clip.cli.main import main
 
     (script,) = entry_points(group="console_scripts", name="lightning-clip")
@@ -99,14 +207,14 @@ def test_the_command_is_installed():
 
 
 def test_type_checkers_may_trust_the_package():
-    """`py.typed` lies in the package, and is shipped with it."""
+    """`py.typed` is in the package and is shipped with it."""
     assert files("lightning_clip").joinpath("py.typed").is_file()
     data = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
     assert "py.typed" in data["lightning_clip"]
 
 
 def test_every_package_is_shipped():
-    """Each folder with code is in the list of what is built, and the configurations are."""
+    """The build includes every folder that contains code, and the configurations."""
     setuptools = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["tool"]["setuptools"]
     root = PYPROJECT.parent
     folders = {path.parent.relative_to(root) for path in (root / "lightning_clip").rglob("*.py")}

@@ -1,4 +1,4 @@
-"""The README is true: its code runs, its commands exist, its table is whole."""
+"""The README is correct: its code runs, its commands exist and its tables are complete."""
 
 import inspect
 import re
@@ -20,7 +20,7 @@ PYTHON = [(line, text) for line, language, text in BLOCKS if language == "python
 
 
 def commands() -> list[str]:
-    """What stands behind `$` in the console blocks, with continued lines joined and comments left out."""
+    """The commands in the console blocks (the lines after `$`), with continued lines joined and comments removed."""
     joined = [text.replace("\\\n", " ") for _, language, text in BLOCKS if language == "console"]
     lines = [line for text in joined for line in text.splitlines() if line.startswith("$ ")]
     return [re.sub(r"\s+#.*", "", line.removeprefix("$ ")) for line in lines]
@@ -30,7 +30,7 @@ TRAIN = [command for command in commands() if command.startswith("lightning-clip
 
 
 def test_there_is_something_to_test():
-    """The README has fenced blocks of Python and of commands, each of a language that is known."""
+    """The README contains Python blocks and training commands, and every code fence is part of a parsed block."""
     assert len(PYTHON) >= 2
     assert TRAIN
     assert README.count("```") == 2 * len(BLOCKS)
@@ -38,7 +38,7 @@ def test_there_is_something_to_test():
 
 @pytest.mark.parametrize(("line", "text"), PYTHON, ids=[f"line {line}" for line, _ in PYTHON])
 def test_its_code_runs(line, text, tmp_path, monkeypatch):
-    """Every Python block runs by itself, in an empty folder."""
+    """Every Python block runs on its own in an empty folder."""
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "readme"}
     exec(compile("\n" * line + text, ROOT / "README.md", "exec"), namespace)
@@ -46,7 +46,7 @@ def test_its_code_runs(line, text, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", TRAIN)
 def test_its_training_commands_run(command, tmp_path, monkeypatch):
-    """Every `lightning-clip fit …` can be typed as it stands, from the folder of the repository."""
+    """Every `lightning-clip fit …` command runs as written, from the root of the repository."""
     arguments = shlex.split(command.replace("configs/", f"{ROOT.as_posix()}/configs/"))[1:]
     monkeypatch.chdir(tmp_path)
     assert main([*arguments, "--trainer.fast_dev_run=true", "--trainer.enable_progress_bar=false"]) == 0
@@ -54,7 +54,7 @@ def test_its_training_commands_run(command, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", ["compare", "report"])
 def test_its_other_commands_have_these_options(command, capsys):
-    """Every option of `compare` and `report` in the README is in their `--help`."""
+    """`--help` lists every option of `compare` and `report` that the README mentions."""
     mentioned = [one for one in commands() if one.startswith(f"lightning-clip {command}")]
     assert mentioned
     with pytest.raises(SystemExit):
@@ -65,13 +65,13 @@ def test_its_other_commands_have_these_options(command, capsys):
 
 @pytest.mark.parametrize("target", ["demo", "test"])
 def test_its_make_targets_are_there(target):
-    """`make demo` and `make test` are named before the first heading, and the Makefile has them."""
+    """The introduction mentions `make demo` and `make test`, and the Makefile has both targets."""
     assert f"make {target}" in README.partition("\n## ")[0]
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_every_strategy_is_in_its_table():
-    """Each strategy that can be made has a row, and each row is of a strategy."""
+    """Each concrete strategy has a row, and each row describes a strategy."""
     section = README.partition("\n## The strategies\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     exported = [getattr(lightning_clip, name) for name in lightning_clip.strategies.__all__]
@@ -80,12 +80,12 @@ def test_every_strategy_is_in_its_table():
 
 
 def test_every_callback_is_in_it():
-    """Each callback that the package exports is named."""
+    """The README mentions each callback that the package exports."""
     assert [name for name in lightning_clip.callbacks.__all__ if f"`{name}" not in README] == []
 
 
 def test_its_links_lead_somewhere():
-    """Every link to a file of the repository is to one that exists."""
+    """Every link to a file of the repository points to an existing file."""
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []

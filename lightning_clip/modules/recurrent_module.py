@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
 from lightning_clip._checks import check_choice, check_count, check_non_negative, check_positive, check_rule
+from lightning_clip.modules.layers.fused_layer import run_fused
 from lightning_clip.modules.layers.gradient_clamp import GradientClamp
 from lightning_clip.modules.layers.initialization import INITS, Init, initialize_
 from lightning_clip.modules.layers.input_encoder import InputEncoder
@@ -167,8 +168,7 @@ class RecurrentModule(OptimizedModule):
 
     def recur(self, inputs: Tensor, hiddens: Hiddens | None) -> tuple[Tensor, Hiddens]:
         """The recurrent layers alone: the states of the top one, `(batch, steps, hidden_size)`, and the last state."""
-        states, hiddens = self.recurrent(inputs, hiddens)
-        return states, hiddens
+        return run_fused(self.recurrent, inputs, hiddens)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """What is minimised on a batch: the task's loss and penalties; `train_loss` is without them.

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Numbers and names as people read them, for everything that is printed."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def number(value: float | None) -> str:
         value: The number; `None` and NaN are shown as `DASH`.
 
     Returns:
-        For instance `0.00421`, `12.3`, `4,210`, `1.2e+06`.
+        The text, for instance `0.00421`, `12.3`, `4,210`, `1.2e+06`.
 
     Example:
         >>> [number(x) for x in (0.0042123, 12.345, 4210.4, 1234567.0, 0.0, float("inf"))]
@@ -49,19 +49,19 @@ def counted(value: int, thing: str) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction in percent that never rounds to none or to all unless it is.
+    """A fraction in percent that reads 0% or 100% only where that is exact.
 
     Example:
         >>> [percent(x) for x in (0.0, 0.0002, 0.052, 0.5, 0.9999, 1.0)]
-        ['0 %', '< 0.1 %', '5.2 %', '50 %', '> 99.9 %', '100 %']
+        ['0%', '< 0.1%', '5.2%', '50%', '> 99.9%', '100%']
     """
     if fraction is None or math.isnan(fraction):
         return DASH
     if 0 < fraction < 0.0005:
-        return "< 0.1 %"
+        return "< 0.1%"
     if 0.9995 <= fraction < 1:
-        return "> 99.9 %"
-    return f"{100 * fraction:.1f}".removesuffix(".0") + " %"
+        return "> 99.9%"
+    return f"{100 * fraction:.1f}".removesuffix(".0") + "%"
 
 
 def bar(fraction: float, width: int) -> str:
@@ -94,7 +94,7 @@ def duration(seconds: float | None) -> str:
 
 
 def shorten(name: str, width: int) -> str:
-    """A dotted name in at most `width` characters; its end says most, so its beginning goes.
+    """A dotted name in at most `width` characters; its end says most, so the beginning is cut.
 
     Example:
         >>> shorten("encoder.layers.0.weight", 12)
@@ -106,7 +106,7 @@ def shorten(name: str, width: int) -> str:
 
 
 def shorten_all(names: Sequence[str], width: int) -> list[str]:
-    """Dotted names in at most `width` characters: what they all begin with goes first, then the middle.
+    """Dotted names in at most `width` characters: the prefix that they share is cut first, then the middle.
 
     Example:
         >>> shorten_all(["encoder.layers.0.weight", "encoder.layers.1.weight"], 12)
@@ -131,7 +131,7 @@ def _without_middle(name: str, width: int) -> str:
 
 
 def listed_briefly(names: Sequence[str], *, last: str = "and") -> str:
-    """Names in a sentence: up to six, of more of them four.
+    """Names in a sentence: up to six; of more than six, the first four.
 
     Example:
         >>> listed_briefly(["a", "b", "c", "d", "e"]), listed_briefly(["a", "b", "c", "d", "e", "f", "g"])

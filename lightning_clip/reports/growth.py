@@ -1,4 +1,4 @@
-"""Whether a norm exploded: how far it grew over the last steps before the end, or before it was not finite."""
+"""`growth_of`: whether a norm exploded, and how far it grew before the run ended or the norm became NaN or infinite."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ import numpy as np
 from lightning_clip.core.record.history import History
 
 GROWTH_WINDOW = 50
-"""How many steps are looked back on."""
+"""The number of last steps to look at."""
 
 GROWTH_FACTOR = 100.0
-"""From the lowest norm in the window to the last one: less is taken for noise."""
+"""The growth from the lowest norm in the window to the last one; less counts as noise."""
 
 LEVEL_FACTOR = 10.0
-"""What the last norms are above the median of the first half of the window, at least."""
+"""How far the last norms must be above the median of the first half of the window."""
 
 SUSTAINED_STEPS = 3
-"""How many last norms must be above that level; one is enough where the next is not finite."""
+"""The number of last norms that must be above that level; one is enough if the next is NaN or infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Growth:
     """A norm that grew out of bounds.
 
     Attributes:
-        factor: Last norm over first norm.
-        steps: Optimizer steps between them.
-        first_norm: Lowest norm of the window.
+        factor: The last norm divided by the lowest.
+        steps: Optimizer steps between the two.
+        first_norm: The lowest norm of the window.
         last_norm: The norm at the last finite step.
     """
 
@@ -37,14 +37,14 @@ class Growth:
 
 
 def growth_of(history: History, optimizer: int) -> Growth | None:
-    """How far the norm before clipping grew before its end.
+    """How far the norm before clipping grew before the end of the run.
 
     Args:
         history: The record of a run.
         optimizer: Position of the optimizer.
 
     Returns:
-        `None` where it did not grow much, or where the records of those steps are no longer in the window.
+        The growth; `None` if it was small, or if the records of those steps are no longer in the window.
     """
     end = history.aggregates[optimizer].first_nonfinite
     own = [record for record in history if record.optimizer == optimizer and (end is None or record.step < end)]

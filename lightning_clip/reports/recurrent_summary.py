@@ -15,11 +15,11 @@ class RecurrentLayerSummary:
     """The gradient of one recurrent layer, in one direction, over a run.
 
     Attributes:
-        name: Of the layer.
-        paths: Share of the squared total norm that each path holds, in [0, 1]; those that the layer has.
-        gates: Share of the layer's own squared norm that each gate holds, mean over the measured steps, in [0, 1];
-            empty where gates were not measured.
-        measured: How many steps gates were measured at.
+        name: Name of the layer.
+        paths: The share of the squared total norm that each of its paths holds, in [0, 1].
+        gates: The share of the layer's own squared norm that each gate holds, averaged over the measured steps, in
+            [0, 1]; empty if gates were not measured.
+        measured: The number of steps at which gates were measured.
     """
 
     name: str
@@ -29,7 +29,7 @@ class RecurrentLayerSummary:
 
     @property
     def share(self) -> float:
-        """Its part of the squared total norm, in [0, 1]."""
+        """Its share of the squared total norm, in [0, 1]."""
         return sum(self.paths.values())
 
 
@@ -40,10 +40,10 @@ def summarize_recurrent(
 
     Args:
         shares: Share of the squared total norm of each parameter, in the order of the network.
-        measurements: Norms of gates, as `GateMeter` measures them.
+        measurements: The norms of gates, as measured by `GateMeter`.
 
     Returns:
-        One for each layer and direction, in the same order; empty where nothing is recurrent.
+        A summary for each layer and direction, in the same order; empty if nothing is recurrent.
 
     Example:
         >>> [layer] = summarize_recurrent({"rnn.weight_ih_l0": 0.1, "rnn.weight_hh_l0": 0.7, "head.weight": 0.2}, [])
@@ -62,7 +62,7 @@ def summarize_recurrent(
 
 
 def _gate_shares(names: Sequence[str], measurements: Sequence[Measurement]) -> tuple[dict[str, float], int]:
-    """Mean share of each gate in the squared norm of some parameters, and over how many steps."""
+    """The mean share of each gate in the squared norm of some parameters, and the number of measured steps."""
     shares = []
     for measurement in measurements:
         norms = np.array([measurement.data[name] for name in names if name in measurement.data], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What is known of recurrent weights and units, as numbers."""
+"""`summarize_spectrum`: what a `RecurrentSpectrumMonitor` measured of recurrent weights and units, as numbers."""
 
 import math
 from collections.abc import Iterable
@@ -9,16 +9,16 @@ from lightning_clip.core.record.history import History
 from lightning_clip.core.recurrent.spectrum import KIND, SHARES, Data, column, words
 
 EXPLODED_SIGMA = 100.0
-"""A largest singular value above it is not one that training arrives at while it works."""
+"""Training that works does not produce a larger singular value than this."""
 
 AT_THE_BOUND = 0.01
-"""Closer to the bound than this part of it, a singular value is neither below nor above."""
+"""A singular value within this fraction of the bound counts as equal to it."""
 
 
 class Proof(Enum):
     """What the largest singular value of a block says about gradients on their way back in time."""
 
-    NOT_FINITE = "not finite"
+    NOT_FINITE = "NaN or infinite"
     EXPLODED = "weights exploded"
     NOTHING = "one gate: no proof"
     NO_BOUND = "no bound known"
@@ -34,9 +34,9 @@ class Block:
     Attributes:
         weights: Name of the parameter.
         gate: Name of the gate; empty in a plain RNN.
-        bound: 1 / max|f'|; NaN where there is none.
-        sigma_max: Largest singular value, at first and now.
-        spectral_radius: Largest absolute eigenvalue, at first and now.
+        bound: 1 / max|f'|; NaN if there is none.
+        sigma_max: Largest singular value, in the first and in the latest sample.
+        spectral_radius: Largest absolute eigenvalue, in the first and in the latest sample.
     """
 
     weights: str
@@ -47,7 +47,7 @@ class Block:
 
     @property
     def proof(self) -> Proof:
-        """What the present singular value proves."""
+        """What the latest singular value proves."""
         sigma = self.sigma_max[1]
         if not math.isfinite(sigma):
             return Proof.NOT_FINITE
@@ -63,7 +63,7 @@ class Block:
 
     @property
     def half_life(self) -> float | None:
-        """Steps after which half of a gradient is left at most, where it is proven to vanish; `None` elsewhere."""
+        """Steps after which at most half of a gradient is left, if it provably vanishes; `None` otherwise."""
         if self.proof is not Proof.VANISHES:
             return None
         return halving_steps(self.sigma_max[1] / self.bound)
@@ -74,11 +74,11 @@ class SpectrumSummary:
     """The first and the latest sample of a run.
 
     Attributes:
-        steps: Optimizer steps completed before either.
-        device: Where the weights were.
-        blocks: Of each gate, depth and direction.
-        units: Behind each recurrent weight, by its name, the latest shares that are known.
-        denormal: Latest share of denormal numbers in the gradient at the input of each layer, where it is known.
+        steps: Optimizer steps completed before the first and the latest sample.
+        device: The device of the weights.
+        blocks: The recurrent weights of each gate, depth and direction.
+        units: The latest known shares of the units behind each recurrent weight, by its name.
+        denormal: The latest share of denormal numbers in the gradient at the input of each layer, where known.
     """
 
     steps: tuple[int, int]
@@ -95,7 +95,7 @@ def summarize_spectrum(history: History) -> SpectrumSummary | None:
         history: The record of a run.
 
     Returns:
-        `None` where no `RecurrentSpectrumMonitor` has taken part.
+        The summary; `None` without a `RecurrentSpectrumMonitor`.
     """
     samples = history.measurements.of(KIND)
     if not samples:
@@ -126,7 +126,7 @@ def summarize_spectrum(history: History) -> SpectrumSummary | None:
 
 
 def halving_steps(factor: float) -> float:
-    """Steps in which a factor a step halves a number: ln 0.5 / ln factor; infinite from 1 on.
+    """Steps in which a number halves when it is multiplied by `factor` each step; infinite for factors of 1 or more.
 
     Example:
         >>> halving_steps(0.5), halving_steps(1.0)

@@ -15,16 +15,16 @@ __all__ = ["Summary", "summarize"]
 
 
 SAFETY_NET_FRACTION = 0.01
-"""Clipping that binds on a smaller share of the steps is a safety net."""
+"""Clipping that acts on a smaller share of the steps is a safety net."""
 
 LIMITER_FRACTION = 0.5
-"""Clipping that binds on a larger share of the steps is a step-size limiter."""
+"""Clipping that acts on a larger share of the steps sets the step size."""
 
 SUGGESTED_QUANTILE = 0.9
-"""The quantile of the norms that is suggested as a threshold: it binds on one step in ten."""
+"""The quantile of the norms that is suggested as a threshold: it clips one step in ten."""
 
 FEW_STEPS = 20
-"""Nothing is suggested, and little is said, on fewer steps."""
+"""With fewer steps, nothing is suggested and little is said."""
 
 NO_CLIPPING = "NoClip()"
 """The label of the strategy that only watches."""
@@ -32,11 +32,11 @@ NO_CLIPPING = "NoClip()"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the share of the steps at which clipping bound says about it.
+    """What the share of clipped steps says about a run.
 
     Attributes:
-        name: In two or three words.
-        meaning: In one sentence.
+        name: The verdict in two or three words.
+        meaning: The verdict in one sentence.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Verdict:
 
 
 UNCLIPPED = Verdict("no clipping", "the gradients were only watched")
-NEVER = Verdict("never bound", "every gradient passed unchanged")
+NEVER = Verdict("never acted", "every gradient passed unchanged")
 SAFETY_NET = Verdict("safety net", "it caught rare spikes; all other gradients passed unchanged")
 SPIKE_LIMITER = Verdict("spike limiter", "it shortened the larger gradients; most passed unchanged")
 STEP_LIMITER = Verdict("step-size limiter", "most gradients reached the optimizer shortened")
@@ -58,23 +58,23 @@ class OptimizerSummary:
         optimizer: Position in `trainer.optimizers`.
         strategies: Steps by strategy label, in order of first use.
         steps: Optimizer steps.
-        min: Smallest norm before clipping; NaN if none was finite, as for the next five.
+        min: Smallest norm before clipping; NaN if none was finite, like the next five.
         median: Median norm before clipping.
-        p90: Norm before clipping that 90 % of the steps stayed below.
-        p99: Norm before clipping that 99 % of the steps stayed below.
+        p90: Norm before clipping that 90% of the steps stayed below.
+        p99: Norm before clipping that 99% of the steps stayed below.
         max: Largest norm before clipping.
         mean: Mean norm before clipping.
-        clipped: Steps at which clipping bound.
+        clipped: Clipped steps.
         clipped_fraction: Their share of the finite steps, in [0, 1].
-        verdict: What that means.
-        mean_coef: Mean factor at those steps; `None` if there were none.
-        skipped: Steps that were skipped.
-        nonfinite: Steps whose norm was not finite.
+        verdict: What that share means.
+        mean_coef: Mean clip coefficient of the clipped steps; `None` if there were none.
+        skipped: Skipped steps.
+        nonfinite: Steps whose norm was NaN or infinite.
         first_nonfinite: The first of them.
-        suggested_threshold: 90 % quantile of the norms; `None` where it would mislead: too few steps, or an explosion.
+        suggested_threshold: 90% quantile of the norms; `None` where it would mislead: too few steps, or an explosion.
         before: Largest norm before clipping in each stretch of `stride` steps; infinite where one was not finite.
         after: The same after clipping.
-        stride: Steps in a stretch.
+        stride: Steps per stretch.
     """
 
     optimizer: int
@@ -104,13 +104,13 @@ class ParameterSummary:
     """The gradient of one parameter over a run.
 
     Attributes:
-        name: Of the parameter.
-        elements: How many it has; `None` if unknown.
+        name: Name of the parameter.
+        elements: Number of elements; `None` if unknown.
         steps: Finite steps at which it had a gradient.
         median: Median 2-norm before clipping.
         max: Largest 2-norm before clipping.
-        share: Its part of the squared total norm, mean over those steps, in [0, 1].
-        clipped_fraction: Share of those steps at which its gradient was made smaller, in [0, 1].
+        share: Its share of the squared total norm, averaged over those steps, in [0, 1].
+        clipped_fraction: Share of those steps at which its gradient was clipped, in [0, 1].
     """
 
     name: str
@@ -128,10 +128,10 @@ class Summary:
 
     Attributes:
         run: What was run.
-        optimizers: One for each optimizer, by position.
-        parameters: One for each parameter, the largest share first.
-        events: What happened once, in order.
-        recurrent: One for each recurrent layer and direction, in the order of the network.
+        optimizers: The numbers of each optimizer, by position.
+        parameters: The numbers of each parameter, the largest share first.
+        events: Switches, rollbacks, stops, in order.
+        recurrent: The numbers of each recurrent layer and direction, in the order of the network.
     """
 
     run: RunInfo
@@ -142,12 +142,12 @@ class Summary:
 
     @property
     def steps(self) -> int:
-        """Steps of all optimizers."""
+        """Total steps of all optimizers."""
         return sum(part.steps for part in self.optimizers)
 
 
 def summarize(history: History, run: RunInfo) -> Summary:
-    """Put the record of a run into the numbers of a report.
+    """Reduce the record of a run to the numbers of a report.
 
     Args:
         history: The record.
@@ -176,7 +176,7 @@ def summarize(history: History, run: RunInfo) -> Summary:
 
 
 def verdict_on(total: Aggregate) -> Verdict:
-    """What the share of the steps at which clipping bound says about it.
+    """What the share of clipped steps says about a run.
 
     Args:
         total: The totals of one optimizer.

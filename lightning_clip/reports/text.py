@@ -1,4 +1,4 @@
-"""From renderables to text, for whatever can only print strings."""
+"""`to_text` and `Report`: renderables as text, for callers that can only print strings."""
 
 from io import StringIO
 
@@ -12,12 +12,12 @@ def to_text(renderable: RenderableType, *, width: int = 80, color: bool = False)
     """Render to a string.
 
     Args:
-        renderable: What `render_report` or `render_comparison` returned.
-        width: Characters in a line.
-        color: Whether to put in terminal colours.
+        renderable: The result of `render_report` or `render_comparison`.
+        width: Characters per line.
+        color: Whether to include terminal colors.
 
     Returns:
-        Lines without trailing blanks; no newline at the end.
+        Lines without trailing spaces; no newline at the end.
 
     Example:
         >>> to_text("[bold]norm[/bold]", width=20)
@@ -37,9 +37,9 @@ def to_text(renderable: RenderableType, *, width: int = 80, color: bool = False)
 
 
 class Report:
-    """Renderables one below the other, that print themselves both through rich and through `print`.
+    """Renderables in sequence that print themselves both through rich and through `print`.
 
-    Through `print` (a progress bar's, for instance) the width and the colour are those of rich's own console.
+    Through `print` (that of a progress bar, for instance) width and color are those of rich's own console.
 
     Args:
         *parts: The renderables.

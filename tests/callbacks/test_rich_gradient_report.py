@@ -28,7 +28,7 @@ def test_it_prints_once_under_every_progress_bar(bar, report_first, capsys):
         "SGD(lr=0.05, momentum=0.9)",
         "12 optimizer steps in ",
         "net.0.weight",
-        "bound on",
+        "  Clipping   clipped ",
     ):
         assert part in printed
 

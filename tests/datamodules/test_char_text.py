@@ -1,7 +1,6 @@
 """`CharTextDataModule`: a text as symbols."""
 
 import pickle
-import subprocess
 import sys
 from itertools import islice, pairwise
 from pydoc_data.topics import topics
@@ -11,6 +10,7 @@ import torch
 from lightning.pytorch.cli import LightningCLI
 
 from lightning_clip import CharTextDataModule, TBPTTModule
+from tests.support.fresh import run
 from tests.support.streaming import fit
 
 
@@ -115,9 +115,8 @@ def test_a_large_file_trains_in_little_memory(tmp_path):
             file.seek(100_000_000, 1)
         file.write(b"the end")
     code = f"""
-import pathlib, resource, torch
+import pathlib, resource
 from lightning_clip import CharTextDataModule, TBPTTModule
-torch.set_num_threads(1)
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + 200_000_000,) * 2)
 data, model = CharTextDataModule({str(path)!r}), TBPTTModule()
@@ -127,7 +126,7 @@ for chunk, _ in zip(data.train_dataloader(), range(3)):
 print("trained")
 pathlib.Path({str(path)!r}).read_bytes()
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    done = run(["-c", code], tmp_path)
     assert done.stdout == "trained\n", done.stderr
     assert "MemoryError" in done.stderr
 

@@ -43,11 +43,17 @@ LINKED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_compiled_is_left():
     yield
     torch._dynamo.reset()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler(monkeypatch):
+    torch._dynamo.reset()
+    # What the compiler logs of its guards' speed is not looked at, and takes long: it empties the caches of the CPU.
+    monkeypatch.setattr("torch._dynamo.guards.profile_guard_manager", lambda *args: 0.0, raising=False)
 
 
 def fit(module, *callbacks):

@@ -8,7 +8,7 @@ import pytest
 from lightning_clip.core import RunInfo
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.gates import GATE_NORMS
-from lightning_clip.reports.recurrent_summary import recurrent_layers
+from lightning_clip.reports.recurrent_summary import summarize_recurrent
 from lightning_clip.reports.summary import summarize
 from tests.support.recorded import history_of
 
@@ -28,7 +28,7 @@ def test_each_path_holds_the_shares_of_its_parameters():
         "b.weight_hh_l0_reverse": 0.1,
         "a.weight_hh_l0": 0.4,
     }
-    first, second, third = recurrent_layers(shares, [])
+    first, second, third = summarize_recurrent(shares, [])
     assert (first.name, second.name, third.name) == ("b l0", "b l0 reverse", "a l0")
     assert first.paths == {"input-hidden": 0.1, "hidden-hidden": 0.2, "bias": 0.1}
     assert third.paths == {"hidden-hidden": 0.4}
@@ -49,7 +49,7 @@ def test_a_gate_holds_its_part_of_the_layers_squared_norm():
         gates(0, r__weight_ih_l0=[3.0, 0.0, 0.0, 0.0], r__weight_hh_l0=[0.0, 4.0, 0.0, 0.0]),
         gates(50, r__weight_ih_l0=[0.0, 0.0, 0.0, 0.0], r__weight_hh_l0=[0.0, 0.0, 1e200, 0.0]),
     ]
-    [layer] = recurrent_layers({"r.weight_ih_l0": 0.5, "r.weight_hh_l0": 0.5}, rows)
+    [layer] = summarize_recurrent({"r.weight_ih_l0": 0.5, "r.weight_hh_l0": 0.5}, rows)
     assert layer.gates == pytest.approx({"input": 0.18, "forget": 0.32, "cell": 0.5, "output": 0.0})
     assert layer.measured == 2
 
@@ -61,7 +61,7 @@ def test_layers_are_measured_apart():
         gates(50, a__weight_hh_l0=[0.0, 1.0, 0.0]),
         gates(100, a__weight_hh_l0=[0.0, 0.0, 0.0]),
     ]
-    first, second = recurrent_layers({"a.weight_hh_l0": 0.5, "b.weight_hh_l0": 0.5}, rows)
+    first, second = summarize_recurrent({"a.weight_hh_l0": 0.5, "b.weight_hh_l0": 0.5}, rows)
     assert (first.gates, first.measured) == ({"reset": 0.5, "update": 0.5, "new": 0.0}, 2)
     assert (second.gates["output"], second.measured) == (1.0, 1)
 
@@ -70,10 +70,10 @@ def test_shares_of_gates_add_up():
     """To one, for any norms."""
     rng = np.random.default_rng(0)
     rows = [gates(step, r__weight_hh_l0=rng.lognormal(size=4).tolist()) for step in range(100)]
-    [layer] = recurrent_layers({"r.weight_hh_l0": 1.0}, rows)
+    [layer] = summarize_recurrent({"r.weight_hh_l0": 1.0}, rows)
     assert math.fsum(layer.gates.values()) == pytest.approx(1.0)
 
 
 def test_nothing_recurrent_gives_nothing():
     """An MLP has no such table."""
-    assert recurrent_layers({"net.0.weight": 1.0}, []) == ()
+    assert summarize_recurrent({"net.0.weight": 1.0}, []) == ()

@@ -16,7 +16,7 @@ def part_of(history: History) -> OptimizerSummary:
 
 
 def test_the_distribution_is_that_of_the_norms_before_clipping():
-    """Extremes and mean are exact, quantiles within 0.3 % of numpy's."""
+    """Extremes and mean are exact, quantiles within 0.3% of numpy's."""
     norms = np.random.default_rng(0).lognormal(size=2000)
     part = part_of(history_of(norms.tolist(), max_norm=1.0))
     assert (part.min, part.max) == (norms.min(), norms.max())
@@ -28,7 +28,7 @@ def test_the_distribution_is_that_of_the_norms_before_clipping():
 @pytest.mark.parametrize(
     ("bound", "name"),
     [
-        (0, "never bound"),
+        (0, "never acted"),
         (9, "safety net"),
         (10, "spike limiter"),
         (500, "spike limiter"),
@@ -37,42 +37,42 @@ def test_the_distribution_is_that_of_the_norms_before_clipping():
     ],
 )
 def test_the_verdict_follows_from_how_often_clipping_bound(bound: int, name: str):
-    """Under 1 % a safety net, over 50 % a step-size limiter, of 1,000 steps."""
+    """Clipping under 1% of 1,000 steps is a safety net, over 50% a step-size limiter."""
     assert part_of(history_of([2.0] * bound + [0.5] * (1000 - bound), max_norm=1.0)).verdict.name == name
 
 
 def test_watching_is_not_clipping():
-    """A run that was only watched is not called one whose clipping never bound."""
+    """A run that was only watched is not called one whose clipping never acted."""
     assert part_of(history_of([2.0] * 10)).verdict.name == "no clipping"
 
 
 def test_steps_that_are_not_finite_are_not_counted_as_passed():
-    """The share is of the finite steps."""
+    """The clipped fraction is relative to the finite steps."""
     part = part_of(history_of([2.0, 0.5, math.nan, math.nan], max_norm=1.0))
     assert (part.steps, part.nonfinite, part.clipped_fraction, part.first_nonfinite) == (4, 2, 0.5, 2)
 
 
 def test_the_mean_factor_is_over_the_steps_at_which_it_bound():
-    """Steps that passed do not count; without any there is no factor."""
+    """The mean coefficient covers clipped steps only; without any there is none."""
     assert part_of(history_of([2.0, 4.0, 0.1], max_norm=1.0)).mean_coef == pytest.approx((0.5 + 0.25) / 2)
     assert part_of(history_of([0.1], max_norm=1.0)).mean_coef is None
 
 
 def test_the_suggested_threshold_is_the_90_percent_quantile():
-    """Within the resolution of the quantiles."""
+    """The suggested threshold is the P90, within the resolution of the quantiles."""
     assert part_of(history_of([float(i) for i in range(1, 101)])).suggested_threshold == pytest.approx(90, rel=3e-3)
 
 
 @pytest.mark.parametrize("norms", [[1.0] * 19, EXPLOSION, [1.0] * 30 + EXPLOSION, [0.0] * 50])
 def test_nothing_is_suggested_where_it_would_mislead(norms: list[float]):
-    """Too few steps, an explosion, or no gradient at all."""
+    """No threshold is suggested for too few steps, an explosion, or zero gradients."""
     assert part_of(history_of(norms)).suggested_threshold is None
 
 
-def test_layers_are_sorted_by_their_share_of_the_squared_norm():
-    """Median, largest norm, elements and clipped share come with each."""
+def test_parameters_are_sorted_by_their_share_of_the_squared_norm():
+    """Parameters are sorted by share, each with median, largest norm, elements and clipped fraction."""
     history = history_of([2.0] * 9 + [0.5], max_norm=1.0, shares={"small": 0.1, "large": 0.9})
-    first, second = summarize(history, RunInfo(numels={"large": 30})).layers
+    first, second = summarize(history, RunInfo(numels={"large": 30})).parameters
     assert (first.name, first.elements, second.name, second.elements) == ("large", 30, "small", None)
     assert first.share == pytest.approx(0.9)
     assert first.max == pytest.approx(2 * math.sqrt(0.9))
@@ -81,7 +81,7 @@ def test_layers_are_sorted_by_their_share_of_the_squared_norm():
 
 
 def test_optimizers_are_kept_apart():
-    """Each has its own numbers; the steps of the run are those of all."""
+    """Each optimizer has its own numbers; the run counts the steps of all."""
     history = history_of([1.0] * 3, optimizer=1)
     history = history_of([5.0] * 2, optimizer=0, into=history)
     summary = summarize(history, RunInfo())
@@ -90,7 +90,7 @@ def test_optimizers_are_kept_apart():
 
 
 def test_strategies_are_counted_in_order():
-    """A run that was switched says for how long each rule was in force."""
+    """A run that switched strategies counts the steps of each, in order."""
     history = History()
     history.extend([record(0, 1.0), record(1, 1.0), record(2, 1.0, max_norm=2.0)])
     assert part_of(history).strategies == {"NoClip()": 2, "NormClip(2.0)": 1}

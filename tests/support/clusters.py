@@ -16,6 +16,7 @@ import torch
 from lightning_clip import MLPRegressor
 from lightning_clip.studies import Cell
 from lightning_clip.studies.comparison.result import RunResult
+from tests.support import fresh
 from tests.support.studies import result
 
 
@@ -26,7 +27,10 @@ def dask_cluster() -> Iterator[str]:
     from distributed import LocalCluster
 
     options = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None, "silence_logs": logging.CRITICAL}
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), LocalCluster(**options) as cluster:
+    options["scheduler_kwargs"] = {"dashboard_address": ":0"}
+    fresh.prepare()  # from which the workers are forked, and need not import Lightning again
+    config = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.multiprocessing-method": "forkserver"}
+    with dask.config.set(config), LocalCluster(**options) as cluster:
         yield cluster.scheduler_address
 
 

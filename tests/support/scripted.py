@@ -1,6 +1,7 @@
 """Scripted gradients: 300 steps with heavy tails, zeros, missing gradients and spikes."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
@@ -15,7 +16,21 @@ Arrays = dict[str, np.ndarray]
 
 
 def scripted_steps(steps: int = 300, *, seed: int = 0) -> Iterator[Arrays]:
-    """Yield gradients by parameter name; a missing gradient is not in the dictionary."""
+    """Yield read-only gradients by parameter name; a missing gradient is not in the dictionary."""
+    return map(dict, _drawn(steps, seed))
+
+
+@cache
+def _drawn(steps: int, seed: int) -> list[Arrays]:
+    """The gradients of all steps, drawn once."""
+    drawn = list(_draw(steps, seed))
+    for grads in drawn:
+        for grad in grads.values():
+            grad.setflags(write=False)
+    return drawn
+
+
+def _draw(steps: int, seed: int) -> Iterator[Arrays]:
     rng = np.random.default_rng(seed)
     for step in range(steps):
         level = np.exp(0.3 * rng.standard_normal()) * (1 + rng.pareto(3.0))
@@ -76,6 +91,7 @@ def assert_parity(
         for name, value in expected.items():
             actual = params[name].grad.double().numpy()
             scale = max(1.0, float(np.abs(value).max(initial=0.0)))
-            np.testing.assert_allclose(
-                actual, value, rtol=tolerance, atol=tolerance * scale, err_msg=f"step {step}, {name}"
-            )
+            if not (np.abs(actual - value) <= tolerance * (np.abs(value) + scale)).all():  # rarely: it takes long
+                np.testing.assert_allclose(
+                    actual, value, rtol=tolerance, atol=tolerance * scale, err_msg=f"step {step}, {name}"
+                )

@@ -1,6 +1,8 @@
 """Studies that take less than a second, in Python and as a YAML file that a user would write."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,15 @@ class BrokenMLP(MLPRegressor):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if batch_idx == 1:
             raise RuntimeError("a defect")
+        return super().training_step(batch, batch_idx)
+
+
+class WaitingMLP(MLPRegressor):
+    """Its runs last until somebody ends them, from the seed on that `WAIT_FROM_SEED` names."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if batch_idx == 3 and torch.initial_seed() >= int(os.environ.get("WAIT_FROM_SEED", "1000")):
+            time.sleep(300)
         return super().training_step(batch, batch_idx)
 
 

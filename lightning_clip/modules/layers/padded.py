@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from lightning_clip.modules.layers.fused_layer import run_fused
 from lightning_clip.modules.tbptt.hiddens import Hiddens, map_hiddens, take_rows
 
 
@@ -32,18 +33,13 @@ def run_padded(layer: nn.RNNBase, inputs: Tensor, hiddens: Hiddens, lengths: Ten
         width = (layer.proj_size or layer.hidden_size) * (2 if layer.bidirectional else 1)
         return inputs.new_zeros(*inputs.shape[:2], width), hiddens
     if bool((lengths == inputs.shape[1]).all()):
-        return _run(layer, inputs, hiddens)
+        return run_fused(layer, inputs, hiddens)
     on_device = rows.to(inputs.device)
     packed = pack_padded_sequence(inputs[on_device], lengths[rows], batch_first=True, enforce_sorted=False)
-    packed_outputs, last = layer(packed, take_rows(hiddens, rows, 1))
+    packed_outputs, last = run_fused(layer, packed, take_rows(hiddens, rows, 1))
     part, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
     outputs = part.new_zeros(len(inputs), *part.shape[1:]).index_copy(0, on_device, part)
     return outputs, map_hiddens(lambda old, new: old.to(new.dtype).index_copy(1, on_device, new), hiddens, last)
-
-
-def _run(layer: nn.RNNBase, inputs: Tensor, hiddens: Hiddens) -> tuple[Tensor, Hiddens]:
-    outputs, last = layer(inputs, hiddens)
-    return outputs, last
 
 
 def _zero_state(layer: nn.RNNBase, inputs: Tensor) -> Hiddens:

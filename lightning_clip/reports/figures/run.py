@@ -25,14 +25,15 @@ _QUANTILES = 1_001
 
 
 def plot_report(history: History, run: RunInfo) -> Figure:
-    """Plot the norm's course before and after clipping, its distribution, and the share of each parameter.
+    """Plot the norm before and after clipping over the run, its distribution, and the share of each parameter.
 
     Args:
         history: The record of a run.
         run: What was run.
 
     Returns:
-        A matplotlib figure, a row of two plots for each optimizer and one for the parameters; save it with `savefig`.
+        A matplotlib figure with a row of two plots per optimizer and one plot of the parameters; save it with
+        `savefig`.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -53,7 +54,7 @@ def plot_report(history: History, run: RunInfo) -> Figure:
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(rows, 2, width_ratios=(2, 1), height_ratios=heights)
     for row, part in enumerate(summary.optimizers):
-        _plot_course(figure.add_subplot(grid[row, 0]), part)
+        _plot_trajectory(figure.add_subplot(grid[row, 0]), part)
         _plot_distribution(figure.add_subplot(grid[row, 1]), history, part)
     if shown:
         _plot_parameters(figure.add_subplot(grid[-1, :]), shown)
@@ -61,7 +62,7 @@ def plot_report(history: History, run: RunInfo) -> Figure:
     return figure
 
 
-def _plot_course(axes: Any, part: OptimizerSummary) -> None:
+def _plot_trajectory(axes: Any, part: OptimizerSummary) -> None:
     before, after = (np.where(np.isfinite(v), v, np.nan) for v in (np.array(part.before), np.array(part.after)))
     steps = np.arange(len(before)) * part.stride
     axes.plot(steps, before, color="tab:orange", linewidth=1, label="before clipping")

@@ -1,4 +1,4 @@
-"""A chart of a norm's course in characters: what was left of it solid, what clipping cut off shaded."""
+"""`draw_chart`: a norm over a run in characters: solid after clipping, shaded where clipping cut it off."""
 
 import math
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ _FLOOR = 0.06  # part of the height below the smallest value, so that it can be 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart, line by line, and what is in it.
+    """A chart, line by line, and what it shows.
 
     Attributes:
-        lines: Each line as pieces of text with their role.
-        has_cut: Whether something was cut off.
-        has_bad: Whether a norm was not finite.
-        steps_per_column: How many steps one column covers; at least 1.
+        lines: The lines, each as pieces of text with their role.
+        has_cut: Whether clipping cut something off.
+        has_bad: Whether a norm was NaN or infinite.
+        steps_per_column: Number of steps per column, at least 1.
     """
 
     lines: tuple[tuple[Segment, ...], ...]
@@ -49,15 +49,15 @@ def draw_chart(
     height: int = 8,
     switches: Sequence[float] = (),
 ) -> Chart:
-    """Draw the course of a norm on a logarithmic scale.
+    """Draw a norm over a run on a logarithmic scale.
 
     Args:
         before: Norms before clipping, `(m,)`; infinite where one was not finite.
         after: Norms after clipping, `(m,)`.
-        steps: How many steps they cover.
-        width: Characters in a line.
+        steps: Number of steps that they cover.
+        width: Characters per line.
         height: Lines above the axis.
-        switches: Where the strategy was switched, each in [0, 1] of the course.
+        switches: Where the strategy was switched, each in [0, 1] of the run.
 
     Returns:
         The chart.
@@ -89,7 +89,7 @@ class _Scale:
         low: Decimal logarithm at the lower end.
         high: Decimal logarithm at the upper end.
         height: Lines.
-        is_empty: Whether there is nothing to be read off.
+        is_empty: Whether no value can be read off.
     """
 
     low: float
@@ -102,19 +102,19 @@ class _Scale:
         values = np.array([*before, *after])
         logs = np.log10(values[np.isfinite(values) & (values > 0)])
         low, high = (float(logs.min()), float(logs.max())) if len(logs) else (0.0, 0.0)
-        if high - low < 1:  # less than a decade would make a mountain of a ripple
+        if high - low < 1:  # less than a decade would turn a ripple into a mountain
             low, high = (low + high - 1) / 2, (low + high + 1) / 2
         return cls(low - _FLOOR * (high - low), high, height, is_empty=not len(logs))
 
     def heights(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """How high each value stands, in eighths of a line; 0 for nothing to show."""
+        """The height of each value, in eighths of a line; 0 for nothing to show."""
         shown = values > 0
         logs = np.log10(values, out=np.full(len(values), self.low), where=shown)
         eighths = np.rint((logs - self.low) / (self.high - self.low) * self.height * 8)
         return np.where(shown, np.maximum(eighths, 1), 0).astype(np.int64)
 
     def labels(self) -> list[str]:
-        """The label of each line, from the bottom; empty for most."""
+        """The label of each line, from the bottom up; empty for most lines."""
         labels = [""] * self.height
         for value in self._ticks():
             row = math.floor((math.log10(value) - self.low) / (self.high - self.low) * self.height)
@@ -135,12 +135,12 @@ class _Scale:
 
 
 def _columns(stretches: int, columns: int) -> NDArray[np.int64]:
-    """Which column each stretch begins at: several share one, or one is several wide."""
+    """The column where each stretch begins: several may share one, or one may span several."""
     return np.arange(stretches + 1) * columns // max(stretches, 1)
 
 
 def _largest(values: Sequence[float], position: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
-    """The largest finite value of each column; NaN where there is none."""
+    """The largest finite value of each column; NaN for a column without one."""
     result = np.full(columns, np.nan)
     for value, start, end in zip(values, position[:-1], position[1:], strict=True):
         gap = 1 if end - start >= _GAP_FROM else 0
@@ -178,7 +178,7 @@ def _steps_line(steps: int, columns: int) -> str:
 
 
 def _merged(cells: Sequence[Segment]) -> list[Segment]:
-    """Neighbours of one role as one piece."""
+    """Adjacent pieces of the same role, joined."""
     merged: list[Segment] = []
     for text, role in cells:
         if merged and merged[-1][1] == role:

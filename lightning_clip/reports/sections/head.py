@@ -7,7 +7,7 @@ from rich.text import Text
 
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import counted, duration
-from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.tables import pairs
 
 
 def head(evidence: Evidence) -> Iterator[RenderableType]:

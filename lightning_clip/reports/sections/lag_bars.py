@@ -1,11 +1,11 @@
-"""The gradient by lag as bars on a logarithmic scale."""
+"""`lag_bars`: the gradient by lag as bars on a logarithmic scale."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_BARS = 14
-"""Lags are put together so that there are no more bars."""
+"""The largest number of bars; beyond it, adjacent lags share one."""
 
 _DECADES = 8.0
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -13,12 +13,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclass(frozen=True, slots=True)
 class LagBar:
-    """Some neighbouring lags.
+    """A group of adjacent lags.
 
     Attributes:
         first: The first lag.
         last: The last one.
-        value: Their largest norm, over that at lag 0; not finite where one is not.
+        value: Their largest norm, relative to lag 0; NaN or infinite where one of them is.
         fraction: Length of the bar, in [0, 1].
     """
 
@@ -36,20 +36,20 @@ class LagBar:
         """The bar in characters.
 
         Args:
-            width: Of a full one.
+            width: The width of a full bar.
         """
         full, part = divmod(round(self.fraction * width * 8), 8)
         return "█" * full + _EIGHTHS[part].strip()
 
 
 def lag_bars(norms: Sequence[float]) -> list[LagBar]:
-    """Put neighbouring lags together, and lay their norms on a logarithmic scale, from eight decades below lag 0.
+    """Group adjacent lags, and scale their norms logarithmically, from eight decades below lag 0.
 
     Args:
-        norms: By lag.
+        norms: The norm at each lag.
 
     Returns:
-        A bar for each group of lags, all of one size but for the last.
+        A bar for each group of lags; all groups but the last have the same size.
     """
     size = math.ceil(len(norms) / MOST_BARS)
     unit = norms[0] if math.isfinite(norms[0]) and norms[0] > 0 else 1.0
@@ -58,9 +58,9 @@ def lag_bars(norms: Sequence[float]) -> list[LagBar]:
     logs = [math.log10(value) for value in values if math.isfinite(value) and value > 0]
     high = max(logs, default=0.0)
     low = max(min(logs, default=0.0), min(0.0, high) - _DECADES)
-    if high - low < 1:  # less than a decade would make a slope of a ripple
+    if high - low < 1:  # less than a decade would turn a ripple into a slope
         low = high - 1
-    low -= 0.05 * (high - low)  # so that the smallest can be seen
+    low -= 0.05 * (high - low)  # keeps the smallest bar visible
     return [
         LagBar(start * size, start * size + len(group) - 1, value, _fraction(value, low, high))
         for start, (group, value) in enumerate(zip(groups, values, strict=True))

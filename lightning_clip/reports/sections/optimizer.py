@@ -1,4 +1,4 @@
-"""The part of a report that is about one optimizer: the norm's course, its distribution, what clipping did."""
+"""The section on each optimizer: the norm over the run, its distribution, what clipping did."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rich.text import Text
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
 from lightning_clip.reports.sections.chart import BAD, SHADED, SOLID, SWITCH, Role, draw_chart
-from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.tables import pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 
 _STYLES: dict[Role, str] = {
@@ -36,11 +36,11 @@ def optimizers(evidence: Evidence) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True, slots=True)
 class ChartView:
-    """The norm's course, as wide as the console.
+    """The norm over the run, as wide as the console.
 
     Attributes:
-        part: The optimizer.
-        switches: Where its strategy was switched, each in [0, 1] of the course.
+        part: The numbers of the optimizer.
+        switches: Where the strategy was switched, each in [0, 1] of the run.
     """
 
     part: OptimizerSummary
@@ -66,7 +66,7 @@ class ChartView:
         else:
             pieces = [(SOLID, "before and after clipping: the same", "after")]
         if has_bad:
-            pieces.append((BAD, "not finite", "bad"))
+            pieces.append((BAD, "NaN or infinite", "bad"))
         if self.switches:
             pieces.append((SWITCH, "switch", "switch"))
         legend = Text()
@@ -92,30 +92,30 @@ def _verdict(part: OptimizerSummary) -> Iterator[tuple[str, Text]]:
     finite = part.steps - part.nonfinite
     text = Text()
     if part.verdict is not UNCLIPPED:
-        text.append(f"bound on {count(part.clipped)} of {counted(finite, 'step')} ({percent(part.clipped_fraction)})")
-        text.append(f", mean factor {number(part.mean_coef)}: " if part.mean_coef is not None else ": ")
+        text.append(f"clipped {count(part.clipped)} of {counted(finite, 'step')} ({percent(part.clipped_fraction)})")
+        text.append(f", mean coefficient {number(part.mean_coef)}: " if part.mean_coef is not None else ": ")
     text.append(part.verdict.name, style="bold").append(f", {part.verdict.meaning}")
     yield "Clipping", text
     yield "Bad steps", _bad_steps(part)
     if len(part.strategies) > 1:
         shares = ", ".join(f"{label} for {counted(steps, 'step')}" for label, steps in part.strategies.items())
-        yield "In turn", Text(shares)
+        yield "Strategies", Text(shares)
     if part.suggested_threshold is not None:
         yield "Threshold", Text(_suggestion(part, part.suggested_threshold))
 
 
 def _suggestion(part: OptimizerSummary, threshold: float) -> str:
     if part.verdict is STEP_LIMITER:
-        return f"P90 is {literal(threshold)}: one norm in ten was above it"
-    return f"P90 is {literal(threshold)}: NormClip({literal(threshold)}) would bind on about one step in ten"
+        return f"the P90 is {literal(threshold)}: one norm in ten was above it"
+    return f"the P90 is {literal(threshold)}: NormClip({literal(threshold)}) would clip about one step in ten"
 
 
 def _bad_steps(part: OptimizerSummary) -> Text:
     if not part.nonfinite and not part.skipped:
-        return Text("none: all norms were finite, no step was skipped")
+        return Text("none: every norm was finite and no step was skipped")
     first = f", the first at step {count(part.first_nonfinite)}" if part.first_nonfinite is not None else ""
     style = "red" if part.nonfinite > part.skipped else "yellow"
-    return Text(f"{count(part.nonfinite)} not finite{first}; {count(part.skipped)} skipped", style=style)
+    return Text(f"{count(part.nonfinite)} NaN or infinite{first}; {count(part.skipped)} skipped", style=style)
 
 
 def _switches(summary: Summary) -> list[float]:

@@ -1,4 +1,4 @@
-"""The table of parameters in a report."""
+"""The section on parameters: a table of those with the largest share of the norm."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from lightning_clip.reports.sections.recurrent import listed_layers
 from lightning_clip.reports.summary import ParameterSummary
 
 SHOWN_PARAMETERS = 12
-"""How many parameters are listed: those with the largest share."""
+"""The number of parameters listed: those with the largest share."""
 
 FEWEST_SHOWN = 6
-"""How many are listed at least, however many recurrent layers are listed above them."""
+"""The number listed at least, however many recurrent layers are listed above them."""
 
 _BAR = 6
 _NARROWEST_NAME = 12
 
 
 def parameters(evidence: Evidence) -> Iterator[RenderableType]:
-    """A table of the parameters with the largest share of the norm."""
+    """Norm and share of the parameters with the largest share."""
     summary = evidence.summary
     if summary.parameters:
         most = max(FEWEST_SHOWN, SHOWN_PARAMETERS - listed_layers(summary))
@@ -38,7 +38,7 @@ class ParameterTable:
 
     Attributes:
         parameters: The parameters, the largest share first.
-        most: How many are listed.
+        most: The number of parameters to list.
     """
 
     parameters: Sequence[ParameterSummary]
@@ -53,7 +53,7 @@ class ParameterTable:
         yield Padding(_table(shown, name_width), (0, 0, 0 if rest else 1, 2))
         if rest:
             together = percent(sum(one.share for one in rest))
-            yield Padding(Text(f"… and {count(len(rest))} more, {together} together", "dim"), (0, 0, 1, 2))
+            yield Padding(Text(f"… and {count(len(rest))} more, {together} combined", "dim"), (0, 0, 1, 2))
 
 
 def _table(parameters: Sequence[ParameterSummary], name_width: int) -> Table:

@@ -1,4 +1,4 @@
-"""The tables of recurrent layers in a report: which path, and which gate, the gradient comes through."""
+"""The section on recurrent layers: the paths and gates that their gradient comes through."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from lightning_clip.reports.recurrent_summary import RecurrentLayerSummary
 from lightning_clip.reports.summary import Summary
 
 SHOWN_LAYERS = 6
-"""How many recurrent layers are listed: those with the largest share, in the order of the network."""
+"""The number of recurrent layers listed: those with the largest share, in the order of the network."""
 
 SHOWN_GATED = 4
-"""How many layers are listed gate by gate."""
+"""The number of layers listed gate by gate."""
 
 _GAP = 2
-_SUM = len("together")
+_SUM = len("> 99.9%")
 _SHORTEST_BAR, _LONGEST_BAR = 5, 12
 _NARROWEST_NAME = 12
 
 
 def recurrent(evidence: Evidence) -> Iterator[RenderableType]:
-    """Tables of the recurrent layers: which path, and which gate, the gradient comes through."""
+    """Tables of the recurrent layers: the paths and gates that the gradient comes through."""
     if evidence.summary.recurrent:
         yield RecurrentTables(evidence.summary)
 
@@ -37,15 +37,15 @@ class Row:
     """A line of a table.
 
     Attributes:
-        name: Of a layer, or of several.
-        shares: By column, each in [0, 1].
-        together: Their sum, where it is shown.
-        is_layer: Whether it is one layer.
+        name: Name of a layer, or of a group of layers.
+        shares: The share in each column, in [0, 1].
+        total: The sum of the shares; `None` where it is not shown.
+        is_layer: Whether the line is about a single layer.
     """
 
     name: str
     shares: Mapping[str, float]
-    together: float | None = None
+    total: float | None = None
     is_layer: bool = True
 
 
@@ -73,12 +73,14 @@ class RecurrentTables:
 
     def _others(self) -> Iterator[Row]:
         others = [layer.share for layer in self.summary.parameters if RecurrentName.parse(layer.name) is None]
-        if others and len(self.summary.optimizers) == 1:  # shares are of the total of each parameter's own optimizer
+        if (
+            others and len(self.summary.optimizers) == 1
+        ):  # a share is relative to the total of the parameter's own optimizer
             yield Row("everything else", {}, sum(others), is_layer=False)
 
 
 def listed_layers(summary: Summary) -> int:
-    """How many recurrent layers are listed."""
+    """The number of recurrent layers listed."""
     return len(_largest(summary.recurrent, SHOWN_LAYERS))
 
 
@@ -112,7 +114,7 @@ def _sum_of(layers: Sequence[RecurrentLayerSummary], name: str) -> Row:
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Padding:
-    has_sums = any(row.together is not None for row in rows)
+    has_sums = any(row.total is not None for row in rows)
     digits = max(len(percent(share)) for row in rows for share in row.shares.values())
     longest = max(len(row.name) for row in rows)
     shortest = max([_NARROWEST_NAME, *(len(row.name) for row in rows if not row.is_layer)])
@@ -121,7 +123,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Padding:
     def needed(bar_width: int) -> int:
         return sum(_GAP + max(len(column), digits + 1 + bar_width) for column in columns)
 
-    # Names give way to short bars, and longer bars to names.
+    # Names are shortened to make room for short bars; longer bars get only the room that names leave.
     room = {bar_width: available - needed(bar_width) for bar_width in range(_LONGEST_BAR + 1)}
     fits = (b for b, left in room.items() if left >= (shortest if b <= _SHORTEST_BAR else longest))
     bar_width = max(fits, default=0)
@@ -131,12 +133,12 @@ def _table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Padding:
     for column in columns:
         table.add_column(column, no_wrap=True, min_width=digits + 1 + bar_width)
     if has_sums:
-        table.add_column("together", justify="right", no_wrap=True, min_width=_SUM)
+        table.add_column("total", justify="right", no_wrap=True, min_width=_SUM)
     for row in rows:
         table.add_row(
             Text(next(names) if row.is_layer else row.name),
             *(_cell(row.shares.get(column), digits, bar_width * row.is_layer) for column in columns),
-            *([percent(row.together)] if has_sums else []),
+            *([percent(row.total)] if has_sums else []),
             style="" if row.is_layer else "dim",
         )
     return Padding(table, (0, 0, 1, 2))

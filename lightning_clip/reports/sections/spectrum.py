@@ -1,4 +1,4 @@
-"""The part of a report that is about recurrent weights and units."""
+"""The section on recurrent weights and units."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,26 +8,25 @@ from rich.text import Text
 
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, number, percent
-from lightning_clip.reports.sections.named_table import NamedTable
-from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.tables import NamedTable, pairs
 from lightning_clip.reports.spectrum_summary import Block, Proof, SpectrumSummary, halving_steps
 
 _STYLES = {Proof.NOT_FINITE: "bold red", Proof.EXPLODED: "bold red", Proof.MAY_EXPLODE: "yellow"}
 _PLAIN = (
-    "σ max below the bound proves that gradients vanish, at the bound that they cannot explode. Above it nothing is "
-    "proven, nor by ρ."
+    "σ max below the bound proves that gradients vanish; at the bound, that they cannot explode. Above it, neither "
+    "σ max nor ρ proves anything."
 )
 _GATED = (
-    "σ max and ρ of one gate prove nothing, as the state of an LSTM or a GRU also goes past the gates: "
+    "σ max and ρ of one gate prove nothing, because the state of an LSTM or a GRU also bypasses the gates: "
     "TemporalGradientMonitor measures how fast gradients grow."
 )
 _GATES = (
-    "Half-life: steps until half of a state is left, by the mean of the gate that keeps it, over all units and of the "
-    "slowest one. A gate is saturated below 0.05 or above 0.95."
+    "Half-life: steps until half of a state is left, from the mean gate over all units and from the slowest unit. A "
+    "gate is saturated below 0.05 or above 0.95."
 )
 _SHARES = {
     "saturated_fraction": ("Saturated", "of the states of tanh units are beyond ±0.95"),
-    "dead_fraction": ("Dead units", "of the ReLU units are 0 throughout a batch"),
+    "dead_fraction": ("Dead units", "of the ReLU units are 0 throughout the batch"),
 }
 _GATE_COLUMNS: dict[str, Callable[[Mapping[str, float]], str]] = {
     "forget gate": lambda unit: number(unit.get("forget_gate_mean")),
@@ -67,7 +66,7 @@ def _weights(summary: SpectrumSummary) -> NamedTable:
         headings=[*(["gate"] if gated else []), "σ max", "ρ", "bound", *(["gradients"] if telling else [])],
         rows=rows,
         importance=[-math.inf if math.isnan(block.sigma_max[1]) else block.sigma_max[1] for block in blocks],
-        rest=", with smaller σ max",
+        rest=" with smaller σ max",
         left=["gate", "gradients"],
         notes=[note for note, applies in ((_PLAIN, plain), (_GATED, gated)) if applies],
     )
@@ -85,13 +84,13 @@ def _lines(summary: SpectrumSummary) -> Iterator[tuple[str, str]]:
         if found:
             yield name, _worst(found, meaning)
     if any(share > 0 for share in summary.denormal.values()):
-        yield "Denormals", _worst(summary.denormal, "of the gradient at the input of a layer are too small for float32")
+        yield "Denormals", _worst(summary.denormal, "of the gradient at the input of a layer is too small for float32")
 
 
 def _worst(found: Mapping[str, float], meaning: str) -> str:
     worst = max(found, key=lambda name: found[name])
     text = f"{percent(found[worst])} {meaning}"
-    return text if len(found) == 1 else f"{text}, at most (in {worst})"
+    return text if len(found) == 1 else f"{text} in the worst layer, {worst}"
 
 
 def _spectra(block: Block) -> list[str]:

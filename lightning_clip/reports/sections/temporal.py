@@ -1,4 +1,4 @@
-"""The part of a report that is about the gradient through time of one recurrent layer."""
+"""The section on the gradient through time of each recurrent layer."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, counted, number
 from lightning_clip.reports.sections.chart import BAD
 from lightning_clip.reports.sections.lag_bars import LagBar, lag_bars
-from lightning_clip.reports.sections.pairs import pairs
+from lightning_clip.reports.sections.tables import pairs
 
 _STYLES = {Flow.EXPLODING: "red", Flow.VANISHING: "yellow", Flow.HEALTHY: "green"}
 _SHORTEST = 8
@@ -36,8 +36,8 @@ class LagChart:
     """The gradient by lag, as wide as the console.
 
     Attributes:
-        profile: What is shown.
-        among: How many profiles there are.
+        profile: The profile to draw.
+        among: The number of profiles.
     """
 
     profile: TemporalProfile
@@ -50,11 +50,11 @@ class LagChart:
         if any(map(math.isfinite, profile.norms)):
             yield from self._bars(lag_bars(profile.norms), options.max_width)
         else:
-            yield Text(f"  {BAD} not finite at any lag", style=_STYLES[profile.flow])
+            yield Text(f"  {BAD} NaN or infinite at every lag", style=_STYLES[profile.flow])
         yield Text()
 
     def _bars(self, bars: Sequence[LagBar], width: int) -> Iterator[Text]:
-        values = [f" {number(bar.value)}" if math.isfinite(bar.value) else " not finite" for bar in bars]
+        values = [f" {number(bar.value)}" if math.isfinite(bar.value) else " NaN or infinite" for bar in bars]
         notes = [_note(self.profile, bar) for bar in bars]
         margin = max(3, *(len(bar.label) for bar in bars))
         longest = max(_SHORTEST, width - 5 - margin - max(map(len, map(add, values, notes))))
@@ -67,8 +67,8 @@ class LagChart:
 
 
 def _note(profile: TemporalProfile, bar: LagBar) -> str:
-    """Which of the two horizons lies in these lags."""
-    ends = {"1 %": profile.horizon, "99 %": profile.span}
+    """A note on the horizons that lie within these lags."""
+    ends = {"1%": profile.horizon, "99%": profile.span}
     here = [name for name, lag in ends.items() if bar.first <= lag <= bar.last and lag < profile.window - 1]
     return f"  ← {' and '.join(here)} lag" if here and profile.is_finite else ""
 
@@ -85,14 +85,14 @@ def _numbers(profiles: Sequence[TemporalProfile]) -> Iterator[tuple[str, str | T
 
 def _meaning(profile: TemporalProfile) -> str:
     if not profile.is_finite:
-        return "it is not finite: the gradient has overflowed, or the weights are not finite"
+        return "it is NaN or infinite: the gradient overflowed, or the weights are NaN or infinite"
     if profile.flow is Flow.EXPLODING:
-        return f"{growth_in_words(profile)}: the earliest steps decide what is learnt"
+        return f"{growth_in_words(profile)}: the earliest steps dominate what is learned"
     if profile.flow is Flow.HEALTHY:
         return f"it does not explode, and reaches back over {_lags(profile)}"
     if profile.has_weak_rest:
-        return f"beyond lag {count(profile.horizon)} only a weak rest of it is left"
-    return f"what is more than {counted(profile.horizon, 'step')} back is hardly learnt from"
+        return f"only a little of it is left beyond lag {count(profile.horizon)}"
+    return f"input more than {counted(profile.horizon, 'step')} back contributes almost nothing to learning"
 
 
 def _growth(profile: TemporalProfile) -> str:
@@ -107,11 +107,11 @@ def _growth(profile: TemporalProfile) -> str:
 
 def _reach(profile: TemporalProfile) -> str:
     if not profile.is_finite:
-        return "not to be told where it is not finite"
-    left = f"1 % of lag 0 is left at lag {count(profile.horizon)}"
+        return "unknown, because it is NaN or infinite"
+    left = f"1% of lag 0 is left at lag {count(profile.horizon)}"
     if profile.horizon == profile.window - 1:
-        left = f"more than 1 % of lag 0 is left at the last lag, {count(profile.horizon)}"
-    return f"{left}; 99 % of the sum lies up to lag {count(profile.span)}"
+        left = f"more than 1% of lag 0 is left at the last lag, {count(profile.horizon)}"
+    return f"{left}; lags up to {count(profile.span)} hold 99% of the sum"
 
 
 def _lags(profile: TemporalProfile) -> str:
@@ -121,12 +121,12 @@ def _lags(profile: TemporalProfile) -> str:
 
 def _chunks(profile: TemporalProfile) -> str:
     if profile.flow is Flow.EXPLODING:
-        return "no length is suggested while it explodes"
+        return "no length is suggested while the gradient explodes"
     if profile.chunk_steps is None:
-        return f"no shorter than the {counted(profile.window, 'step')} that were looked at"
+        return f"at least the {counted(profile.window, 'step')} that were measured"
     least, most = CHUNK_FACTORS
     steps = f"{profile.chunk_steps[0]} to {profile.chunk_steps[1]} steps"
-    return f"{steps} for truncated backpropagation, {least} to {most} times the 99 % lag"
+    return f"{steps} for truncated backpropagation, {least} to {most} times the 99% lag"
 
 
 def _change(first: TemporalProfile, latest: TemporalProfile) -> str:
@@ -134,5 +134,5 @@ def _change(first: TemporalProfile, latest: TemporalProfile) -> str:
     rates = [DASH if math.isnan(one.growth_rate) else f"{one.growth_rate:+.3f}" for one in (first, latest)]
     return (
         f"since step {count(first.step)}: {flows}, growth {rates[0]} → {rates[1]}, "
-        f"1 % lag {first.horizon} → {latest.horizon}"
+        f"1% lag {first.horizon} → {latest.horizon}"
     )

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from lightning_clip import Chunk, GradientClipping, NormClip
 from lightning_clip.datamodules import RandomTruncation
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
+from tests.support.kernels import skip_without_kernel
 from tests.support.streaming import SaveAt, Streaming, fit, series, streams_of
 from tests.support.training import assert_same_weights
 
@@ -291,6 +292,7 @@ class _Dtypes(Callback):
 @cells
 def test_the_state_keeps_the_precision_of_the_parameters(cell, precision, kept):
     """In every chunk alike, whatever autocast makes of the outputs."""
+    skip_without_kernel(cell, precision)
     dtypes, model = _Dtypes(), Streaming(cell)
     fit(model, streams_of(), callbacks=[dtypes], precision=precision)
     assert len(dtypes.kept) >= 7

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_clip import GradientClipping, NormClip
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
+from tests.support.kernels import skip_without_kernel
 from tests.support.streaming import Splitting, fit, sequences
 from tests.support.training import assert_same_weights
 
@@ -322,6 +323,7 @@ def test_schedulers_wait_while_the_scaler_skips(scale, moved):
 @cells
 def test_other_precisions_train(cell, precision):
     """The state has one dtype in all chunks."""
+    skip_without_kernel(cell, precision)
     model = Splitting(cell, truncated_bptt_steps=5)
     trainer = fit(model, loader(), precision=precision)
     dtypes = set()

@@ -1,4 +1,4 @@
-"""What a diagnosis says, and when it says nothing."""
+"""What a diagnosis finds, and when it finds nothing."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from lightning_clip.core import History, RunInfo
-from lightning_clip.reports import Finding, Severity, diagnose
+from lightning_clip.reports import Evidence, Finding, Severity
+from lightning_clip.reports import diagnose as diagnose_evidence
+from lightning_clip.reports.diagnosis import RULES
 from lightning_clip.reports.growth import growth_of
 from tests.reports.runs import EXPLOSION, healthy
 from tests.support.recorded import history_of, record
@@ -15,6 +17,10 @@ SGD = RunInfo("M", "NormClip(1.0)", "SGD(lr=0.01)")
 ADAM = RunInfo("M", "NormClip(1.0)", "AdamW(lr=0.01)")
 QUIET = np.exp(0.3 * np.random.default_rng(0).standard_normal(300)).tolist()
 THREE = {"a.weight": 0.5, "b.weight": 0.3, "c.weight": 0.2}
+
+
+def diagnose(history: History, run: RunInfo) -> list[Finding]:
+    return diagnose_evidence(Evidence.of(history, run))
 
 
 def titles(history: History, run: RunInfo = SGD) -> list[str]:
@@ -27,13 +33,13 @@ def only(history: History, run: RunInfo = SGD) -> Finding:
 
 
 def test_a_healthy_run_has_no_findings():
-    """Neither a quiet run without clipping nor one whose spikes are clipped."""
+    """A quiet unclipped run and a run whose spikes are clipped both have no findings."""
     assert titles(history_of(QUIET, shares=THREE)) == []
     assert diagnose(*healthy()) == []
 
 
 def test_the_most_severe_comes_first():
-    """Critical findings before warnings before notes."""
+    """Findings are sorted: critical, then warnings, then notes."""
     shares = {"a.weight": 0.96, "b.weight": 0.04, "dead.weight": 0.0}
     found = diagnose(history_of([*QUIET, math.nan], max_norm=0.5, shares=shares), SGD)
     severities = [finding.severity for finding in found]
@@ -41,48 +47,46 @@ def test_the_most_severe_comes_first():
     assert set(severities) == {Severity.CRITICAL, Severity.WARNING, Severity.NOTE}
 
 
-# A norm that is not finite
+# NaN and infinite norms
 
 
 @pytest.mark.parametrize(("bad", "word"), [(math.nan, "NaN"), (math.inf, "infinite")])
 def test_a_bad_gradient_is_named_with_step_parameters_and_last_good_norm(bad: float, word: str):
-    """Everything needed to look for it."""
+    """The finding names everything needed to track it down."""
     finding = only(history_of([*QUIET[:7], bad], shares=THREE))
     assert finding.title == f"The gradient is {word} at step 7"
     assert finding.severity is Severity.CRITICAL
-    assert finding.detail == f"First in a.weight, b.weight and c.weight. The last good norm was {QUIET[6]:.3g}."
+    assert finding.detail == f"First seen in a.weight, b.weight and c.weight. The last good norm was {QUIET[6]:.3g}."
 
 
 def test_bad_gradients_everywhere_are_said_to_be():
-    """When every parameter is bad at once their names say little."""
+    """When every parameter is bad at once, the finding says so instead of listing names."""
     run = RunInfo(numels=dict.fromkeys(THREE, 1))
     finding = only(history_of([1.0, math.nan], shares=THREE), run)
-    assert finding.detail.startswith("It was so in all 3 parameters at once (a.weight, b.weight and 1 more).")
+    assert finding.detail.startswith("All 3 parameters were affected at once (a.weight, b.weight and 1 more).")
 
 
 def test_the_cause_is_looked_for_where_it_can_be():
-    """After a sound norm in the data; after a large one by name; at once in the start; soon after it in the steps."""
-    assert "look at the data and the loss first" in only(history_of([*QUIET, math.nan])).remedy
+    """The remedy depends on the norm before: normal, large, missing, or early in training."""
+    assert "check the data and the loss first" in only(history_of([*QUIET, math.nan])).remedy
     assert only(history_of([*QUIET, 30.0, math.nan])).remedy.startswith("Trainer(detect_anomaly=True) names")
-    assert only(history_of([math.nan] * 2)).remedy.startswith("There was no good step: check the data")
-    assert only(history_of([500.0, math.nan])).remedy.startswith("So soon after the start the steps are too long")
-    assert only(history_of([500.0, math.nan], max_norm=1e3)).remedy.startswith(
-        "So soon after the start: lower the lear"
-    )
+    assert only(history_of([math.nan] * 2)).remedy.startswith("There was no good step before; check the data")
+    assert only(history_of([500.0, math.nan])).remedy.startswith("This early in training, the steps are too long")
+    assert only(history_of([500.0, math.nan], max_norm=1e3)).remedy.startswith("This early in training, lower the lear")
 
 
 def test_bad_steps_that_were_skipped_are_a_warning():
-    """The weights were kept; the run went on."""
+    """A skipped bad step is a warning, because the weights were kept and the run went on."""
     norms = QUIET[:]
     norms[100] = norms[101] = math.nan
     finding = only(history_of(norms, skipped=[100, 101]))
-    assert finding.title == "The gradient is NaN at step 100, and not finite at 2 of 300 steps"
+    assert finding.title == "The gradient is NaN at step 100, and NaN or infinite at 2 of 300 steps"
     assert finding.severity is Severity.WARNING
-    assert finding.remedy.endswith("The skipped steps left the weights as they were.")
+    assert finding.remedy.endswith("The steps were skipped, so the weights are unharmed.")
 
 
 def test_a_run_that_ends_on_a_bad_step_did_not_get_over_it():
-    """Skipping the last step does not make it harmless."""
+    """Skipping the last step of a run does not make it harmless."""
     assert only(history_of([*QUIET, math.nan], skipped=[300])).severity is Severity.CRITICAL
 
 
@@ -90,31 +94,31 @@ def test_a_run_that_ends_on_a_bad_step_did_not_get_over_it():
 
 
 def test_an_explosion_is_measured_to_the_last_finite_norm():
-    """Factor, steps, and both ends."""
+    """The finding gives the factor, the steps, and the norm at both ends."""
     found = diagnose(history_of([*EXPLOSION, math.nan]), SGD)
     explosion = found[1]
     assert explosion.title == "The norm exploded: \N{MULTIPLICATION SIGN} 6.45e+23 in the last 6 steps"
-    assert explosion.detail == "It grew from 310 to 2e+26 before it was not finite."
+    assert explosion.detail == "It grew from 310 to 2e+26 before it became NaN or infinite."
     assert "GradientClipping(NormClip(1.0))" in explosion.remedy
-    assert found[0].remedy.startswith("It is the end of an explosion")
+    assert found[0].remedy.startswith("The norm exploded before this step; bring it under control.")
 
 
 def test_an_explosion_that_clipping_did_not_hold_asks_for_other_remedies():
-    """Advising to clip would be advising what was done."""
+    """A run that was clipped is not advised to clip."""
     found = diagnose(history_of([*EXPLOSION, math.nan], max_norm=1.0), SGD)
-    assert found[1].remedy == "Clipping did not hold it: lower the learning rate, or clip at a lower threshold."
+    assert found[1].remedy == "Clipping did not contain it: lower the learning rate, or clip at a lower threshold."
     assert found[1].detail.endswith("(measured before clipping).")
 
 
 def test_an_explosion_may_still_be_finite():
-    """Growth at the end of the run counts where it is sustained; with clipping it is a warning."""
+    """Sustained growth at the end of a run is an explosion; in a clipped run it is a warning."""
     assert "exploded" in titles(history_of([*QUIET, 30.0, 300.0, 3000.0]))[0]
     clipped = diagnose(history_of([*QUIET, 30.0, 300.0, 3000.0], max_norm=20.0), SGD)
     assert clipped[0].severity is Severity.WARNING
 
 
 def test_one_huge_norm_is_an_explosion_where_the_next_is_not_finite():
-    """What comes after tells it from a spike."""
+    """A NaN right after a huge norm distinguishes an explosion from a spike."""
     assert "exploded" in titles(history_of([*QUIET, 1e20, math.nan]))[1]
     assert titles(history_of([*QUIET, 1e20])) == []
 
@@ -131,46 +135,46 @@ def test_one_huge_norm_is_an_explosion_where_the_next_is_not_finite():
     ],
 )
 def test_spikes_noise_and_falling_norms_are_no_explosion(norms: list[float]):
-    """Only growth by a factor of 100 that lasts is one."""
+    """Only sustained growth by a factor of 100 is an explosion."""
     assert growth_of(history_of(norms), 0) is None
 
 
 def test_growth_is_not_claimed_from_records_that_are_gone():
-    """Where the window has moved past the bad step nothing is measured."""
+    """No growth is claimed once the window has moved past the bad step."""
     history = History(window=10)
     history.extend([record(step, norm) for step, norm in enumerate([*EXPLOSION, math.nan, *QUIET])])
     assert growth_of(history, 0) is None
-    assert titles(history)[0] == "The gradient is not finite at step 7"
+    assert titles(history)[0] == "The gradient is NaN or infinite at step 7"
 
 
-# Clipping that always or never binds
+# Clipping that always or never acts
 
 
-def test_clipping_that_binds_mostly_is_explained_for_sgd_and_for_adam():
-    """A second learning rate for one, hardly anything for the other."""
+def test_clipping_that_acts_on_most_steps_is_explained_for_sgd_and_for_adam():
+    """The threshold acts as a second learning rate for SGD and hardly matters for Adam."""
     history = history_of([10 * norm for norm in QUIET], max_norm=1.0)
     sgd, adam, unknown = (only(history, run) for run in (SGD, ADAM, RunInfo()))
-    assert sgd.title == "Clipping bound on 100 % of the steps: it is a step-size limiter"
+    assert sgd.title == "Clipped 300 of 300 steps (100%): clipping sets the step size"
     assert sgd.severity is Severity.NOTE
-    assert "works like a second learning rate" in sgd.detail
-    assert "lower the learning rate first, then raise the threshold towards 15, the P90" in sgd.remedy
+    assert "acts as a second learning rate" in sgd.detail
+    assert "lower the learning rate first and then raise the threshold toward 15, the P90" in sgd.remedy
     assert "divides by a running norm of its own" in adam.detail
-    assert "raise the threshold towards 15" in adam.remedy
+    assert "raise the threshold toward 15" in adam.remedy
     assert "second learning rate" in unknown.detail
     assert "Adam" in unknown.detail
 
 
-def test_clipping_that_binds_on_half_the_steps_or_on_few_steps_is_not_mentioned():
-    """The limit is more than half of at least 20 steps."""
+def test_clipping_that_acts_on_half_the_steps_or_on_few_steps_is_not_mentioned():
+    """The finding needs more than half of at least 20 steps."""
     assert titles(history_of([2.0, 0.5] * 50, max_norm=1.0)) == []
     assert titles(history_of([2.0] * 19, max_norm=1.0)) == []
     assert len(titles(history_of([2.0] * 20, max_norm=1.0))) == 1
 
 
-def test_clipping_that_never_binds_is_a_note():
-    """With the largest norm, the threshold, and one that would bind."""
+def test_clipping_that_never_acts_is_a_note():
+    """The note gives the largest norm, the threshold, and a threshold that would act."""
     finding = only(history_of(QUIET, max_norm=50.0))
-    assert finding.title == "Clipping never bound in 300 steps"
+    assert finding.title == "Clipping never acted in 300 steps"
     assert f"The largest norm was {max(QUIET):.3g}, the threshold 50" in finding.detail
     assert "NormClip(1.5)" in finding.remedy
     assert titles(history_of(QUIET[:99], max_norm=50.0)) == []
@@ -180,20 +184,20 @@ def test_clipping_that_never_binds_is_a_note():
 
 
 def test_many_skipped_steps_are_a_warning_and_few_bad_ones_are_not_said_twice():
-    """More than 5 % is too many; a few finite ones are a note."""
+    """Skipping more than 5% is a warning; skipping a few finite steps is a note."""
     many = [norm if step % 10 else math.nan for step, norm in enumerate(QUIET, 1)]
     skipped = [step for step, norm in enumerate(many) if math.isnan(norm)]
     history = history_of([*many, 1.0], skipped=skipped)
-    assert "30 of 301 steps skipped (10 %)" in titles(history)
+    assert "Skipped 30 of 301 steps (10%)" in titles(history)
     assert only(history_of(QUIET, skipped=[3, 4])).severity is Severity.NOTE
-    assert only(history_of(QUIET, skipped=[3, 4])).title == "2 of 300 steps skipped (0.7 %)"
+    assert only(history_of(QUIET, skipped=[3, 4])).title == "Skipped 2 of 300 steps (0.7%)"
 
 
-# Layers
+# Parameters
 
 
 def test_a_dead_parameter_is_found():
-    """Exactly zero at every step, on at least 20 of them."""
+    """A gradient that is exactly zero at every one of at least 20 steps is dead."""
     shares = {**THREE, "dead.weight": 0.0}
     finding = only(history_of(QUIET, shares=shares))
     assert finding.title == "1 parameter has no gradient: exactly 0 at every step"
@@ -202,7 +206,7 @@ def test_a_dead_parameter_is_found():
 
 
 def test_vanishing_parameters_are_found():
-    """A median norm below 1e-4 of the total's, and not one just above."""
+    """A median norm below 1e-4 of the total vanishes; one just above does not."""
     below, above = 0.9e-4**2, 1.1e-4**2
     finding = only(history_of([1.0] * 300, shares={**THREE, "x": below, "y": below, "z": above}))
     assert finding.title == "2 parameters have a vanishing gradient: below 1e-04 of the total norm"
@@ -210,10 +214,10 @@ def test_vanishing_parameters_are_found():
 
 
 def test_a_dominant_parameter_is_found():
-    """More than 90 % of the squared norm, among at least three, and more than its size explains."""
+    """A parameter dominates with over 90% of the squared norm, among at least three, beyond what its size explains."""
     shares = {"embed": 0.92, "a": 0.05, "b": 0.03}
     finding = only(history_of(QUIET, shares=shares))
-    assert finding.title == "embed holds 92 % of the squared norm"
+    assert finding.title == "embed holds 92% of the squared norm"
     assert "PerParameterNormClip" in finding.remedy
     assert titles(history_of(QUIET, shares=shares), RunInfo(numels={"embed": 97, "a": 1, "b": 2})) == []
     assert titles(history_of(QUIET, shares={"weight": 0.95, "bias": 0.05})) == []
@@ -221,12 +225,33 @@ def test_a_dominant_parameter_is_found():
 
 
 def test_with_several_optimizers_the_finding_says_which():
-    """And the meaning is that of its own optimizer."""
+    """With several optimizers, each finding names its optimizer and explains that one."""
     run = RunInfo(optimizer="Adam(lr=0.001), SGD(lr=0.01)")
     history = history_of(QUIET, max_norm=1e3, optimizer=0)
     history = history_of([10 * norm for norm in QUIET], max_norm=1.0, optimizer=1, into=history)
     limiter, never = diagnose(history, run)
-    assert limiter.title.startswith("Optimizer 1: Clipping bound") or never.title.startswith("Optimizer 1: Clipping")
+    assert limiter.title.startswith("Optimizer 1: Clipped") or never.title.startswith("Optimizer 1: Clipped")
     found = {finding.title[:12]: finding for finding in (limiter, never)}
     assert "second learning rate" in found["Optimizer 1:"].detail
-    assert "never bound" in found["Optimizer 0:"].title
+    assert "never acted" in found["Optimizer 0:"].title
+
+
+def test_a_finding_yields_to_the_kind_that_makes_it_redundant(monkeypatch: pytest.MonkeyPatch):
+    """A finding is dropped where a kind in its `unless` was found, and only there."""
+    from lightning_clip.reports.diagnosis import rules
+
+    general = Finding(Severity.NOTE, "general", "", "", kind="general", unless=("exact",))
+    exact = Finding(Severity.NOTE, "exact", "", "", kind="exact")
+    evidence = Evidence.of(history_of(QUIET), SGD)
+    monkeypatch.setattr(rules, "RULES", (lambda evidence: [general], lambda evidence: [exact]))
+    assert diagnose_evidence(evidence) == [exact]
+    monkeypatch.setattr(rules, "RULES", (lambda evidence: [general],))
+    assert diagnose_evidence(evidence) == [general]
+
+
+def test_every_rule_is_of_one_protocol_and_every_finding_has_a_kind():
+    """Each rule in `RULES` takes the evidence and yields findings whose kind is set."""
+    found = diagnose(history_of([*QUIET, math.nan], max_norm=0.5, shares={"a": 0.96, "b": 0.04, "c": 0.0}), SGD)
+    assert all(finding.kind for finding in found)
+    for rule in RULES:
+        assert list(rule(Evidence.of(History(), RunInfo()))) == []

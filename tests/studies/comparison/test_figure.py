@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from lightning_clip.reports import plot_comparison
+from lightning_clip.studies.comparison import plot_comparison
 from tests.reports.studied import grid, lengths, rates, remedies, result, solving, study, tasks
 
 

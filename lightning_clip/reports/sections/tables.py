@@ -1,6 +1,6 @@
-"""`NamedTable`: numbers by the name of a parameter, as wide as the console."""
+"""`NamedTable` and `pairs`: the two layouts that sections share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -12,24 +12,24 @@ from rich.text import Text
 from lightning_clip.reports.formats import count, shorten, shorten_all
 
 SHOWN_ROWS = 16
-"""How many rows are listed: those of the largest importance."""
+"""The number of rows listed: the most important ones."""
 
 _NARROWEST_NAME = 12
 
 
 @dataclass(frozen=True, slots=True)
 class NamedTable:
-    """Rows of a name and cells. The names are shortened where the console is narrow, and not repeated.
+    """A table whose rows begin with a name; names are shortened on a narrow console and not repeated.
 
     Attributes:
-        title: Above the table.
-        name: Heading of the names.
-        headings: Of the cells.
-        rows: Name and cells of each.
-        importance: Of each row: where there are too many, those with the least are left out; the last by default.
-        rest: What those that are left out have in common.
-        left: Headings of columns that are words.
-        notes: Below the table, each on a line of its own.
+        title: The line above the table.
+        name: The heading of the names.
+        headings: The headings of the cells.
+        rows: The name and the cells of each row.
+        importance: The importance of each row: of too many rows, the least important are hidden; by default the last.
+        rest: What to say about the hidden rows.
+        left: The headings of columns that hold words and are aligned left.
+        notes: Lines below the table.
     """
 
     title: str
@@ -72,3 +72,20 @@ class NamedTable:
             )
             before = name
         return table
+
+
+def pairs(rows: Iterable[tuple[str, str | Text]]) -> Padding:
+    """A list of names and values.
+
+    Args:
+        rows: The names and values; long values wrap.
+
+    Returns:
+        The list, followed by an empty line.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="dim", no_wrap=True, min_width=9)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), value if isinstance(value, Text) else Text(value))
+    return Padding(table, (0, 0, 1, 2))

@@ -5,7 +5,8 @@ from math import comb
 
 import pytest
 
-from lightning_clip.reports import render_comparison, to_text
+from lightning_clip.reports import to_text
+from lightning_clip.studies.comparison import render_comparison
 from lightning_clip.studies.comparison.conclusions import conclusions
 from lightning_clip.studies.comparison.metrics import metric_names
 from lightning_clip.studies.comparison.result import RunResult
