@@ -1,4 +1,4 @@
-"""Every benchmark runs in a short form and has the rows that it promises. Times are not looked at."""
+"""Every benchmark runs in a short form and has the expected rows. The times themselves are not checked."""
 
 import importlib
 import sys
@@ -29,7 +29,7 @@ every_benchmark = pytest.mark.parametrize("name", SHORT)
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """A script of `benchmarks/` as a module, newly loaded, and forgotten afterwards."""
+    """A function that imports a script of `benchmarks/`; the modules are unloaded after the test."""
     names = [path.stem for path in FOLDER.glob("*.py")]
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
@@ -39,7 +39,7 @@ def benchmark(monkeypatch):
 
 @every_benchmark
 def test_every_benchmark_has_its_rows(name, benchmark):
-    """Its table names what was measured, and each row has as many cells as there are columns."""
+    """Each benchmark's table has the expected rows, and each row has one cell per column."""
     table = benchmark(name).measure(**SHORT[name])
     firsts = [row[0] for row in table.rows]
     for expected in ROWS[name]:
@@ -50,7 +50,7 @@ def test_every_benchmark_has_its_rows(name, benchmark):
 
 
 def test_only_a_skip_reads_between_flushes(benchmark):
-    """Every strategy but `SkipSpikes` leaves the device alone until a flush, which is one copy."""
+    """No strategy except `SkipSpikes` reads the device between flushes, and a flush reads it once."""
     table = benchmark("host_reads").measure(steps=50)
     reads = {row[0]: (float(row[1]), float(row[2])) for row in table.rows}
     ours = {name: reads[name] for name in benchmark("growth").strategies()}
@@ -59,7 +59,7 @@ def test_only_a_skip_reads_between_flushes(benchmark):
 
 
 def test_all_that_can_be_measured_is_in_the_results(benchmark):
-    """`make bench` runs every script; the one for CUDA is for machines that have it."""
+    """`make bench` runs every script except the one for CUDA, and the results say that CUDA was not measured."""
     run = benchmark("run")
     assert [one.__name__ for one in run.BENCHMARKS] == list(SHORT)
     table = benchmark("measuring").Table("Engine", ("what", "ratio"), [["a", "1.0"]], ["How."])
