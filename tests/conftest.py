@@ -1,12 +1,22 @@
 """One thread for torch: tests share two cores."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+
+from tests.support import fresh
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_running() -> Iterator[None]:
+    yield
+    fresh.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,13 @@
 
 import importlib
 import sys
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.support.fresh import run
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -28,19 +32,48 @@ every_benchmark = pytest.mark.parametrize("name", SHORT)
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark(monkeypatch, tmp_path):
     """A function that imports a script of `benchmarks/`; the modules are unloaded after the test."""
-    names = [path.stem for path in FOLDER.glob("*.py")]
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module
-    for name in names:
-        sys.modules.pop(name, None)
+    with newly_loaded(monkeypatch, tmp_path) as load:
+        yield load
+
+
+@contextmanager
+def newly_loaded(patch, folder):
+    """Return a function that imports a script. Interpreters that scripts start are forked; see `fresh`."""
+
+    def python(*args, **environment):
+        done = run(args, folder, **environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    patch.syspath_prepend(str(FOLDER))
+    patch.setattr(importlib.import_module("measuring"), "python", python)
+    for name, value in {"WORDS": 500, "WIDTH": 50}.items():
+        patch.setattr(importlib.import_module("parameter_sets"), name, value)
+    try:
+        yield importlib.import_module
+    finally:
+        for path in FOLDER.glob("*.py"):
+            sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """A function that returns the table of a benchmark's short form; each benchmark runs once."""
+
+    @cache
+    def table(name):
+        with pytest.MonkeyPatch.context() as patch, newly_loaded(patch, tmp_path_factory.mktemp(name)) as load:
+            return load(name).measure(**SHORT[name])
+
+    return table
 
 
 @every_benchmark
-def test_every_benchmark_has_its_rows(name, benchmark):
+def test_every_benchmark_has_its_rows(name, tables):
     """Each benchmark's table has the expected rows, and each row has one cell per column."""
-    table = benchmark(name).measure(**SHORT[name])
+    table = tables(name)
     firsts = [row[0] for row in table.rows]
     for expected in ROWS[name]:
         assert any(first.startswith(expected) for first in firsts), f"{expected!r} is not in {firsts}"
@@ -49,9 +82,9 @@ def test_every_benchmark_has_its_rows(name, benchmark):
     assert table.notes
 
 
-def test_only_a_skip_reads_between_flushes(benchmark):
+def test_only_a_skip_reads_between_flushes(benchmark, tables):
     """No strategy except `SkipSpikes` reads the device between flushes, and a flush reads it once."""
-    table = benchmark("host_reads").measure(steps=50)
+    table = tables("host_reads")
     reads = {row[0]: (float(row[1]), float(row[2])) for row in table.rows}
     ours = {name: reads[name] for name in benchmark("growth").strategies()}
     assert {name for name, (between, _) in ours.items() if between} == {"SkipSpikes"}

@@ -1,4 +1,4 @@
-"""The private names of Lightning and torch: present today, and done without where they are missing."""
+"""The private names of Lightning and torch: they exist today, and each has a fallback."""
 
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ from tests.support.training import Net, loader, quiet_trainer
 
 
 def stepped(bad: bool = False, *, fused: bool = False) -> tuple[torch.amp.GradScaler, torch.optim.Optimizer]:
-    """A scaler and an optimizer with a gradient that is still scaled."""
+    """Return a scaler, and an optimizer with a gradient that is still scaled."""
     param = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([param], lr=0.1, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
@@ -29,8 +29,8 @@ def stepped(bad: bool = False, *, fused: bool = False) -> tuple[torch.amp.GradSc
     return scaler, optimizer
 
 
-def test_lightning_has_what_we_ask_it_for():
-    """Where this fails a new version has renamed something, and the fallbacks are at work."""
+def test_lightning_has_the_private_names():
+    """If this fails, a new version has renamed something and the fallbacks are in use."""
     trainer = quiet_trainer(callbacks=[GradientClipping(NormClip(1.0))], max_epochs=1)
     trainer.fit(Net(), loader())
     assert trainer.fit_loop.epoch_loop._batches_that_stepped == batches_that_stepped(trainer) == 6
@@ -38,8 +38,8 @@ def test_lightning_has_what_we_ask_it_for():
 
 
 @pytest.mark.parametrize(("every", "expected"), [(3, [2, 5]), (1, [0, 1, 2, 3, 4, 5]), (0, [])])
-def test_the_logging_rule_is_known_without_lightning(every, expected):
-    """Every `log_every_n_steps` batches that stepped, counted from the first; never for 0."""
+def test_the_fallback_of_the_logging_rule(every, expected):
+    """It logs every `log_every_n_steps` batches that stepped, counted from the first, and never for 0."""
     trainers = [
         SimpleNamespace(
             fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace()), global_step=step, log_every_n_steps=every
@@ -49,8 +49,8 @@ def test_the_logging_rule_is_known_without_lightning(every, expected):
     assert [step for step, trainer in enumerate(trainers) if should_log(trainer)] == expected
 
 
-def test_a_scaler_that_is_switched_off_is_none():
-    """It scales nothing, so that there is nothing to unscale."""
+def test_a_disabled_scaler_is_none():
+    """A disabled scaler scales nothing, so there is nothing to unscale."""
     for enabled in (True, False):
         plugin = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", enabled=enabled))
         assert (grad_scaler(SimpleNamespace(precision_plugin=plugin)) is not None) == enabled
@@ -59,8 +59,8 @@ def test_a_scaler_that_is_switched_off_is_none():
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("bad", [False, True])
-def test_a_scaler_says_what_it_has_unscaled_and_found(fused, bad):
-    """Before, after, and once it has been told to forget."""
+def test_a_scaler_says_what_it_unscaled_and_found(fused, bad):
+    """The answers are right before unscaling, after it, and after the reset."""
     scaler, optimizer = stepped(bad, fused=fused)
     assert is_fused(optimizer) == fused
     assert not is_unscaled(scaler, optimizer)
@@ -72,8 +72,8 @@ def test_a_scaler_says_what_it_has_unscaled_and_found(fused, bad):
     assert not is_unscaled(scaler, optimizer)
 
 
-def test_a_scaler_that_cannot_be_asked_is_taken_to_do_as_lightning_does():
-    """Lightning unscales for all optimizers but fused ones, and what was found has to be measured."""
+def test_without_an_answer_the_scaler_is_assumed_to_do_as_lightning_does():
+    """Lightning unscales for all optimizers but fused ones; whether unscaling found infinity is unknown."""
     silent = SimpleNamespace()
     for fused in (False, True):
         optimizer = stepped(fused=fused)[1]
@@ -82,8 +82,8 @@ def test_a_scaler_that_cannot_be_asked_is_taken_to_do_as_lightning_does():
         forget_unscaling(silent, optimizer)
 
 
-def test_a_function_that_is_not_to_be_compiled_still_has_its_name():
-    """Lightning looks hooks up by name."""
+def test_an_uncompiled_function_keeps_its_name():
+    """Lightning looks up hooks by name."""
 
     class Hooked:
         @uncompiled

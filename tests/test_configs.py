@@ -10,6 +10,8 @@ import yaml
 import lightning_clip.strategies
 from lightning_clip.cli.main import main
 from lightning_clip.studies import ResultsFolder, built_in_studies, load_study, run_study
+from lightning_clip.studies.experiments import truncation_bias
+from lightning_clip.studies.overrides import overridden
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -35,6 +37,19 @@ MODEL_FOR_DATA = {
     "char_text": ["tbptt"],
     "chunked_sequence": ["tbptt_regression"],
     "time_series": ["tbptt_sequence"],
+}
+FEW_SEQUENCES = {"data": {"init_args": {"n_test": 20, "batch_size": 4}}}
+FEW_STREAMS = {"data": {"init_args": {"batch_size": 4}}}
+# Changes that make a study small enough for a test.
+SMALLER = {
+    "rnn-adding": FEW_SEQUENCES,
+    "rnn-architectures": FEW_SEQUENCES,
+    "rnn-lr-sweep": FEW_SEQUENCES,
+    "rnn-temporal-order": FEW_SEQUENCES,
+    "rnn-temporal-order-length": FEW_SEQUENCES,
+    "rnn-remedies": FEW_STREAMS,
+    "rnn-text": FEW_STREAMS,
+    "tbptt-bias": {**FEW_STREAMS, "experiment": {"init_args": {"window": 16}}},
 }
 OPTIONS_FOR_CLIP = {"update_rms": ["--model.init_args.optimizer=torch.optim.Adam"]}
 
@@ -119,13 +134,23 @@ def test_every_study_is_built_in():
     assert names_in("studies") == built_in_studies()
 
 
+def with_one_epoch(settings):
+    """The settings of a study, limited to one epoch each."""
+    lengths = [setting.get("trainer", {}).get("max_epochs", 0) for setting in settings]
+    one = {"trainer": {"max_epochs": 1}}
+    return [overridden(s, one) if length > 1 else s for s, length in zip(settings, lengths, strict=True)]
+
+
 @pytest.mark.parametrize("name", names_in("studies"))
-def test_every_study_runs(name, tmp_path):
+def test_every_study_runs(name, tmp_path, monkeypatch):
     """A built-in study has the name of its file, and each of its cells makes a step or returns a metric."""
     study = load_study(name)
     assert study.name == name
     few = {**study.trainer, "limit_train_batches": 2, "limit_test_batches": 2}
-    short = replace(study, seeds=1, max_epochs=1, trainer=few)
+    parts = {part: overridden(getattr(study, part), change) for part, change in SMALLER.get(name, {}).items()}
+    short = replace(study, settings=with_one_epoch(study.settings), seeds=1, max_epochs=1, trainer=few, **parts)
+    for length, steps in {"_SHORT": 32, "_LONG": 64}.items():
+        monkeypatch.setattr(truncation_bias, length, steps)
     results = run_study(short, ResultsFolder(tmp_path), jobs=2)
     assert [result.key for result in results] == [cell.key for cell in short.cells()]
     assert all(result.steps > 0 or any(result.metrics.values()) for result in results)

@@ -13,6 +13,7 @@ import pytest
 
 import lightning_clip
 from lightning_clip.studies import built_in_studies
+from tests.support.fresh import run
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 README = PYPROJECT.parent / "README.md"
@@ -95,30 +96,42 @@ PUBLIC = [
 ]
 
 
-def imported_by(code: str, *, after: str = "pass") -> set[str]:
-    """The modules that `code` imports in a fresh interpreter, except those that `after` has imported already."""
-    script = (
+def script_of(code: str, after: str) -> str:
+    """A script that prints the modules that `code` imports and `after` does not."""
+    return (
         f"import sys, json\n{after}\nbefore = set(sys.modules)\n{code}\n"
         "json.dump(sorted(set(sys.modules) - before), sys.stdout)"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
-    return set(json.loads(run.stdout))
+
+
+def imported_by(code: str) -> set[str]:
+    """The modules that `code` imports in a fresh interpreter."""
+    command = [sys.executable, "-c", script_of(code, "pass")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return set(json.loads(done.stdout))
+
+
+def imported_beside_lightning_by(code: str, folder: Path, *, after: str) -> set[str]:
+    """The modules that `code` imports in an interpreter that has imported Lightning."""
+    done = run(["-c", script_of(code, after)], folder)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
 
 
 def packages_of(modules: set[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def test_an_import_costs_next_to_nothing():
+def test_an_import_costs_next_to_nothing(tmp_path):
     """After `import lightning`, `import lightning_clip` imports only three small files of the package."""
-    modules = imported_by("import lightning_clip", after="import lightning")
+    modules = imported_beside_lightning_by("import lightning_clip", tmp_path, after="import lightning")
     assert modules == {"lightning_clip", "lightning_clip._lazy", "lightning_clip._version"}
 
 
-def test_what_training_uses_brings_no_reports_or_data():
+def test_what_training_uses_brings_no_reports_or_data(tmp_path):
     """Callbacks and strategies do not import scikit-learn, joblib, matplotlib, jsonargparse or the reports."""
     code = "from lightning_clip import GradientClipping, JsonlSink, NormClip, RichGradientReport"
-    modules = imported_by(code, after="import lightning.pytorch")
+    modules = imported_beside_lightning_by(code, tmp_path, after="import lightning.pytorch")
     assert not packages_of(modules) & {"rich", "sklearn", "joblib", "matplotlib", "jsonargparse", "scipy"}
     assert not {name for name in modules if name.startswith(("lightning_clip.reports", "lightning_clip.modules"))}
 

@@ -1,4 +1,4 @@
-"""Lightning callbacks: they clip, watch, guard and report; the numbers are made elsewhere."""
+"""Lightning callbacks that clip, monitor, guard and report; the computations are in `core` and `strategies`."""
 
 from lightning_clip.callbacks.divergence_rollback import DivergenceRollback
 from lightning_clip.callbacks.gradient_clipping import GradientClipping

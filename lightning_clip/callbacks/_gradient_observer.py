@@ -1,4 +1,4 @@
-"""`GradientObserver`: what clipping and watching have in common."""
+"""`GradientObserver`: the base of `GradientClipping` and `GradientMonitor`, which clips, records and logs."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -32,24 +32,24 @@ from lightning_clip.sinks.sink import Sink
 
 @runtime_checkable
 class StrategyChooser(Protocol):
-    """A callback that may override the strategy of an observer before each of its decisions."""
+    """A callback that may override an observer's strategy before each decision."""
 
     def choose_strategy(self, observer: "GradientObserver", trainer: Trainer, context: StepContext, index: int) -> None:
-        """Look at the step that is about to be made, and call `observer.override_strategy` where it is needed.
+        """Look at the step that is about to be made, and call `observer.override_strategy` if necessary.
 
         Args:
             observer: The callback whose strategy is about to decide.
-            trainer: The trainer that is fitting.
-            context: The step.
+            trainer: The trainer, while it is fitting.
+            context: The context of the step.
             index: The optimizer's position in `trainer.optimizers`.
         """
 
 
 class GradientObserver(Callback, ABC):
-    """Lets a strategy act on each optimizer's gradients at each step, and keeps the record of it.
+    """Applies a strategy to each optimizer's gradients at each step, and records what happened.
 
     Attributes:
-        strategies: The strategy of each optimizer, by position in `trainer.optimizers`.
+        strategies: The copy of the strategy for each optimizer, by position in `trainer.optimizers`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class GradientObserver(Callback, ABC):
         self._overrides: dict[int, ClipStrategy] = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
-        self._of_this_batch: list[PendingStep] = []
+        self._steps_of_batch: list[PendingStep] = []
         self._restored: dict[str, Any] = {}
 
     @property
@@ -81,24 +81,31 @@ class GradientObserver(Callback, ABC):
 
     @property
     def history(self) -> History:
-        """The records so far; asking for it reads the device."""
+        """The record so far; reads the device."""
         return self._recorder.history
 
     @property
     def run(self) -> RunInfo:
-        """What is being run, and for how long."""
+        """The description of the run, with its duration so far."""
         return self._recorder.run
 
     def total(self, index: int) -> Aggregate | None:
-        """Totals of one optimizer up to the latest flush, without reading the device."""
-        return self._recorder.known.aggregates.get(index)
-
-    def override_strategy(self, index: int, strategy: ClipStrategy | None) -> None:
-        """Have another strategy act from now on.
+        """Return the totals of one optimizer up to the latest flush, without reading the device.
 
         Args:
             index: The optimizer's position in `trainer.optimizers`.
-            strategy: The strategy; `None` for the callback's own again.
+
+        Returns:
+            The totals; `None` before the optimizer's first flush.
+        """
+        return self._recorder.known.aggregates.get(index)
+
+    def override_strategy(self, index: int, strategy: ClipStrategy | None) -> None:
+        """Use another strategy for an optimizer from now on.
+
+        Args:
+            index: The optimizer's position in `trainer.optimizers`.
+            strategy: The strategy; `None` returns to the callback's own.
         """
         if strategy is None:
             self._overrides.pop(index, None)
@@ -106,18 +113,18 @@ class GradientObserver(Callback, ABC):
             self._overrides[index] = strategy
 
     def add_event(self, event: Event) -> None:
-        """Put something that happened once into the history and the sinks.
+        """Add an event to the history and the sinks.
 
         Args:
-            event: For instance a switch of strategy.
+            event: The event, for instance a strategy switch.
         """
         self._recorder.add_event(event)
 
     def add_measurement(self, measurement: Measurement) -> None:
-        """Put a measurement into the history and the sinks that take them.
+        """Add a measurement to the history and to the sinks that accept measurements.
 
         Args:
-            measurement: Of any kind.
+            measurement: A measurement of any kind.
         """
         self._recorder.add_measurement(measurement)
 
@@ -150,21 +157,21 @@ class GradientObserver(Callback, ABC):
         step.note(gate_norms=gate_norms)
         context.add(step)
         self._recorder.add(step)
-        self._of_this_batch.append(step)
+        self._steps_of_batch.append(step)
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         release(trainer)
-        if not self._of_this_batch:
+        if not self._steps_of_batch:
             return
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
-            for step in self._of_this_batch:
+            for step in self._steps_of_batch:
                 step.note(loss=local_values(loss.detach()))
-        first_step = self._of_this_batch[0].step
-        self._of_this_batch.clear()
+        first_step = self._steps_of_batch[0].step
+        self._steps_of_batch.clear()
         log_now = should_log(trainer)
         if log_now or len(self._recorder.waiting) >= self.flush_every_n_steps:
             records = [record for record in self._recorder.flush() if record.step >= first_step]
@@ -181,7 +188,7 @@ class GradientObserver(Callback, ABC):
         self._finish()
 
     def _finish(self) -> None:
-        self._of_this_batch.clear()
+        self._steps_of_batch.clear()
         self._recorder.end()
 
     @override
@@ -201,12 +208,12 @@ class GradientObserver(Callback, ABC):
         self._gates.load_state_dict(state_dict.get("gates", {"measured": {}}))
 
     def _restore_strategies(self) -> None:
-        """Give each strategy its saved state, unless the run goes on with another strategy."""
+        """Restore the saved state of each strategy, unless the run continues with another strategy."""
         saved, self._restored = self._restored, {}
         if saved and saved["strategy"] != repr(self.strategy):
             rank_zero_warn(
-                f"The checkpoint was made with {saved['strategy']}, this run goes on with {self.strategy!r}: "
-                "the history is continued, what the earlier strategy remembered is not."
+                f"The checkpoint was saved with {saved['strategy']}, but this run uses {self.strategy!r}: the history "
+                "continues, but the state of the earlier strategy is discarded."
             )
         elif saved:
             for strategy, state in zip(self.strategies, saved["strategies"], strict=True):
@@ -218,13 +225,13 @@ class GradientObserver(Callback, ABC):
         lost = list(dict.fromkeys(name for state in states for name in state.left_out))
         if lost:
             rank_zero_warn(
-                f"{self.strategy!r}: the checkpoint holds no history of the elements of sharded parameters "
-                f"({', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}): they are not clipped until they have "
+                f"{self.strategy!r}: the checkpoint contains no per-element history of sharded parameters "
+                f"({', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}), so they are not clipped until they have "
                 "warmed up again."
             )
 
 
 def observers(trainer: Trainer) -> list[GradientObserver]:
-    """The observers among the callbacks of a trainer, in order."""
+    """Return the observers among a trainer's callbacks, in order."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
     return [callback for callback in callbacks if isinstance(callback, GradientObserver)]

@@ -1,4 +1,4 @@
-"""The recurrent layer that a monitor measures: which one it is, and what it was called with."""
+"""Finds the recurrent layer that `TemporalGradientMonitor` measures, and captures the inputs of its calls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from lightning_clip.functional.gradient_flow import run_layer
 from lightning_clip.functional.sharded import is_sharded
 
 _STOCK = (nn.RNN, nn.LSTM, nn.GRU)
-_TOLERANCE = 0.02  # half precision on one side; another computation differs by far more
+_TOLERANCE = 0.02  # allows for half precision; a layer that computes something else differs by far more
 
 
 def find_recurrent_layer(callback: str, module: nn.Module, name: str | None) -> tuple[str, nn.RNNBase]:
-    """Look for the recurrent layer of a module.
+    """Find the recurrent layer to measure in a module.
 
     Args:
-        callback: Who asks, for the messages.
-        module: The module that is trained.
-        name: Dotted name of the layer; `None` where there is only one.
+        callback: The name of the callback, quoted in error messages.
+        module: The module being trained.
+        name: The dotted name of the layer; `None` if the module has only one.
 
     Returns:
-        Its name and the layer.
+        The name of the layer, and the layer.
 
     Raises:
-        MisconfigurationException: There is none, there are several to choose from, or it is one whose gradient flow
-            cannot be measured.
+        MisconfigurationException: The module has no recurrent layer, has several and none was named, or has one whose
+            gradient flow cannot be measured.
     """
     layers = {plain_name(f"{path}.")[:-1]: one for path, one in module.named_modules() if isinstance(one, nn.RNNBase)}
     call = f"{callback}(layer={name!r})" if name is not None else f"{callback}()"
@@ -47,7 +47,7 @@ def find_recurrent_layer(callback: str, module: nn.Module, name: str | None) -> 
         )
     name = next(iter(layers)) if name is None else name
     if name not in layers:
-        raise MisconfigurationException(f"{call}: {model} has no such recurrent layer, but {listed}.")
+        raise MisconfigurationException(f"{call}: {model} has no such recurrent layer; it has {listed}.")
     _check(call, name, layers[name])
     return name, layers[name]
 
@@ -56,24 +56,24 @@ def _check(call: str, name: str, layer: nn.RNNBase) -> None:
     what = f"{call}: {name!r} ({type(layer).__name__})"
     if layer.bidirectional:
         raise MisconfigurationException(
-            f"{what} reads in both directions, so that its last step sees the whole sequence at once: there is no lag. "
+            f"{what} is bidirectional: its last output depends on the whole sequence at once, so lags are not defined. "
             "Name a layer with bidirectional=False, or remove the callback."
         )
     if any(is_sharded(weight) for weight in layer.parameters()):
         raise MisconfigurationException(
-            f"{what} has sharded weights, which no process holds whole. Leave this layer out of fully_shard, or remove "
-            "the callback."
+            f"{what} has sharded weights, and no process holds all of them. Leave this layer out of fully_shard, or "
+            "remove the callback."
         )
     if type(layer).forward not in [stock.forward for stock in _STOCK] and not _runs_like_stock(layer):
         raise MisconfigurationException(
-            f"{what} does not compute what torch's layer does with its weights, so that its gradient flow would be "
-            "that of another layer. Name an nn.RNN, nn.LSTM or nn.GRU, or remove the callback."
+            f"{what} does not compute the same outputs as torch's layer with its weights, so its gradient flow cannot "
+            "be measured. Name an nn.RNN, nn.LSTM or nn.GRU, or remove the callback."
         )
 
 
 @torch.no_grad()
 def _runs_like_stock(layer: nn.RNNBase) -> bool:
-    """Whether a layer with a forward of its own gives what torch's would, on a few steps."""
+    """Return whether a layer that overrides `forward` computes the same as torch's layer, on a few steps."""
     weight = next(layer.parameters())
     inputs = torch.randn(3, 2, layer.input_size, generator=torch.Generator().manual_seed(0)).to(weight)
     is_training = {module: module.training for module in layer.modules()}
@@ -83,17 +83,17 @@ def _runs_like_stock(layer: nn.RNNBase) -> bool:
     finally:
         for module, mode in is_training.items():
             module.training = mode
-    theirs = output[0].transpose(0, 1) if layer.batch_first else output[0]
-    return torch.allclose(theirs.float(), run_layer(layer, inputs)[0].float(), atol=_TOLERANCE)
+    computed = output[0].transpose(0, 1) if layer.batch_first else output[0]
+    return torch.allclose(computed.float(), run_layer(layer, inputs)[0].float(), atol=_TOLERANCE)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCall:
-    """What a recurrent layer was given in one call, apart from any graph.
+    """The detached arguments of one call of a recurrent layer.
 
     Attributes:
-        inputs: `(steps, rows, input_size)`.
-        hiddens: The state before the first step, `(num_layers, rows, …)` each; `None` for zeros.
+        inputs: The inputs, `(steps, rows, input_size)`.
+        hiddens: The state before the first step, each tensor `(num_layers, rows, …)`; `None` for zeros.
     """
 
     inputs: Tensor
@@ -101,18 +101,18 @@ class LayerCall:
 
     @classmethod
     def of(cls, layer: nn.RNNBase, args: Sequence[Any], kwargs: Mapping[str, Any], *, rows: int) -> "LayerCall":
-        """Take some rows of what `layer(*args, **kwargs)` was given.
+        """Capture a few rows of the arguments of `layer(*args, **kwargs)`.
 
-        Of a packed batch these are the longest rows, up to the last step of the shortest among them.
+        For a packed batch these are the longest rows, cut to the length of the shortest of them.
 
         Args:
             layer: The layer.
-            args: Its positional arguments.
-            kwargs: Its keyword arguments.
-            rows: How many rows at most.
+            args: The positional arguments of the call.
+            kwargs: The keyword arguments of the call.
+            rows: The largest number of rows to capture.
 
         Returns:
-            The call.
+            The captured call.
         """
         inputs = args[0] if args else kwargs["input"]
         hiddens = args[1] if len(args) > 1 else kwargs.get("hx")

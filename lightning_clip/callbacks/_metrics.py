@@ -1,4 +1,4 @@
-"""From records to the numbers that loggers are given."""
+"""Turns step records into metrics and passes them to the loggers; the callbacks use it."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -18,18 +18,18 @@ GroupBy = Literal["none", "module", "param", "rnn"] | Mapping[str, list[str]]
 
 
 def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupBy) -> dict[str, float]:
-    """The metrics of one batch; several optimizer steps in it are put together.
+    """Compute the metrics of one batch, aggregated over the optimizer steps in it.
 
-    Norms are the largest of the batch's steps, coefficients and activity the mean, counters the totals so far. Values
-    that are not finite are left out: `clip/nonfinite_total` counts them.
+    Norms are the maximum over the batch's steps, `clip/coef` and `clip/active` the mean, and counters the totals so
+    far. NaN and infinite values are omitted; `clip/nonfinite_total` counts them.
 
     Args:
         records: The steps of one batch, in order.
-        history: The history that they have entered.
-        group_by: Which norms of groups of parameters to add.
+        history: The history, which already contains these steps.
+        group_by: The parameter groups whose norms are included.
 
     Returns:
-        Number by metric key; a second optimizer's keys end in `-1`, a third's in `-2`.
+        The value of each metric key; the keys of a second optimizer end in `-1`, those of a third in `-2`.
     """
     result: dict[str, float] = {}
     for optimizer in dict.fromkeys(record.optimizer for record in records):
@@ -40,11 +40,11 @@ def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupB
 
 
 def publish(trainer: Trainer, metrics: Mapping[str, float]) -> None:
-    """Give metrics to all loggers and to the callbacks that monitor one.
+    """Pass metrics to all loggers, and to callbacks that monitor a metric.
 
     Args:
-        trainer: A trainer that is fitting.
-        metrics: Number by key.
+        trainer: The trainer, while it is fitting.
+        metrics: The value of each metric key.
     """
     for logger in trainer.loggers:
         logger.log_metrics(dict(metrics), step=batches_that_stepped(trainer))
@@ -90,14 +90,15 @@ def _groups_of(name: str, group_by: GroupBy) -> list[str]:
 
 
 def recurrent_norms(params: ParamNorms) -> dict[str, float]:
-    """Norms by path and by gate: of all recurrent layers together, and of each where there are several.
+    """Compute norms by path and gate over all recurrent layers, and for each layer if there are several.
 
     Args:
-        params: The gradients of one step.
+        params: The gradient norms of one step.
 
     Returns:
-        Norm by `input-hidden`, `hidden-hidden`, `projection`, `bias` and, where gates were measured, `gate_forget` and
-        so on; of one layer by `hidden-hidden_l0`, by `encoder.hidden-hidden_l0` where several modules have layers.
+        The norms by `input-hidden`, `hidden-hidden`, `projection`, `bias` and, if gates were measured, `gate_forget`
+        and so on. The keys of a single layer end in its suffix, as in `hidden-hidden_l0`; if several modules have
+        recurrent layers, they begin with the module's name, as in `encoder.hidden-hidden_l0`.
 
     Example:
         >>> names = ("rnn.weight_hh_l0", "rnn.weight_hh_l1", "head.weight")

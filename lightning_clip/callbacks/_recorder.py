@@ -1,4 +1,4 @@
-"""`Recorder`: from events on the device to the history and the sinks."""
+"""`Recorder`: moves pending steps from the device into the history and the sinks; every observer has one."""
 
 import time
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from lightning_clip.sinks.sink import MeasurementSink, Sink
 
 
 class Recorder:
-    """Keeps the record of a run, over interruptions.
+    """Keeps the record of a run, across interruptions and resumes.
 
     Args:
-        sinks: Where records go besides the history.
+        sinks: The destinations of the record besides the history.
 
     Attributes:
-        waiting: Events that have not been read from the device.
+        waiting: The steps that have not been read from the device.
         known: The history up to the latest flush.
     """
 
@@ -36,13 +36,13 @@ class Recorder:
 
     @property
     def run(self) -> RunInfo:
-        """What is being run, and for how long."""
+        """The description of the run, with its duration so far."""
         self._run.seconds = self._seconds()
         return self._run
 
     @property
     def history(self) -> History:
-        """The records so far; asking for it reads the device."""
+        """The record so far; reads the device."""
         self.flush()
         return self.known
 
@@ -50,8 +50,8 @@ class Recorder:
         """Start the clock and open the sinks.
 
         Args:
-            run: What is being run.
-            write: Whether this process writes: rank zero does.
+            run: The description of the run.
+            write: Whether this process writes to the sinks; only rank zero does.
         """
         self._run = run
         self._started = time.monotonic()
@@ -59,19 +59,19 @@ class Recorder:
         for sink in self._open:
             sink.open(self.run)
 
-    def add(self, event: PendingStep) -> None:
-        """Keep an event until the next flush.
+    def add(self, step: PendingStep) -> None:
+        """Keep a step on the device until the next flush.
 
         Args:
-            event: What happened at a step.
+            step: The pending step.
         """
-        self.waiting.add(event)
+        self.waiting.add(step)
 
     def flush(self) -> list[StepRecord]:
-        """Read the steps that wait on the device into the history and the sinks.
+        """Read the pending steps from the device into the history and the sinks.
 
         Returns:
-            Their records, in order.
+            The records of the steps, in order.
         """
         records = self.waiting.flush()
         if records:
@@ -83,20 +83,20 @@ class Recorder:
         return records
 
     def add_event(self, event: Event) -> None:
-        """Put something that happened once into the history and the sinks, ahead of the steps that still wait.
+        """Add an event to the history and the sinks, ahead of the pending steps.
 
         Args:
-            event: For instance a switch of strategy.
+            event: The event, for instance a strategy switch.
         """
         self.known.events.append(event)
         for sink in self._open:
             sink.event(event)
 
     def add_measurement(self, measurement: Measurement) -> None:
-        """Put a measurement into the history and the sinks that take them, ahead of the steps that still wait.
+        """Add a measurement to the history and to the sinks that accept them, ahead of the pending steps.
 
         Args:
-            measurement: Of any kind.
+            measurement: A measurement of any kind.
         """
         self.known.measurements.add(measurement)
         for sink in self._open:
@@ -104,7 +104,7 @@ class Recorder:
                 sink.measurement(measurement)
 
     def end(self) -> None:
-        """Read what waits, stop the clock and close the sinks."""
+        """Flush the pending steps, stop the clock and close the sinks."""
         self.flush()
         self._seconds_before, self._started = self._seconds(), None
         sinks, self._open = self._open, []
@@ -115,7 +115,7 @@ class Recorder:
         return self._seconds_before + (time.monotonic() - self._started if self._started is not None else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and tensors; reads the device."""
+        """Return plain numbers, strings, lists and tensors; reads the device."""
         return {"history": self.history.state_dict(), "seconds": self._seconds()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,11 +1,10 @@
-"""`RungState`: the rungs of one optimizer, and where it stands on them."""
+"""`RungState`: the rungs of one optimizer and the current position on them; `StrategySwitcher` keeps one each."""
 
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,19 +21,8 @@ from lightning_clip.strategies.blend import Blend
 _SKIP_WINDOW = 1_000
 
 
-@dataclass(frozen=True)
-class SwitchPolicy:
-    """How every tower of a switcher climbs and descends; see the arguments of `StrategySwitcher`.
-
-    Attributes:
-        rungs: The strategies above the base, by the step from which they are used.
-        detector: Tells bad steps.
-        ladder: Decides when to climb and when to descend.
-        blend_steps: Optimizer steps over which a descent is spread.
-        max_jump: The most that a descent may enlarge the typical gradient.
-        max_skipped_fraction: Share of skipped steps above which the present rung is given up.
-        dry_run: Whether changes are told and not made.
-    """
+class SwitchPolicy(Protocol):
+    """The settings of a `StrategySwitcher` that its rung states read; see the arguments of that class."""
 
     rungs: Mapping[int, Sequence[ClipStrategy]]
     detector: SpikeDetector
@@ -49,12 +37,12 @@ class RungState:
     """A detector, a ladder and a copy of each rung, for one optimizer.
 
     Args:
-        policy: How it climbs and descends.
+        policy: The settings, which are those of the switcher.
         index: The optimizer's position in `trainer.optimizers`.
-        base: Rung 0, the clipping callback's own strategy.
+        base: The clipping callback's own strategy, which is rung 0.
 
     Attributes:
-        waiting: Norms that have not been judged yet, each `()`.
+        waiting: The norms that have not been judged yet, each `()`.
     """
 
     def __init__(self, policy: SwitchPolicy, index: int, base: ClipStrategy) -> None:
@@ -72,35 +60,34 @@ class RungState:
 
     @property
     def rung(self) -> int:
-        """The present rung, 0-based."""
+        """The current rung, 0-based."""
         return self.ladder.rung
 
     @property
     def strategy(self) -> ClipStrategy:
-        """The strategy that acts now."""
+        """The strategy in force."""
         return self._blend if self._blend_left else self._active
 
     def judge(self, norms: Sequence[float], step: int, clipping: GradientObserver) -> list[Event]:
-        """Take in the norms of further steps and move accordingly.
+        """Judge the norms of further steps and change the rung if necessary.
 
         Args:
-            norms: Total norms before clipping, in order; the last one is of `step`.
+            norms: The total norms before clipping, in order; the last one belongs to `step`.
             step: The step that is about to be made.
-            clipping: Whose record says what was clipped and skipped so far.
+            clipping: The callback whose record says how many steps were clipped and skipped so far.
 
         Returns:
-            An event for each change of rung, and for a rung that is given up.
+            One event for each change of rung and for a disabled rung.
         """
         rungs = self._rungs_at(step)
         self._blend_left = max(0, self._blend_left - len(norms))
-        events = self._give_up_skipping(step, clipping.total(self.index))
+        events = self._disable_skipping_rung(step, clipping.total(self.index))
         for norm in norms:
             reading = self.detector.read(norm)
             top = min(self._top, len(rungs) - 1)
-            move = self.ladder.step(reading.weight, top=top, may_descend=lambda: self._is_held_back_little(clipping))
-            if move is None:
-                continue
-            events.append(self._change(move, reading, rungs, step))
+            move = self.ladder.step(reading.weight, top=top, may_descend=lambda: self._clips_little(clipping))
+            if move is not None:
+                events.append(self._change(move, reading, rungs, step))
         self._active = rungs[min(self.rung, len(rungs) - 1)]
         return events
 
@@ -115,14 +102,14 @@ class RungState:
         return self._switch_event(move, reading, before, after, step)
 
     def climb(self, step: int, reason: str) -> Event | None:
-        """Climb a rung at once, where there is one above.
+        """Climb one rung immediately, if there is a rung above.
 
         Args:
             step: The number of optimizer steps completed.
-            reason: Why, for people.
+            reason: The reason, for people to read.
 
         Returns:
-            The event of it.
+            The event of the climb; `None` on the highest rung.
         """
         rungs = self._rungs_at(step)
         if self.rung >= min(self._top, len(rungs) - 1):
@@ -131,7 +118,7 @@ class RungState:
 
     @torch.no_grad()
     def keep_warm(self, grads: Gradients) -> None:
-        """Let the strategies that do not act decide without effect, so that they know the run when their turn comes.
+        """Let the inactive strategies decide without effect, so that their state is up to date when they take over.
 
         Args:
             grads: The gradients of this step.
@@ -141,8 +128,8 @@ class RungState:
             if not any(strategy is one for one in acting):
                 strategy.decide(grads)
 
-    def _is_held_back_little(self, clipping: GradientObserver) -> bool:
-        """Whether the typical gradient of the calm time was made smaller by no more than `max_jump`."""
+    def _clips_little(self, clipping: GradientObserver) -> bool:
+        """Return whether clipping reduced the typical gradient of the calm steps by a factor of at most `max_jump`."""
         own = (record.clip_coef for record in reversed(clipping.history.records) if record.optimizer == self.index)
         return float(np.median(list(islice(own, self.ladder.calm)))) * self.policy.max_jump >= 1.0
 
@@ -169,20 +156,20 @@ class RungState:
         }
         return Event(step, "switch", message, data)
 
-    def _give_up_skipping(self, step: int, total: Aggregate | None) -> list[Event]:
-        """Lower the highest rung where steps are skipped too often: a run that skips on learns nothing."""
+    def _disable_skipping_rung(self, step: int, total: Aggregate | None) -> list[Event]:
+        """Disable the current rung if it skips too many steps: a run that only skips learns nothing."""
         if total is None or total.steps - self._steps_before < _SKIP_WINDOW:
             return []
-        share = (total.skipped - self._skips_before) / (total.steps - self._steps_before)
+        fraction = (total.skipped - self._skips_before) / (total.steps - self._steps_before)
         self._steps_before, self._skips_before = total.steps, total.skipped
-        if share <= self.policy.max_skipped_fraction or self.rung == 0:
+        if fraction <= self.policy.max_skipped_fraction or self.rung == 0:
             return []
         self._top = self.rung - 1
-        message = f"rung {self.rung} is given up: {share:.1%} of the last steps were skipped"
+        message = f"rung {self.rung} disabled: {fraction:.1%} of the last steps were skipped"
         return [Event(step, "cap", message, {"optimizer": self.index, "top": self._top})]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and the tensors of the rungs."""
+        """Return plain numbers, lists and the tensors of the rungs."""
         return {
             "names": [repr(strategy) for strategy in self._strategies()],
             "strategies": [dict(strategy.state_dict()) for strategy in self._strategies()],
@@ -200,7 +187,7 @@ class RungState:
         """Restore what `state_dict` returned.
 
         Returns:
-            Whether it could be: the rungs are the same.
+            Whether the rungs are the same; if not, nothing is restored.
         """
         strategies = self._strategies()
         if state["names"] != [repr(strategy) for strategy in strategies]:
@@ -223,4 +210,4 @@ class RungState:
         return next(i for i, one in enumerate(self._strategies()) if one is strategy)
 
 
-_PLAIN = ("_blend_left", "_top", "_steps_before", "_skips_before")
+_PLAIN = ("_blend_left", "_top", "_steps_before", "_skips_before")  # attributes, and keys in checkpoints

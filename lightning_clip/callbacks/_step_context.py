@@ -1,4 +1,4 @@
-"""`StepContext`: what our callbacks share about one optimizer step, so that norms are measured once."""
+"""`StepContext`: what this package's callbacks share about one optimizer step, so that norms are measured once."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,35 +18,35 @@ from lightning_clip.core.record.pending_step import PendingStep
 
 @dataclass(slots=True)
 class StepContext:
-    """One optimizer step as our callbacks see it, one after the other.
+    """One optimizer step, as this package's callbacks see it one after the other.
 
     Attributes:
-        original: The gradients with the norms they had before any of our callbacks changed them.
+        original: The gradients with the norms they had before any of these callbacks changed them.
         current: The gradients as the next callback finds them.
         skipped: Whether the step is skipped, `()` or a `bool`.
-        events: The events of this step so far.
-        seen_by: The callbacks that have taken part, by `id`.
+        steps: What the callbacks recorded for this step so far.
+        seen_by: The `id` of each callback that has requested this context.
     """
 
     original: Gradients
     current: Gradients
     skipped: Tensor | bool = False
-    events: list[PendingStep] = field(default_factory=list)
+    steps: list[PendingStep] = field(default_factory=list)
     seen_by: set[int] = field(default_factory=set)
 
-    def add(self, event: PendingStep) -> None:
-        """Take in what a callback has done; a step that one of them skips is skipped for all.
+    def add(self, step: PendingStep) -> None:
+        """Add what a callback did. If one callback skips the step, it is marked as skipped for all of them.
 
         Args:
-            event: What happened.
+            step: What the callback recorded.
         """
-        if event.changed:
+        if step.changed:
             self.current = self.current.remeasured()
-        self.events.append(event)
-        self._mark(event.skipped)
+        self.steps.append(step)
+        self._mark(step.skipped)
 
     def skip(self) -> None:
-        """Take the gradients away, so that the step changes neither parameters nor optimizer state."""
+        """Remove the gradients, so that the step changes neither parameters nor optimizer state."""
         for param in self.original.params:
             param.grad = None
         self._mark(True)
@@ -54,8 +54,8 @@ class StepContext:
     def _mark(self, skipped: Tensor | bool) -> None:
         if skipped is not False:
             self.skipped = skipped if self.skipped is False else self.skipped | skipped
-        for event in self.events:
-            event.note(skipped=self.skipped)
+        for step in self.steps:
+            step.note(skipped=self.skipped)
 
 
 _contexts: WeakKeyDictionary[Optimizer, StepContext] = WeakKeyDictionary()
@@ -64,16 +64,17 @@ _unscaled_at: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
 
 
 def step_context(callback: Callback, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> StepContext:
-    """The context of the step that the optimizer is about to make, the same for each of our callbacks.
+    """Return the context of the step that the optimizer is about to make, shared by this package's callbacks.
 
     Args:
-        callback: Who asks. A callback that asks twice sees a new evaluation (LBFGS makes several in a step).
-        trainer: The trainer that is fitting.
-        pl_module: The module that is trained.
+        callback: The callback that requests the context. A second request by the same callback starts a new context,
+            because LBFGS evaluates a step several times.
+        trainer: The trainer, while it is fitting.
+        pl_module: The module being trained.
         optimizer: The optimizer that is about to step.
 
     Returns:
-        The context; its gradients are unscaled, also for fused optimizers.
+        The context; its gradients are unscaled, even for fused optimizers.
     """
     context, step = _contexts.get(optimizer), trainer.global_step
     if context is None or context.original.step != step or id(callback) in context.seen_by:
@@ -83,10 +84,10 @@ def step_context(callback: Callback, trainer: Trainer, pl_module: LightningModul
 
 
 def release(trainer: Trainer) -> None:
-    """Let go of gradients whose step has not been made, as where a scaler skips it.
+    """Release the gradients of a step that was not made, for instance because the gradient scaler skipped it.
 
     Args:
-        trainer: A trainer that has finished a batch, or has been stopped in the middle of one.
+        trainer: The trainer, after a batch or after an exception.
     """
     for optimizer in trainer.optimizers:
         _contexts.pop(optimizer, None)
@@ -106,10 +107,10 @@ def _begin(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer, s
 
 
 def _unscale(scaler: GradScaler, optimizer: Optimizer, step: int) -> bool:
-    """See to it that gradients are unscaled; false where no step will be made with them.
+    """Unscale the gradients if necessary; return whether the optimizer will step with them.
 
-    Where `training_step` returned `None`, Lightning neither unscales nor steps. The gradients, if there are any, are of
-    the earlier batches of an accumulation, and still scaled. Of a fused optimizer this shows only at the next step.
+    If `training_step` returned `None`, Lightning neither unscales nor steps. The gradients, if any, come from earlier
+    batches of an accumulation and are still scaled. With a fused optimizer this shows only at the next step.
     """
     if not is_fused(optimizer):
         return is_unscaled(scaler, optimizer)
@@ -124,7 +125,7 @@ def _unscale(scaler: GradScaler, optimizer: Optimizer, step: int) -> bool:
 
 
 def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[int, str]:
-    """The names of all parameters of the module, made again when the optimizer has been given further ones."""
+    """Return the names of the module's parameters, computed again whenever the optimizer has more parameters."""
     count = sum(len(group["params"]) for group in optimizer.param_groups)
     known = _names.get(optimizer)
     if known is None:
@@ -136,6 +137,6 @@ def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[i
 
 @uncompiled
 def _forget(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    """Let go of the gradients once the step has been made, so that they do not live longer than without us."""
+    """Release the gradients after the step, so that they live no longer than without this package."""
     _contexts.pop(optimizer, None)
     _unscaled_at.pop(optimizer, None)

@@ -1,4 +1,4 @@
-"""What callbacks ask of the Trainer: whether clipping can be right there, what is being run, and its state."""
+"""What the callbacks need from the Trainer: checks of its configuration, a description of the run, its state."""
 
 from collections.abc import Iterable
 
@@ -14,10 +14,10 @@ from lightning_clip.core.snapshot import Stateful
 
 
 def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
-    """Raise where the gradients of a parallel strategy cannot be seen whole.
+    """Raise if the trainer's parallel strategy hides the full gradients.
 
     Args:
-        callback: Who asks.
+        callback: The callback that needs the gradients, quoted in the error message.
         trainer: The trainer that is about to fit.
 
     Raises:
@@ -26,22 +26,22 @@ def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
     name = type(callback).__name__
     if isinstance(trainer.strategy, DeepSpeedStrategy):
         raise MisconfigurationException(
-            f"{name} cannot work with DeepSpeedStrategy: its engine owns the gradients and clips them by itself. "
+            f"{name} cannot work with DeepSpeedStrategy: its engine owns the gradients and clips them itself. "
             f"Set `gradient_clipping` in the DeepSpeed configuration and remove {name}, or use ModelParallelStrategy."
         )
     if isinstance(trainer.strategy, FSDPStrategy):
         raise MisconfigurationException(
             f"{name} cannot work with FSDPStrategy (FSDP1): each rank sees slices of flattened parameters. "
-            "Use ModelParallelStrategy (FSDP2), which keeps parameters apart."
+            "Use ModelParallelStrategy (FSDP2), which keeps parameters separate."
         )
 
 
 def check_trainer_does_not_clip(trainer: Trainer, call: str) -> None:
-    """Raise where the trainer clips too: the second limit would act on what the first has left.
+    """Raise if the trainer clips too: its limit would act on gradients that the callback has already clipped.
 
     Args:
         trainer: The trainer that is about to fit.
-        call: The callback as the user wrote it.
+        call: The constructor call of the callback, quoted in the error message.
 
     Raises:
         MisconfigurationException: `Trainer(gradient_clip_val=…)` is set.
@@ -57,15 +57,15 @@ def check_trainer_does_not_clip(trainer: Trainer, call: str) -> None:
 
 
 def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: str) -> RunInfo:
-    """What is being run, for the head of a report.
+    """Describe the run for the header of a report.
 
     Args:
-        trainer: A trainer whose optimizers have been set up.
-        pl_module: The module that is trained.
-        strategy: The clipping strategy as it prints itself.
+        trainer: The trainer, after its optimizers have been set up.
+        pl_module: The module being trained.
+        strategy: The `repr` of the clipping strategy.
 
     Returns:
-        Model, strategy, optimizers and the number of elements of each parameter.
+        The model, strategy, optimizers and number of elements of each parameter.
     """
     model = getattr(pl_module, "_orig_mod", pl_module)
     numels = {plain_name(name): param.numel() for name, param in pl_module.named_parameters()}
@@ -80,15 +80,15 @@ def _describe(optimizer: Optimizer) -> str:
 
 
 def stateful_parts(trainer: Trainer, pl_module: LightningModule, strategies: Iterable[Stateful]) -> list[Stateful]:
-    """Everything that a step changes: the module first, then the optimizers, then the rest.
+    """Collect everything whose state a step changes.
 
     Args:
-        trainer: A trainer that is fitting.
-        pl_module: The module that is trained.
+        trainer: The trainer, while it is fitting.
+        pl_module: The module being trained.
         strategies: The clipping strategies in use.
 
     Returns:
-        The module, optimizers, schedulers, the gradient scaler if there is one, and the clipping strategies.
+        The module, the optimizers, the schedulers, the gradient scaler if there is one, and the clipping strategies.
     """
     schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
     scaler = grad_scaler(trainer)
@@ -96,11 +96,11 @@ def stateful_parts(trainer: Trainer, pl_module: LightningModule, strategies: Ite
 
 
 def scale_learning_rates(trainer: Trainer, factor: float) -> None:
-    """Multiply all learning rates, those that schedulers start from included.
+    """Multiply all learning rates by a factor, including the base rates of schedulers.
 
     Args:
-        trainer: A trainer that is fitting.
-        factor: What to multiply by.
+        trainer: The trainer, while it is fitting.
+        factor: The factor.
     """
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""`DivergenceRollback`: back to the last good state when a run has diverged."""
+"""`DivergenceRollback`: restores the last good state when training diverges."""
 
 import math
 from copy import deepcopy
@@ -24,26 +24,30 @@ from lightning_clip.core.switching import SpikeDetector
 
 
 class DivergenceRollback(Callback):
-    """Keep the last good state in host memory, and put it back when the run has diverged.
+    """Keep the last good state in host memory, and roll back to it when training diverges.
 
-    A step is bad when its loss or its gradient norm is not finite, or is a severe outlier of the detector. After
-    `patience` bad steps in a row model, optimizers, schedulers, gradient scaler and clipping strategies are put back as
-    they were; the data goes on, so that a poisoned batch is not met again. A checkpoint is never saved with weights
-    that are not finite: it holds the last good state instead. Loss and norm are read on the host at every step.
+    A step is bad if its loss or gradient norm is NaN, infinite, or a severe outlier according to the detector. After
+    `patience` bad steps in a row, the model, optimizers, schedulers, gradient scaler and clipping strategies are
+    restored. The data continues, so a poisoned batch is not seen again. A checkpoint is never saved with NaN or
+    infinite weights: it contains the last good state instead. Loss and norm are read on the host at every step.
 
     Args:
-        snapshot_every_n_steps: Optimizer steps between snapshots; one is taken only after a good step.
-        patience: Bad steps in a row that make a divergence.
-        max_restores: How often the state is put back; the next divergence puts it back and ends the training.
-        lr_factor: Multiplies the learning rates at each restore, in [0, 1]; below 1 where the rate is to blame.
-        tighten: Also climb a rung at each restore; needs a `StrategySwitcher`.
-        detector: Tells outliers, of the norm and of the loss each.
+        snapshot_every_n_steps: The number of optimizer steps between snapshots; one is taken only after a good step.
+        patience: The number of bad steps in a row that count as a divergence.
+        max_restores: The largest number of rollbacks. The next divergence rolls back once more and stops training.
+        lr_factor: The factor on all learning rates at each rollback, in [0, 1]; use less than 1 if the learning rate
+            causes the divergence.
+        tighten: Whether to climb one rung at each rollback, too; needs a `StrategySwitcher`.
+        detector: The detector of outliers, used for the norm and for the loss.
 
     Attributes:
-        restores: How often the state has been put back.
+        restores: The number of rollbacks so far.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ArgumentError: An argument is out of range.
+        MisconfigurationException: At fit, if `tighten=True` and the trainer has no `StrategySwitcher`, or if the
+            parallel strategy hides the gradients.
+        NonFiniteError: While fitting, if training diverges and the weights have been NaN or infinite from the start.
 
     Example:
         >>> rollback = DivergenceRollback(snapshot_every_n_steps=200, lr_factor=0.5)
@@ -89,7 +93,7 @@ class DivergenceRollback(Callback):
         if self.tighten and _switcher(trainer) is None:
             raise MisconfigurationException(
                 "DivergenceRollback(tighten=True) needs a StrategySwitcher, whose ladder it climbs. "
-                "Add one to the callbacks, or leave out tighten=True."
+                "Add one to the callbacks, or remove tighten=True."
             )
         self._bad_steps = 0
         self._take(trainer, pl_module)
@@ -97,7 +101,7 @@ class DivergenceRollback(Callback):
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         context = step_context(self, trainer, pl_module, optimizer)
-        if context.original.is_finite() or grad_scaler(trainer) is None:  # the scaler bears an overflow by itself
+        if context.original.is_finite() or grad_scaler(trainer) is None:  # the scaler handles an overflow itself
             self._norm = max(self._norm, float(context.original.total_norm()), key=_badness)
 
     @override
@@ -111,7 +115,7 @@ class DivergenceRollback(Callback):
             readings.append(self._losses.read(float(loss)))
         self._norm = 0.0
         is_bad = any(reading.weight >= _SEVERE for reading in readings)
-        if trainer.world_size > 1:  # losses differ from rank to rank, decisions must not
+        if trainer.world_size > 1:  # losses differ between ranks, but decisions must not
             is_bad = trainer.strategy.reduce_boolean_decision(is_bad, all=False)
         self._bad_steps = self._bad_steps + 1 if is_bad else 0
         if self._bad_steps >= self.patience:
@@ -123,7 +127,7 @@ class DivergenceRollback(Callback):
         return self._snapshot is None or trainer.global_step - self._snapshot.step >= self.snapshot_every_n_steps
 
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the present state, unless its weights are not finite."""
+        """Take a snapshot, unless the weights are NaN or infinite."""
         snapshot = Snapshot(_stateful_parts(trainer, pl_module), step=trainer.global_step)
         if is_finite(snapshot.states[0]):
             self._snapshot = snapshot
@@ -133,22 +137,22 @@ class DivergenceRollback(Callback):
         self._bad_steps = 0
         snapshot = self._snapshot
         if snapshot is None:
-            raise NonFiniteError("DivergenceRollback: the weights were not finite from the first step on.")
+            raise NonFiniteError("DivergenceRollback: the weights have been NaN or infinite from the first step on.")
         self.restores += 1
         snapshot.restore(_stateful_parts(trainer, pl_module))
         scale = self.lr_factor**self.restores / self._snapshot_lr_scale
         scale_learning_rates(trainer, scale)
         switcher = _switcher(trainer)
         if self.tighten and switcher is not None:
-            switcher.climb(trainer.global_step, "the run was put back")
-        self._tell(trainer, snapshot)
+            switcher.climb(trainer.global_step, "the run was rolled back")
+        self._announce(trainer, snapshot)
 
-    def _tell(self, trainer: Trainer, snapshot: Snapshot) -> None:
-        message = f"diverged for {self.patience} steps: put back to step {snapshot.step}"
+    def _announce(self, trainer: Trainer, snapshot: Snapshot) -> None:
+        message = f"diverged for {self.patience} steps: rolled back to step {snapshot.step}"
         if self.lr_factor < 1:
             message += f", learning rate x {self.lr_factor**self.restores:.3g}"
         if self.restores > self.max_restores:
-            message += f"; put back {self.restores} times: training ends"
+            message += f"; rolled back {self.restores} times: training stops"
             trainer.should_stop = True
         rank_zero_warn(f"DivergenceRollback: step {trainer.global_step}: {message}")
         data = {"restored_step": snapshot.step, "restores": self.restores}

@@ -1,4 +1,4 @@
-"""`GradientClipping`: a clipping strategy in the training loop."""
+"""`GradientClipping`: clips gradients in the training loop."""
 
 from collections.abc import Sequence
 
@@ -15,27 +15,30 @@ from lightning_clip.strategies.norm_clip import NormClip
 
 
 class GradientClipping(GradientObserver):
-    """Clip gradients by a strategy before each optimizer step, and keep the record of it.
+    """Clip gradients before each optimizer step, and record what happened.
 
-    Works in automatic and manual optimisation, with gradient accumulation (once, on the accumulated gradient), mixed
-    precision (on unscaled gradients, also with fused optimizers) and several optimizers (each has its own copy of the
-    strategy, and only its own parameters are clipped). State and history are saved in the checkpoint.
+    Works in automatic and manual optimization, with gradient accumulation (clips the accumulated gradient once), mixed
+    precision (clips unscaled gradients, even with fused optimizers) and several optimizers (each has its own copy of
+    the strategy, which clips only that optimizer's parameters). State and history are saved in the checkpoint.
 
-    Logged with Lightning's own cadence: `grad_norm/total` (before), `grad_norm/total_clipped` (after), `clip/coef`,
-    `clip/active`, `clip/threshold`, `clip/skipped_total`, `clip/nonfinite_total`; a second optimizer's end in `-1`.
+    Logs at Lightning's own cadence: `grad_norm/total` (before), `grad_norm/total_clipped` (after), `clip/coef`,
+    `clip/active`, `clip/threshold`, `clip/skipped_total` and `clip/nonfinite_total`. The keys of a second optimizer end
+    in `-1`.
 
     Args:
-        strategy: The rule; `NormClip(1.0)` by default.
-        sinks: Where the record of each step goes besides the history, for instance `JsonlSink("run.jsonl")`.
-        flush_every_n_steps: How many optimizer steps may wait on the device before they are read together.
-        group_by: Which norms of groups of parameters to log: `"none"`, by `"module"`, by `"param"`, globs by group
-            name, or `"rnn"`: `grad_norm/input-hidden`, `grad_norm/hidden-hidden`, `grad_norm/bias` and the gates of
-            LSTM and GRU layers (`grad_norm/gate_forget`), and the same of each recurrent layer where there are several
-            (`grad_norm/hidden-hidden_l0`, `grad_norm/gate_forget_l1_reverse`).
-        name: Tells two instances in one trainer apart.
+        strategy: The clipping strategy; `NormClip(1.0)` by default.
+        sinks: The destinations of the record besides the history, for instance `JsonlSink("run.jsonl")`.
+        flush_every_n_steps: The number of optimizer steps that may stay on the device before they are read together.
+        group_by: The parameter groups whose norms are logged: `"none"`, one per `"module"`, one per `"param"`, a
+            mapping from group name to globs, or `"rnn"`. The latter logs `grad_norm/input-hidden`,
+            `grad_norm/hidden-hidden`, `grad_norm/bias` and the gates of LSTM and GRU layers (`grad_norm/gate_forget`),
+            and the same per recurrent layer if there are several (`grad_norm/hidden-hidden_l0`,
+            `grad_norm/gate_forget_l1_reverse`).
+        name: A name that distinguishes several instances in one trainer.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: `strategy` is not a strategy.
         MisconfigurationException: At fit, if the trainer clips too, or its parallel strategy hides the gradients.
 
     Example:

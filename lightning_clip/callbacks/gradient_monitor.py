@@ -1,4 +1,4 @@
-"""`GradientMonitor`: the record of the gradients, without clipping."""
+"""`GradientMonitor`: records gradients without clipping them."""
 
 from collections.abc import Sequence
 
@@ -13,22 +13,24 @@ from lightning_clip.strategies.no_clip import NoClip
 
 
 class GradientMonitor(GradientObserver):
-    """Watch gradients before each optimizer step; no update changes by a bit.
+    """Record gradients before each optimizer step; every update stays the same, bit for bit.
 
     Keeps the same record and logs the same metrics as `GradientClipping`.
 
     Args:
-        sinks: Where the record of each step goes besides the history, for instance `JsonlSink("run.jsonl")`.
-        flush_every_n_steps: How many optimizer steps may wait on the device before they are read together.
-        group_by: Which norms of groups of parameters to log: `"none"`, by `"module"`, by `"param"`, globs by group
-            name, or `"rnn"`: `grad_norm/input-hidden`, `grad_norm/hidden-hidden`, `grad_norm/bias` and the gates of
-            LSTM and GRU layers (`grad_norm/gate_forget`), and the same of each recurrent layer where there are several
-            (`grad_norm/hidden-hidden_l0`, `grad_norm/gate_forget_l1_reverse`).
-        name: Tells two instances in one trainer apart.
+        sinks: The destinations of the record besides the history, for instance `JsonlSink("run.jsonl")`.
+        flush_every_n_steps: The number of optimizer steps that may stay on the device before they are read together.
+        group_by: The parameter groups whose norms are logged: `"none"`, one per `"module"`, one per `"param"`, a
+            mapping from group name to globs, or `"rnn"`. The latter logs `grad_norm/input-hidden`,
+            `grad_norm/hidden-hidden`, `grad_norm/bias` and the gates of LSTM and GRU layers (`grad_norm/gate_forget`),
+            and the same per recurrent layer if there are several (`grad_norm/hidden-hidden_l0`,
+            `grad_norm/gate_forget_l1_reverse`).
+        name: A name that distinguishes several instances in one trainer.
 
     Raises:
-        ValueError: An argument is out of its range.
-        MisconfigurationException: At fit, if the trainer clips, unseen by any callback.
+        ArgumentError: An argument is out of range.
+        MisconfigurationException: At fit, if the trainer clips, which no callback can see, or if its parallel strategy
+            hides the gradients.
 
     Example:
         >>> from lightning.pytorch import Trainer

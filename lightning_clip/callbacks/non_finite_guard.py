@@ -1,4 +1,4 @@
-"""`NonFiniteGuard`: what to do with a step whose gradients are not finite."""
+"""`NonFiniteGuard`: handles steps whose gradients are NaN or infinite."""
 
 from typing import Any, Literal, get_args
 
@@ -20,29 +20,30 @@ GuardAction = Literal["skip", "raise", "stop", "zero", "ignore"]
 
 
 class NonFiniteGuard(Callback):
-    """Act on optimizer steps whose gradients hold a NaN or an infinity.
+    """Handle optimizer steps whose gradients contain NaN or infinity ("bad steps").
 
-    A norm that overflows while every element is finite is not such a step. The decision needs the norm on the host:
-    on an accelerator this callback reads one number each step. Several processes agree on it, so that what one of them
-    finds all of them act on. In fp16 mixed precision the gradient scaler skips such steps by itself and lowers its
-    scale, as it has to; the guard only counts them until the scale has fallen below 1.
+    A step is not bad if its norm overflows while every element is finite. The decision needs the norm on the host, so
+    on an accelerator this callback reads one number per step. Distributed processes agree: if one of them finds a bad
+    step, all of them act on it. In fp16 mixed precision the gradient scaler itself skips bad steps and lowers its
+    scale; until the scale is below 1, the guard only counts them.
 
     Args:
-        action: `"skip"` leaves parameters and optimizer state exactly as they were (learning-rate schedulers and
-            `global_step` still advance); `"raise"` raises at once; `"stop"` skips and ends the training with finite
-            weights; `"zero"` sets all gradients to zero, which still moves parameters through momentum and weight
-            decay; `"ignore"` only counts.
-        max_consecutive: How many such steps in a row are borne; the next one raises. Not for `"ignore"`.
+        action: The action at a bad step. `"skip"` leaves parameters and optimizer state exactly as they are
+            (learning-rate schedulers and `global_step` still advance). `"raise"` raises immediately. `"stop"` skips the
+            step and stops training with finite weights. `"zero"` sets all gradients to zero, which still moves
+            parameters through momentum and weight decay. `"ignore"` only counts.
+        max_consecutive: The largest number of bad steps in a row; the next one raises. `"ignore"` has no limit.
 
     Attributes:
-        total: How many such steps there have been.
-        consecutive: How many of them in a row, up to now.
-        last_good_norm: Total norm at the latest finite step; `None` before the first.
+        total: The number of bad steps so far.
+        consecutive: The number of bad steps in a row, up to now.
+        last_good_norm: The total norm at the latest finite step; `None` before the first.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ArgumentError: An argument is out of range.
         MisconfigurationException: At fit, if the parallel strategy hides the gradients.
-        FloatingPointError: While fitting; names the step, the batch, the first bad parameters and the last good norm.
+        NonFiniteError: While fitting; the message names the step, the batch, the first bad parameters and the last good
+            norm.
 
     Example:
         >>> NonFiniteGuard("skip", max_consecutive=5).max_consecutive
@@ -101,12 +102,12 @@ class NonFiniteGuard(Callback):
         bad = grads.non_finite_names()
         shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
         where = f"first in {shown}" if bad else "on another process"
-        last = "no finite step before" if self.last_good_norm is None else f"last good norm {self.last_good_norm:.4g}"
+        last = "no finite step so far" if self.last_good_norm is None else f"last good norm {self.last_good_norm:.4g}"
         remedy = "Lower the learning rate, or clip earlier with GradientClipping."
         if calibrating:
             remedy = "The gradient scaler skips the step and lowers its scale."
         return (
-            f"NonFiniteGuard({self.action!r}): the gradient is not finite at step {grads.step} "
+            f"NonFiniteGuard({self.action!r}): the gradient became NaN or infinite at step {grads.step} "
             f"(epoch {grads.epoch}, batch {trainer.fit_loop.batch_idx}, {self.consecutive} in a row): "
             f"{where}; {last}. {remedy}"
         )

@@ -1,4 +1,4 @@
-"""`RecurrentSpectrumMonitor`: recurrent weights and units, looked at now and then."""
+"""`RecurrentSpectrumMonitor`: samples the spectra of recurrent weights and the state of their units."""
 
 import math
 from dataclasses import asdict
@@ -31,50 +31,49 @@ _MEANS = ("forget_gate_mean", "update_gate_mean")
 
 
 class RecurrentSpectrumMonitor(Callback):
-    r"""Watch the recurrent weights of every `nn.RNN`, `nn.LSTM` and `nn.GRU`, and the state of their units.
+    r"""Monitor the recurrent weights of every `nn.RNN`, `nn.LSTM` and `nn.GRU`, and the state of their units.
 
-    Of each `weight_hh` it measures, for each gate on its own, the largest singular value σ and the spectral radius ρ.
-    On its way back through one step of a plain RNN a gradient is multiplied by $W^T \mathrm{diag}(f')$, and
-    $|f'| \le 1$ for tanh and ReLU:
+    For each gate of each `weight_hh` it measures the largest singular value σ and the spectral radius ρ. Each step back
+    through a plain RNN multiplies the gradient by $W^T \mathrm{diag}(f')$, with $|f'| \le 1$ for tanh and ReLU:
 
-    - σ < 1 proves that gradients vanish: n steps back at most σⁿ is left of them;
-    - σ ≤ 1 proves that they do not explode;
-    - σ > 1 makes an explosion possible and does not prove it, as saturated units hold gradients back. Neither does
-      ρ > 1, which says what the weights alone, without f, do in the long run;
-    - behind a sigmoid, where $|f'| \le 1/4$, the bound is 4. In an LSTM and a GRU the state also goes past the gates,
-      so that the σ of one gate proves nothing: `TemporalGradientMonitor` measures how fast gradients really grow.
+    - σ < 1 proves that gradients vanish: after n steps back, at most a factor σⁿ is left.
+    - σ ≤ 1 proves that they do not explode.
+    - σ > 1 makes an explosion possible but does not prove it, because saturated units shrink gradients. Neither does
+      ρ > 1, which describes the long-run effect of the weights alone, without f.
+    - For a sigmoid, where $|f'| \le 1/4$, the bound is 4. In an LSTM or GRU the state also bypasses the gates, so the σ
+      of one gate proves nothing: `TemporalGradientMonitor` measures how fast gradients really grow.
 
-    After training, σ in the hundreds is a sign of weights that have exploded.
+    After training, σ in the hundreds indicates exploded weights.
 
-    Of the units it measures the share of tanh units beyond ±0.95, the share of ReLU units that are zero throughout the
-    batch, the mean of forget gates (LSTM) or update gates (GRU), and the share of gates below 0.05 or above 0.95. A
-    mean gate of f halves a state in ln 0.5 / ln f steps. Units of the top layer are seen for the whole batch; gates and
-    lower layers are computed again for a few sequences, without dropout between layers. And it measures the share of
-    denormal numbers in the gradient that a layer passes back to its input: arithmetic with them is slow on many CPUs,
-    and `torch.set_flush_denormal(True)` makes them zero.
+    For the units it measures the fraction of tanh units beyond ±0.95, the fraction of ReLU units that are zero
+    throughout the batch, the mean of forget gates (LSTM) or update gates (GRU), and the fraction of gates below 0.05 or
+    above 0.95. A mean gate of f halves a state in ln 0.5 / ln f steps. Units of the top layer are measured on the whole
+    batch; gates and lower layers are recomputed for a few sequences, without dropout between layers. It also measures
+    the fraction of denormal numbers in the gradient that a layer passes back to its input. Arithmetic with denormals is
+    slow on many CPUs; `torch.set_flush_denormal(True)` sets them to zero.
 
-    A sample is taken at the start of a batch (weights) and during it (units, gradients), and read at its end, in one
-    copy. The training stays the same bit for bit: nothing is drawn at random, no mode is changed, and of the graph
-    only an alias of the layer's input is new. Its numbers go to every `GradientClipping` and `GradientMonitor` of
-    the trainer, as a `Measurement` of kind `"recurrent-spectrum"`, and to the loggers, the largest over all layers
-    each: `rnn/sigma_max`, `rnn/spectral_radius`, `rnn/saturated_fraction`, `rnn/dead_fraction`,
-    `rnn/saturated_gate_fraction`, `rnn/denormal_fraction`; and the mean over layers: `rnn/forget_gate_mean`,
-    `rnn/update_gate_mean`. With several processes the first one measures, alone.
+    A sample is taken at the start of a batch (weights) and during it (units, gradients), and read at its end in one
+    copy. Training stays the same, bit for bit: the monitor draws no random numbers, changes no mode, and adds only an
+    alias of the layer's input to the graph. Each sample goes to every `GradientClipping` and `GradientMonitor` of the
+    trainer as a `Measurement` of kind `"recurrent-spectrum"`. The loggers receive the maximum over all layers of
+    `rnn/sigma_max`, `rnn/spectral_radius`, `rnn/saturated_fraction`, `rnn/dead_fraction`,
+    `rnn/saturated_gate_fraction` and `rnn/denormal_fraction`, and the mean over layers of `rnn/forget_gate_mean` and
+    `rnn/update_gate_mean`. With several processes, only rank zero measures.
 
     Args:
-        every_n_steps: Optimizer steps between two samples.
-        rows: Sequences of the batch that gates and lower layers are computed again for.
-        exact_up_to: The largest matrix (rows) whose spectral radius is computed from eigenvalues, on a CPU; that of
-            larger ones, and on an accelerator, comes out up to 0.3 % too high.
+        every_n_steps: The number of optimizer steps between samples.
+        rows: The number of sequences of the batch for which gates and lower layers are recomputed.
+        exact_up_to: The largest matrix (rows) whose spectral radius is computed from its eigenvalues, on a CPU. For
+            larger matrices and on an accelerator, the result is up to 0.3% too high.
 
     Attributes:
-        latest: The latest sample, `None` before the first.
+        latest: The latest sample; `None` before the first.
 
     Raises:
-        TypeError: An argument is not a whole number.
-        ValueError: An argument is below 1.
-        MisconfigurationException: At fit, if the module has no recurrent layer, or a parallel strategy keeps its
-            weights in pieces.
+        ArgumentTypeError: An argument is not a whole number.
+        ArgumentError: An argument is below 1.
+        MisconfigurationException: At fit, if the module has no recurrent layer, or if a parallel strategy shards its
+            weights.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -157,20 +156,20 @@ def _checked(layers: list[RecurrentLayer], pl_module: LightningModule) -> list[R
     model = type(getattr(pl_module, "_orig_mod", pl_module)).__name__
     if not layers:
         raise MisconfigurationException(
-            f"RecurrentSpectrumMonitor(): {model} has no nn.RNN, nn.LSTM or nn.GRU to watch (cells such as nn.LSTMCell "
-            "are no layers). Remove it; GradientMonitor watches the gradients of any module."
+            f"RecurrentSpectrumMonitor(): {model} has no nn.RNN, nn.LSTM or nn.GRU to monitor (cells like nn.LSTMCell "
+            "do not count). Remove it; GradientMonitor monitors the gradients of any module."
         )
     for layer in layers:
         if any(is_sharded(parameter) for parameter in layer.module.parameters()):
             raise MisconfigurationException(
-                f"RecurrentSpectrumMonitor(): {layer.weight_names[0]} of {model} is sharded, and singular values need "
+                f"RecurrentSpectrumMonitor(): {layer.weight_names[0]} of {model} is sharded, but singular values need "
                 f"the whole matrix. Leave {layer.name!r} out of the sharding, or remove RecurrentSpectrumMonitor."
             )
     return layers
 
 
 def _metrics(data: Data) -> dict[str, float]:
-    """One number for each key, over all layers; what is unknown or not finite is left out."""
+    """Aggregate each statistic over all layers, without values that are NaN or infinite."""
     known = {name: [value for value in column(data, name) if math.isfinite(value)] for name in (*_LARGEST, *_MEANS)}
     largest = {f"rnn/{name}": max(known[name]) for name in _LARGEST if known[name]}
     return largest | {f"rnn/{name}": fmean(known[name]) for name in _MEANS if known[name]}

@@ -1,4 +1,4 @@
-"""`RichGradientReport`: what the gradients did, in the terminal, at the end of a fit."""
+"""`RichGradientReport`: prints a gradient report in the terminal at the end of a fit."""
 
 import sys
 
@@ -11,11 +11,12 @@ from lightning_clip.callbacks.gradient_monitor import GradientMonitor
 
 
 class RichGradientReport(Callback):
-    """Print a report at the end of a fit, also when it ends by an exception or Ctrl-C.
+    """Print a report at the end of a fit, even if it ends with an exception or Ctrl-C.
 
-    It shows the norm before and after clipping, how often clipping bound and what that means, each layer's share (of
-    recurrent layers by path and by gate), and the first findings of a diagnosis. It reads the record of the
-    `GradientClipping` and `GradientMonitor` callbacks of the trainer; where there is none it adds a `GradientMonitor`.
+    The report shows the norm before and after clipping, how many steps were clipped and what that means, each
+    parameter's share (of recurrent layers by path and gate), and the first findings of the diagnosis. It uses the
+    record of the trainer's `GradientClipping` and `GradientMonitor` callbacks; if there is none, it adds a
+    `GradientMonitor`.
 
     Example:
         >>> from lightning.pytorch import Trainer

@@ -1,4 +1,4 @@
-"""`StrategySwitcher`: change the clipping strategy while the run goes on."""
+"""`StrategySwitcher`: changes the clipping strategy during training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from lightning_clip._compat import should_log
 from lightning_clip._errors import ArgumentError
 from lightning_clip.callbacks._gradient_observer import GradientObserver, observers
 from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._rung_state import RungState, SwitchPolicy
+from lightning_clip.callbacks._rung_state import RungState
 from lightning_clip.callbacks._step_context import StepContext
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.core.momentum import reset_momentum_
@@ -24,32 +24,33 @@ from lightning_clip.core.switching import Ladder, SpikeDetector
 
 
 class StrategySwitcher(Callback):
-    """Climb to a tighter clipping strategy when steps turn bad, and return when they have been calm.
+    """Switch to a tighter clipping strategy when steps turn bad, and back after enough calm steps.
 
-    Rung 0 is the strategy of the trainer's `GradientClipping`; `rungs` are the ones above. At each step a detector
-    compares the norm before clipping with the norms before it, and a ladder decides. A climb acts on the very step that
-    causes it; a descent blends from the tighter strategy to the looser one, and waits while the tighter one has to hold
-    back every step. Strategies that are not active go on
-    deciding without effect, so that each starts warm. Each optimizer climbs by itself.
+    Rung 0 is the strategy of the trainer's `GradientClipping`; `rungs` are the strategies above it. At each step, a
+    detector compares the norm before clipping with the earlier norms, and a ladder decides whether to move. A climb
+    takes effect at the very step that causes it. A descent blends from the tighter strategy to the looser one, and is
+    postponed while the tighter one still clips typical steps strongly. Inactive strategies keep deciding without
+    effect, so each is warm when it takes over. Each optimizer has its own rung.
 
-    Every change is an event in the record, a line in the report, and the number `clip/rung` (0-based) in the logger.
-    The decision needs the norm on the host: an accelerator is read once every `every_n_steps` steps.
+    Every change is recorded as an event, shown in the report, and logged as `clip/rung` (0-based). The decision needs
+    the norm on the host, so an accelerator is read once every `every_n_steps` steps.
 
     Args:
-        rungs: The strategies above the base, from loose to tight; or by the optimizer step from which they are used.
-        detector: Tells bad steps.
-        ladder: Decides when to climb and when to descend.
-        every_n_steps: How many optimizer steps are judged together; above 1 a climb comes up to so many steps late.
-        blend_steps: Optimizer steps over which a descent is spread.
-        max_jump: A descent waits while the active strategy makes the typical gradient smaller than by this factor:
-            calm that clipping has to enforce at every step is no reason to end it.
-        max_skipped_fraction: Share of skipped steps in the last 1,000 above which the highest rung in use is given up.
-        reset_momentum: Also forget the optimizer's momentum at each climb: it holds the bad steps that led to it.
-        dry_run: Record what would be done, and do nothing.
+        rungs: The strategies above the base, from loose to tight; or a mapping from an optimizer step to the strategies
+            in use from that step on.
+        detector: The detector that judges how bad a step is.
+        ladder: The ladder that decides when to climb and when to descend.
+        every_n_steps: The number of optimizer steps judged together; above 1, a climb comes up to that many steps late.
+        blend_steps: The number of optimizer steps over which a descent is spread.
+        max_jump: The largest factor by which a descent may enlarge the typical gradient. A descent waits while clipping
+            reduces the typical gradient by more than this, because then only the clipping keeps the steps calm.
+        max_skipped_fraction: The fraction of skipped steps in the last 1,000 above which the current rung is disabled.
+        reset_momentum: Whether to reset the optimizer's momentum at each climb, since it contains the bad steps.
+        dry_run: Whether to only record what would be switched, without switching.
 
     Raises:
-        ValueError: An argument is out of its range.
-        MisconfigurationException: At fit, without a `GradientClipping` callback.
+        ArgumentError: An argument is out of range.
+        MisconfigurationException: At fit, if the trainer has no `GradientClipping` callback.
 
     Example:
         >>> from lightning_clip import GradientClipping, NoClip, NormClip, RobustClip
@@ -73,9 +74,12 @@ class StrategySwitcher(Callback):
         check_count("StrategySwitcher", every_n_steps=every_n_steps, blend_steps=blend_steps)
         check_positive("StrategySwitcher", max_jump=max_jump)
         check_fraction("StrategySwitcher", max_skipped_fraction=max_skipped_fraction)
-        self.rungs = {0: list(rungs)} if not isinstance(rungs, Mapping) else {at: list(r) for at, r in rungs.items()}
+        by_step = rungs if isinstance(rungs, Mapping) else {0: rungs}
+        self.rungs: Mapping[int, Sequence[ClipStrategy]] = {at: list(own) for at, own in by_step.items()}
         if 0 not in self.rungs or not all(self.rungs.values()):
-            raise ArgumentError(f"StrategySwitcher(rungs={rungs!r}): rungs must hold a strategy, from step 0 on.")
+            raise ArgumentError(
+                f"StrategySwitcher(rungs={rungs!r}): rungs must contain at least one strategy from step 0 on."
+            )
         self.detector = detector or SpikeDetector()
         self.ladder = ladder or Ladder()
         self.every_n_steps = every_n_steps
@@ -99,12 +103,12 @@ class StrategySwitcher(Callback):
         self._clipping = clipping[0]
 
     def choose_strategy(self, observer: GradientObserver, trainer: Trainer, context: StepContext, index: int) -> None:
-        """Judge the step that is about to be made, and choose the strategy that will act on it.
+        """Judge the step that is about to be made, and choose the strategy that acts on it.
 
         Args:
-            observer: The callback whose strategy is about to decide; others than the clipping callback are left alone.
-            trainer: The trainer that is fitting.
-            context: The step.
+            observer: The callback whose strategy is about to decide; only the clipping callback is affected.
+            trainer: The trainer, while it is fitting.
+            context: The context of the step.
             index: The optimizer's position in `trainer.optimizers`.
         """
         clipping = self._clipping
@@ -124,19 +128,10 @@ class StrategySwitcher(Callback):
             clipping.override_strategy(index, state.strategy)
 
     def _build(self, index: int, clipping: GradientClipping) -> RungState:
-        policy = SwitchPolicy(
-            self.rungs,
-            self.detector,
-            self.ladder,
-            self.blend_steps,
-            self.max_jump,
-            self.max_skipped_fraction,
-            self.dry_run,
-        )
-        state = RungState(policy, index, clipping.strategies[index])
+        state = RungState(self, index, clipping.strategies[index])
         saved = self._restored.pop(index, None)
         if saved is not None and not state.load_state_dict(saved):
-            rank_zero_warn("StrategySwitcher: the checkpoint was made with other rungs; this run starts on rung 0.")
+            rank_zero_warn("StrategySwitcher: the checkpoint was saved with other rungs; this run starts on rung 0.")
         self._states[index] = state
         return state
 
@@ -163,11 +158,11 @@ class StrategySwitcher(Callback):
             self._clipping = None
 
     def climb(self, step: int, reason: str) -> None:
-        """Climb a rung for a reason that the detector does not know, with every optimizer.
+        """Climb one rung for every optimizer, for a reason that the detector cannot see.
 
         Args:
             step: The number of optimizer steps completed.
-            reason: Why, for people.
+            reason: The reason, for people to read.
         """
         for state in self._states.values():
             event = state.climb(step, reason)
@@ -176,12 +171,13 @@ class StrategySwitcher(Callback):
 
     @property
     def rung(self) -> int:
-        """The present rung of the first optimizer, 0-based."""
+        """The current rung of the first optimizer, 0-based."""
         return self._states[0].rung if self._states else 0
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"version": 1, "towers": {index: state.state_dict() for index, state in self._states.items()}}
+        rungs = {index: state.state_dict() for index, state in self._states.items()}
+        return {"version": 1, "towers": rungs}  # the key that old checkpoints use
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

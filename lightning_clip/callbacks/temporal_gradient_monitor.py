@@ -1,4 +1,4 @@
-"""`TemporalGradientMonitor`: how far gradients reach back through time."""
+"""`TemporalGradientMonitor`: measures how far gradients reach back through time."""
 
 import math
 from collections import deque
@@ -22,53 +22,52 @@ from lightning_clip.functional.temporal import norms_by_lag
 from lightning_clip.functional.unit_states import denormal_fraction
 
 FEWEST_STEPS = 8
-"""On shorter sequences nothing is measured: too few lags for a rate."""
+"""Shorter sequences are not measured: they have too few lags to fit a rate."""
 
 FEWEST_INPUTS = 32
-"""A layer with fewer inputs is given some more, always zero, whose gradient shows what few inputs would hide."""
+"""A layer with fewer inputs gets additional zero inputs, because the gradient at a few inputs can hide its growth."""
 
 FEWEST_PEAKS = 5
-"""Before so many profiles there is no usual norm to compare with."""
+"""The number of profiles needed to know the usual peak norm."""
 
 
 class TemporalGradientMonitor(Callback):
-    """Measure now and then how the gradient of a late loss falls or grows on its way back through a recurrent layer.
+    """Measure how the gradient of a loss at the last step shrinks or grows on its way back through a recurrent layer.
 
-    A few rows of what the layer is given in a training batch are run once more, without dropout and in single
-    precision, and one backward pass from a loss at the last step gives its gradient at every earlier step. What comes
-    out is a `TemporalProfile`: the growth rate by lag with its R², how far back 1 % of the gradient and 99 % of its sum
-    reach, and a verdict: exploding, vanishing or healthy. It goes into the record of every `GradientClipping` and
-    `GradientMonitor` of the trainer, whose report shows it, and to the loggers as `rnn/growth_rate` (per step),
-    `rnn/horizon` (steps) and, where it vanishes, `rnn/half_life` (steps).
+    Every `every_n_steps` steps, the monitor runs the layer again on a few rows of its input, without dropout and in
+    single precision. One backward pass from a loss at the last step gives the gradient at every earlier step. The
+    result is a `TemporalProfile`: the growth rate over lag with its R², the lags within which the gradient falls to 1%
+    and its norms reach 99% of their sum, and a verdict: exploding, vanishing or healthy. It goes into the record and
+    report of every `GradientClipping` and `GradientMonitor` of the trainer, and to the loggers as `rnn/growth_rate`
+    (per step), `rnn/horizon` (steps) and, if the gradient vanishes, `rnn/half_life` (steps).
 
-    The loss is a fixed random projection of the last state, not that of the task: rate and horizons do not depend on
-    its scale and hardly on its direction, the same direction makes the first profile comparable with the last, and it
-    is there too where the task's loss leaves the last step out. With a loss at every step the gradients of later ones
-    would hide how fast each falls.
+    The loss is a fixed random projection of the last state, not the loss of the task. Rate and horizon do not depend on
+    its scale and hardly on its direction. A fixed direction makes all profiles comparable, and this loss exists even if
+    the task's loss ignores the last step. With a loss at every step, later gradients would hide how fast each one
+    shrinks.
 
-    Watching changes nothing: weights, `.grad`, random numbers, modes and the state that a module carries from batch to
-    batch stay as they are, bit for bit. It reads the device once for each profile. With several processes rank zero
-    measures, and only it has the metrics. Chunks of truncated backpropagation are seen one by one: a lag is at most as
-    long as a chunk.
+    Monitoring changes nothing: weights, `.grad`, random numbers, modes and the state that a module carries between
+    batches stay the same, bit for bit. Each profile reads the device once. With several processes, only rank zero
+    measures and logs. Chunks of truncated BPTT are measured one by one, so a lag is at most as long as a chunk.
 
     Args:
-        every_n_steps: Optimizer steps between profiles; the first is made at the first batch.
-        rows: How many rows of the batch; of packed sequences the longest.
-        max_steps: Longest lag; of longer sequences the last steps are looked at.
-        exact: Look at the gradient with respect to the states themselves, by running the layer step by step, instead of
-            that with respect to its inputs, which falls and grows alike. An LSTM's profile takes ten times as long.
-        layer: Dotted name of the recurrent layer; needed where there are several.
+        every_n_steps: The number of optimizer steps between profiles; the first batch gives the first profile.
+        rows: The number of rows of the batch to use; for packed sequences, the longest ones.
+        max_steps: The longest lag; for longer sequences, only the last steps are used.
+        exact: Whether to measure the gradient with respect to the states, by running the layer step by step, instead of
+            the gradient with respect to its inputs, which shrinks and grows alike. Takes ten times as long for an LSTM.
+        layer: The dotted name of the recurrent layer; required if there are several.
 
     Attributes:
         profiles: The latest 200 profiles of this session.
-        skipped: Batches at which a profile was due, but the layer was not called with gradients, or only on sequences
-            of fewer than `FEWEST_STEPS` steps.
+        skipped: The number of batches at which a profile was due, but the layer was not called with gradients or only
+            on sequences of fewer than `FEWEST_STEPS` steps.
 
     Raises:
-        ValueError: An argument is out of its range.
-        TypeError: An argument is not a whole number.
-        MisconfigurationException: At fit, where no layer can be chosen, or its gradient flow cannot be measured: it
-            reads in both directions, is sharded, or computes something else than torch's layers.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument is not a whole number.
+        MisconfigurationException: At fit, if the layer is missing or ambiguous, or if its gradient flow cannot be
+            measured because it is bidirectional, sharded, or does not compute the same as torch's layers.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -79,7 +78,7 @@ class TemporalGradientMonitor(Callback):
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
         2013, https://arxiv.org/abs/1211.5063.
         Christopher Aicher, Nicholas Foti and Emily Fox, "Adaptively Truncating Backpropagation Through Time to Control
-        Gradient Bias", 2019, https://arxiv.org/abs/1905.07473, who choose the length of chunks by such norms.
+        Gradient Bias", 2019, https://arxiv.org/abs/1905.07473, which chooses chunk lengths by such norms.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class TemporalGradientMonitor(Callback):
             self._handle = self._found[1].register_forward_hook(self._note, with_kwargs=True)
 
     def _note(self, layer: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """Keep what the layer was given, the last time before a backward pass."""
+        """Keep the arguments of the layer's latest call before the backward pass."""
         if torch.is_grad_enabled():
             call = LayerCall.of(layer, args, kwargs, rows=self.rows)
             self._call = call if len(call.inputs) >= FEWEST_STEPS else None
@@ -203,7 +202,7 @@ class TemporalGradientMonitor(Callback):
 
 
 def _metrics(profile: TemporalProfile) -> dict[str, float]:
-    """What is logged, without what is not finite."""
+    """Return the metrics of a profile, without NaN and infinite values."""
     metrics = {
         "rnn/growth_rate": profile.growth_rate,
         "rnn/horizon": float(profile.horizon),

@@ -56,8 +56,10 @@ def run(args: list[str]) -> int:
         The exit code.
     """
     parser_class = type("LightningParser", (OneLineParser, LightningArgumentParser), {})
+    command = {args[0]: _SizedCLI.subcommands()[args[0]]}  # a parser for each command takes longer than all the rest
+    one_command = type("_SizedCLI", (_SizedCLI,), {"subcommands": staticmethod(lambda: command)})
     with _without_advice():
-        _SizedCLI(
+        one_command(
             args=args,
             parser_class=parser_class,
             parser_kwargs={"prog": "lightning-clip"},

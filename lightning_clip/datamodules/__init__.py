@@ -1,4 +1,4 @@
-"""Data to train on: one file each."""
+"""Data modules to train on, one file each."""
 
 from lightning_clip.datamodules.adding_problem import AddingProblemDataModule
 from lightning_clip.datamodules.char_text import CharTextDataModule

@@ -1,4 +1,4 @@
-"""`GeneratedBatches` and `FreshBatches`: batches made when they are asked for, and which are asked for in an epoch."""
+"""Batches that are generated on demand (`GeneratedBatches`), and the sampler that numbers them (`FreshBatches`)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,12 +14,12 @@ Arrays = tuple[NDArray[np.float32], NDArray[np.float32] | NDArray[np.int64]]
 
 
 class GeneratedBatches(Dataset[Batch]):
-    """Batches that are functions of a seed and their number alone: the same in any order, worker or process.
+    """Batches that depend only on a seed and their number: the same in any order, worker or process.
 
     Args:
-        draw: Makes inputs and targets of a number of sequences from a random generator.
-        sizes: Sequences in each batch; numbers beyond it start from the front again, with fresh sequences.
-        entropy: Whole numbers that seed all batches.
+        draw: Generates inputs and targets, given a random generator and the number of sequences.
+        sizes: Sequences in each batch. Batch numbers beyond the end start over with the first size and new sequences.
+        entropy: Integers that seed all batches.
 
     Attributes:
         sizes: Sequences in each batch.
@@ -42,14 +42,14 @@ class GeneratedBatches(Dataset[Batch]):
 
 
 class FreshBatches(DistributedSampler[Any]):
-    """Numbers of batches in order, other ones in each epoch; each process gets its own, and the same count.
+    """Batch numbers in order, new ones in each epoch. Every process gets its own, and equally many.
 
-    As with every `DistributedSampler`, which epoch it is has to be said by `set_epoch`; Lightning does.
+    As with any `DistributedSampler`, call `set_epoch` before each epoch; Lightning does.
 
     Args:
         batches: The batches of one epoch.
         num_replicas: Number of processes.
-        rank: Which of them this is.
+        rank: Index of this process.
     """
 
     def __init__(self, batches: GeneratedBatches, *, num_replicas: int = 1, rank: int = 0) -> None:
@@ -62,11 +62,11 @@ class FreshBatches(DistributedSampler[Any]):
 
 
 def one_hot(symbols: NDArray[np.int64], n_symbols: int) -> NDArray[np.float32]:
-    """Symbols as unit vectors.
+    """One-hot encode symbols.
 
     Args:
         symbols: `(…)`, each in [0, n_symbols).
-        n_symbols: How many there are.
+        n_symbols: Number of symbols.
 
     Returns:
         `(…, n_symbols)`.

@@ -1,4 +1,4 @@
-"""`MarkedValuesDataModule`: the ground of the adding and the multiplication problem."""
+"""`MarkedValuesDataModule`: the base class of the adding and the multiplication problem."""
 
 from abc import abstractmethod
 
@@ -11,10 +11,18 @@ from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
 
 class MarkedValuesDataModule(SequenceTaskDataModule):
-    """Two numbers of a long sequence are marked; at the end something is to be computed from them.
+    """Compute something from two marked numbers of a long sequence, after its last step.
 
-    Each step has a mark, 0 or 1, and a number, uniform in [0, 1). A batch draws the number of its steps T uniformly
-    from `length` to below 1.1 times `length`; the marks are at one step of the first tenth and one of [0.1, 0.5) of T.
+    Each step has a mark, 0 or 1, and a number, uniform in [0, 1). Each batch draws its number of steps T uniformly
+    from `length` up to, but below, 1.1 times `length`. One mark is in the first tenth of T, the other in [0.1, 0.5).
+
+    Args:
+        length: Smallest number of time steps; at least 10.
+        **options: The options of `SequenceTaskDataModule`.
+
+    Attributes:
+        in_features: 2, the mark and the number.
+        out_features: 1.
     """
 
     in_features = 2
@@ -23,10 +31,10 @@ class MarkedValuesDataModule(SequenceTaskDataModule):
 
     @abstractmethod
     def combine(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The targets `(size,)` from the marked numbers, each `(size,)`."""
+        """The targets `(size,)`, computed from the marked numbers, each `(size,)`."""
 
     def draw(self, generator: np.random.Generator, size: int, length: int) -> Arrays:
-        """Sequences `(size, T, 2)` of mark and number, and targets `(size, 1)`."""
+        """Sequences `(size, T, 2)` of marks and numbers, and targets `(size, 1)`."""
         steps = length + int(generator.integers(0, length // 10))
         rows = np.arange(size)
         first = generator.integers(0, steps // 10, size)
@@ -37,7 +45,7 @@ class MarkedValuesDataModule(SequenceTaskDataModule):
         return inputs, self.combine(inputs[rows, first, 1], inputs[rows, second, 1])[:, None]
 
     def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Which sequences a network got wrong: those off by more than 0.2, a squared error above 0.04.
+        """Which sequences the network got wrong: outputs off by more than 0.2, that is, a squared error above 0.04.
 
         Args:
             outputs: `(batch, 1)`.
@@ -46,5 +54,5 @@ class MarkedValuesDataModule(SequenceTaskDataModule):
         Returns:
             Boolean, `(batch,)`.
         """
-        right = (outputs - targets) ** 2 <= 0.04  # false for a NaN
+        right = (outputs - targets) ** 2 <= 0.04  # false for NaN
         return ~right[:, 0]

@@ -1,4 +1,4 @@
-"""`CharTextDataModule`: a text, character by character, read as parallel streams."""
+"""`CharTextDataModule`: a text, read character by character as parallel streams."""
 
 import platform
 from pathlib import Path
@@ -9,45 +9,42 @@ from numpy.typing import NDArray
 
 from lightning_clip._checks import check_count
 from lightning_clip._errors import InputError
-from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths
 from lightning_clip.datamodules.streams.stream_data_module import Split, StreamDataModule
 from lightning_clip.datamodules.streams.streams import Part
 from lightning_clip.datamodules.streams.utf8_text import Utf8Text
 
 
 class CharTextDataModule(StreamDataModule):
-    """The next character of a text is to be told, at each character.
+    """Predict the next character at every character of a text.
 
-    The text is any UTF-8 file, of any size: it is read through once to count its characters, and then decoded where a
-    chunk needs it. Without a file it is the English text inside Python itself, the topics of `help()`: 79 topics and
-    465,000 characters in Python 3.11, other ones in other versions. So results on it are comparable within a version
-    only; report `sha256` with them.
+    The text is any UTF-8 file, of any size. It is read once to count its characters; chunks are decoded on demand.
+    Without a file, the text is the English one that ships with Python, the topics of `help()`. Python 3.11 has 79
+    topics with 465,000 characters; other versions differ, so report `sha256` with results and compare only results
+    with the same one.
 
-    The alphabet are the `n_symbols - 1` most frequent characters of the whole text; all others are symbol 0. The text
-    is cut in the order train, validation, test. Neighbouring stretches may differ: of the built-in text the validation
-    part is 0.25 bits per character harder than the test part.
+    The alphabet consists of the `n_symbols - 1` most frequent characters of the whole text; all others share symbol 0.
+    The text is split into training, validation and test parts, in that order. The parts may differ in difficulty: in
+    the built-in text, the validation part is 0.25 bits per character harder than the test part.
 
     Args:
-        path: A text file in UTF-8; `None` for the text inside Python.
-        n_symbols: Size of the alphabet, the symbol for all other characters included.
-        truncated_bptt_steps: Steps of a chunk: how far gradients flow back.
-        batch_size: Parallel streams of each process.
-        chunk_lengths: The law of the lengths, when they are random; by default all chunks are equally long.
-        val_fraction: Fraction of the text to validate on, the one before the last.
-        test_fraction: Fraction of the text to test on, the last.
-        seed: Decides random lengths; `None` takes torch's global seed (`seed_everything`).
+        path: A text file in UTF-8; `None` for the text that ships with Python.
+        n_symbols: Size of the alphabet, including the symbol shared by all other characters.
+        val_fraction: Fraction of the text to validate on, just before the test part.
+        test_fraction: Fraction of the text to test on, at its end.
+        **options: The other options of `StreamDataModule`.
 
     Attributes:
         in_features: `n_symbols`.
         out_features: `n_symbols`.
-        sha256: Hash of the text's bytes, in hexadecimal; after `setup`.
-        alphabet: The character of each symbol but 0, in the order of the symbols from 1; after `setup`.
-        n_characters: Characters of the whole text; after `setup`.
+        sha256: SHA-256 hash of the text's bytes, in hexadecimal; available after `setup`.
+        alphabet: The characters of the symbols from 1 on, in order; available after `setup`.
+        n_characters: Number of characters of the whole text; available after `setup`.
 
     Raises:
-        ValueError: An argument is out of range, or there is no such text.
-        TypeError: An argument is not a whole number.
-        ModuleNotFoundError: At setup, if Python has been installed without its help texts.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument is not a whole number.
+        InputError: In `setup`, if the file cannot be read.
+        ModuleNotFoundError: In `setup`, if Python was installed without its help texts.
 
     Example:
         >>> data = CharTextDataModule(truncated_bptt_steps=16, batch_size=4)
@@ -64,32 +61,22 @@ class CharTextDataModule(StreamDataModule):
         path: str | None = None,
         *,
         n_symbols: int = 128,
-        truncated_bptt_steps: int = 64,
-        batch_size: int = 32,
-        chunk_lengths: ChunkLengths | None = None,
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
-        seed: int | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            truncated_bptt_steps=truncated_bptt_steps,
-            batch_size=batch_size,
-            chunk_lengths=chunk_lengths,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-        )
+        super().__init__(val_fraction=val_fraction, test_fraction=test_fraction, **options)
         check_count(type(self).__name__, n_symbols=n_symbols, at_least=2)
-        self.save_hyperparameters(ignore=["chunk_lengths"])
+        self.save_hyperparameters("path", "n_symbols")
         self.path = path
         self.n_symbols = n_symbols
         self.in_features = self.out_features = n_symbols
 
     def setup(self, stage: str) -> None:
-        """Read the text through, once.
+        """Read the text, once.
 
         Args:
-            stage: Not used; all stages need it.
+            stage: Not used; all stages need the text.
         """
         if hasattr(self, "sha256"):
             return
@@ -103,24 +90,24 @@ class CharTextDataModule(StreamDataModule):
 
     @property
     def description(self) -> str:
-        """Which text it is: results on it can be compared with results on the same one only; reads the text."""
+        """The source, size and hash of the text, which results are only comparable within. Reads the text."""
         self.setup("fit")
         source = f"the text inside Python {platform.python_version()}" if self.path is None else str(self.path)
         return f"{source}: {self.n_characters:,} characters, sha256 {self.sha256}"
 
     def part(self, split: Split) -> Part:
-        """A stretch of the text."""
+        """One part of the text."""
         begin, end = self.bounds(split, self.n_characters)
         return Part(self._coded, begin, end)
 
     def decode(self, symbols: Any) -> str:
-        """The text that symbols stand for.
+        """Convert symbols back to text.
 
         Args:
             symbols: `(characters,)`, each in [0, n_symbols).
 
         Returns:
-            Their characters, and U+FFFD for symbol 0.
+            The characters of the symbols, with U+FFFD for symbol 0.
         """
         return "".join(("\ufffd" + self.alphabet)[int(symbol)] for symbol in symbols)
 
@@ -130,21 +117,21 @@ class CharTextDataModule(StreamDataModule):
             try:
                 from pydoc_data.topics import topics
             except ModuleNotFoundError as error:
-                advice = "this Python has no pydoc_data; give the path of a text file"
+                advice = "this Python has no pydoc_data; set path to a text file"
                 raise ModuleNotFoundError(f"{name}(path=None): {advice}.") from error
             return Utf8Text("\n\n".join(topics[key] for key in sorted(topics)).encode())
         try:
             return Utf8Text(Path(self.path))
         except (OSError, ValueError) as error:
-            raise InputError(f"{name}(path={self.path!r}): a text file in UTF-8 is wanted ({error}).") from error
+            raise InputError(f"{name}(path={self.path!r}): not a readable UTF-8 text file ({error}).") from error
 
 
 class _CodedText:
-    """A text as the symbols of an alphabet.
+    """A text, encoded as the symbols of an alphabet.
 
     Args:
         text: The text.
-        kept: `(symbols,)`, the code points that are symbols of their own, from 1.
+        kept: `(symbols,)`, the code points of symbols 1, 2, …; all others become symbol 0.
     """
 
     def __init__(self, text: Utf8Text, kept: NDArray[np.int64]) -> None:

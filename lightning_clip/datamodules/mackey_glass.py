@@ -1,4 +1,4 @@
-"""`mackey_glass`: a chaotic series, for those who have none of their own at hand."""
+"""`mackey_glass`: a chaotic series, the default data of the data modules that read a series."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,11 @@ def mackey_glass(length: int, *, delay: float = 17.0) -> NDArray[np.float64]:
     """The Mackey-Glass series, one value per time unit.
 
     `x' = 0.2 x(t - delay) / (1 + x(t - delay)^10) - 0.1 x`, with `x = 1.2` up to time 0, integrated by Euler's method
-    in steps of 0.1; the first 500 values are left out.
+    in steps of 0.1. The first 500 values are discarded.
 
     Args:
         length: Number of values.
-        delay: In time units; from about 17 on the series is chaotic.
+        delay: Delay, in time units; the series is chaotic from about 17.
 
     Returns:
         `(length,)`, between about 0.4 and 1.3.
@@ -25,10 +25,10 @@ def mackey_glass(length: int, *, delay: float = 17.0) -> NDArray[np.float64]:
         Michael Mackey and Leon Glass, "Oscillation and Chaos in Physiological Control Systems", 1977,
         https://doi.org/10.1126/science.267326.
     """
-    per_unit, left_out = 10, 500
+    per_unit, discarded = 10, 500
     lag = round(delay * per_unit)
     values = [1.2] * (lag + 1)
-    for _ in range((length + left_out) * per_unit - 1):
+    for _ in range((length + discarded) * per_unit - 1):
         now, past = values[-1], values[-1 - lag]
         values.append(now + (0.2 * past / (1 + past**10) - 0.1 * now) / per_unit)
-    return np.array(values[lag:][left_out * per_unit :: per_unit][:length])
+    return np.array(values[lag:][discarded * per_unit :: per_unit][:length])

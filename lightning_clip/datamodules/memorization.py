@@ -1,4 +1,6 @@
-"""`MemorizationDataModule`: a pattern to be repeated after a long pause."""
+"""`MemorizationDataModule`: repeat a pattern after a long pause."""
+
+from typing import Any
 
 import numpy as np
 
@@ -10,34 +12,30 @@ _MOST_PATTERNS = 4096
 
 
 class MemorizationDataModule(SequenceTaskDataModule):
-    """A pattern of a few symbols, then blanks; at a trigger the pattern is to be repeated.
+    """Repeat a pattern of a few symbols after many blanks and a trigger.
 
-    The pattern has `n_positions` symbols of `n_values` kinds. Then come `length` blanks, the trigger, and blanks up to
-    `length + 2 n_positions` steps in all. The target is the blank at every step but the last `n_positions`, where it
-    is the pattern: the first symbol is due with the trigger. The defaults are the 5-bit problem, where every batch has
-    all 32 patterns; `n_values=5, n_positions=10, all_patterns=False` is the 20-bit problem.
+    The pattern has `n_positions` symbols, each with one of `n_values` values. `length` blanks follow, then the
+    trigger, then more blanks, for `length + 2 n_positions` steps in total. The targets of the last `n_positions` steps
+    are the pattern, whose first symbol is due at the trigger; all other targets are the blank. The defaults are the
+    5-bit problem, in which every batch holds all 32 patterns. `n_values=5, n_positions=10, all_patterns=False` is the
+    20-bit problem.
 
     Args:
-        length: Blanks between the pattern and the trigger, in time steps.
-        n_values: Kinds of symbols.
-        n_positions: Symbols in a pattern.
-        all_patterns: Whether every batch, of training and evaluation, holds each pattern once, in order; `batch_size`,
-            `n_val` and `n_test` then do not count. Otherwise patterns are drawn with equal chance.
-        max_length: With it, each batch draws its length uniformly from `length` to `max_length`.
-        batch_size: Sequences in a training batch.
-        batches_per_epoch: Training batches in an epoch: how often Lightning validates.
-        n_val: Sequences to validate on.
-        n_test: Sequences to test on.
-        seed: Seeds the sequences; `None` takes torch's global seed (`seed_everything`).
+        length: Number of blanks between the pattern and the trigger, in time steps.
+        n_values: Number of values a symbol can have.
+        n_positions: Number of symbols in a pattern.
+        all_patterns: Whether every batch, in training and evaluation, holds each pattern once, in order; `batch_size`,
+            `n_val` and `n_test` are then ignored. Otherwise patterns are drawn uniformly.
+        **options: The options of `SequenceTaskDataModule`.
 
     Attributes:
-        in_features: `n_values + 2`: the symbols, the blank and the trigger as unit vectors.
+        in_features: `n_values + 2`: the symbols, the blank and the trigger, one-hot.
         out_features: `n_values + 1` classes: the symbols and the blank.
-        n_patterns: How many patterns there are.
+        n_patterns: Number of different patterns.
 
     Raises:
-        ValueError: An argument is out of range, or all of more than 4,096 patterns are asked for.
-        TypeError: An argument is not a whole number.
+        ArgumentError: An argument is out of range, or `all_patterns` is set and there are more than 4,096 patterns.
+        ArgumentTypeError: An argument is not a whole number.
 
     Example:
         >>> data = MemorizationDataModule(length=3, n_positions=2)
@@ -55,28 +53,9 @@ class MemorizationDataModule(SequenceTaskDataModule):
     """
 
     def __init__(
-        self,
-        length: int = 100,
-        *,
-        n_values: int = 2,
-        n_positions: int = 5,
-        all_patterns: bool = True,
-        max_length: int | None = None,
-        batch_size: int = 20,
-        batches_per_epoch: int = 250,
-        n_val: int = 1_000,
-        n_test: int = 10_000,
-        seed: int | None = None,
+        self, length: int = 100, *, n_values: int = 2, n_positions: int = 5, all_patterns: bool = True, **options: Any
     ) -> None:
-        super().__init__(
-            length,
-            max_length=max_length,
-            batch_size=batch_size,
-            batches_per_epoch=batches_per_epoch,
-            n_val=n_val,
-            n_test=n_test,
-            seed=seed,
-        )
+        super().__init__(length, **options)
         check_count("MemorizationDataModule", n_values=n_values, n_positions=n_positions)
         self.n_values = n_values
         self.n_positions = n_positions

@@ -1,4 +1,4 @@
-"""`RandomPermutationDataModule`: the first symbol, after many random ones."""
+"""`RandomPermutationDataModule`: recall the first symbol after many random ones."""
 
 import numpy as np
 
@@ -7,27 +7,18 @@ from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
 
 class RandomPermutationDataModule(SequenceTaskDataModule):
-    """One of two symbols, then random ones; at the end the first is to be told.
+    """Recall the first symbol of a sequence after its last step; all other symbols are random.
 
-    Of 100 symbols the first is 0 or 1 with equal chance, all others are uniform in 2 to 99. After the last step the
-    network tells the first symbol, as one of 100 classes.
+    There are 100 symbols. The first is 0 or 1 with equal probability; all others are uniform in 2 to 99. The network
+    predicts the first symbol as one of 100 classes.
 
     Args:
         length: Length of the sequences, in time steps.
-        max_length: With it, each batch draws its length uniformly from `length` to `max_length`.
-        batch_size: Sequences in a training batch.
-        batches_per_epoch: Training batches in an epoch: how often Lightning validates.
-        n_val: Sequences to validate on.
-        n_test: Sequences to test on.
-        seed: Seeds the sequences; `None` takes torch's global seed (`seed_everything`).
+        **options: The options of `SequenceTaskDataModule`.
 
     Attributes:
-        in_features: 100, the symbols as unit vectors.
+        in_features: 100, the one-hot symbols.
         out_features: 100 classes.
-
-    Raises:
-        ValueError: An argument is out of range.
-        TypeError: An argument is not a whole number.
 
     Example:
         >>> data = RandomPermutationDataModule(length=50, seed=0)
@@ -37,9 +28,9 @@ class RandomPermutationDataModule(SequenceTaskDataModule):
 
     References:
         James Martens and Ilya Sutskever, "Learning Recurrent Neural Networks with Hessian-Free Optimization", 2011,
-        https://icml.cc/2011/papers/532_icmlpaper.pdf. They ask for the next symbol at every step.
+        https://icml.cc/2011/papers/532_icmlpaper.pdf. They predict the next symbol at every step.
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
-        2013, https://arxiv.org/abs/1211.5063. As in its released code, only the last symbol is asked for.
+        2013, https://arxiv.org/abs/1211.5063. As in its released code, only the last step has a target.
     """
 
     in_features = 100

@@ -1,54 +1,55 @@
-"""`RegressionDataModule`: regression on rows of numbers, synthetic or real."""
+"""`RegressionDataModule`: synthetic or real tabular regression."""
 
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from lightning_clip._checks import check_count, check_rule
-from lightning_clip.datamodules._tensor_rows import Batch, TensorRows, evaluation_loader, training_loader
+from lightning_clip._checks import check_choice, check_count, check_non_negative, check_rule
+from lightning_clip.datamodules._tensor_rows import RowsDataModule, TensorRows
 
 Rows = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-class RegressionDataModule(LightningDataModule):
-    """Rows of features and one number to predict: the first half to train on, the other half to validate and test on.
+class RegressionDataModule(RowsDataModule):
+    """Rows of features with one value to predict. The first half is for training, the second for validation and test.
 
-    `"synthetic"` is scikit-learn's `make_regression`: normal features and a linear target whose standard deviation,
-    around 200, is what makes gradients explode. Its rows are taken as they come. `"diabetes"` is the data set of 442
-    patients that scikit-learn ships; 10 features, target 25 to 346. Its rows are shuffled by `random_state` before
-    they are split, since nothing is known about the order of the file, and its features, which are in units from
-    millilitres to years, are brought to mean 0 and standard deviation 1 of the training rows.
+    `"synthetic"` is scikit-learn's `make_regression`: normally distributed features and a linear target, whose standard
+    deviation of about 200 makes gradients explode. The rows stay in the order in which they were generated.
 
-    Validation and test rows are the same, as in the reference below: select nothing by the one if you report the other.
-    The training order follows torch's global seed (`seed_everything`), the data follow `random_state`.
+    `"diabetes"` is the data set of 442 patients that ships with scikit-learn: 10 features, targets from 25 to 346. The
+    order of that file is not documented, so the rows are shuffled by `random_state` before they are split. Its features
+    have units from milliliters to years, so they are standardized by the mean and standard deviation of the training
+    rows.
+
+    Validation and test rows are the same, as in the first reference: if you report test results, do not use validation
+    results to select models. Torch's global seed (`seed_everything`) sets the training order; `random_state` sets the
+    data.
 
     Args:
         source: Where the rows come from.
         n_samples: Number of rows; synthetic only.
         n_features: Number of features; synthetic only.
         n_informative: Number of features that the target depends on; synthetic only.
-        noise: Standard deviation of the noise on the target, in its unit; synthetic only.
+        noise: Standard deviation of the noise on the target, in the unit of the target; synthetic only.
+        standardize_target: Whether to standardize the target by the mean and standard deviation of the training rows.
+            Gradients then do not explode, and errors are in squared standard deviations.
         random_state: Seeds the synthetic rows, or the shuffle of the real ones.
-        batch_size: Rows in a training batch; evaluation takes at least 1,024.
-        standardize_target: Whether the target is brought to mean 0 and standard deviation 1 of the training rows. Then
-            no gradient explodes, and errors count in squared standard deviations.
+        batch_size: Rows in a training batch; evaluation batches have at least 1,024.
 
     Attributes:
-        in_features: Number of features of either source.
+        in_features: Number of features of the chosen source.
         out_features: Number of targets, 1.
-        train_rows: Inputs `(rows, in_features)`, targets `(rows, 1)`; after `setup`.
-        eval_rows: Inputs `(rows, in_features)`, targets `(rows, 1)`; after `setup`.
-        target_mean: Subtracted from the target; 0 where it is not standardised; after `setup`.
-        target_std: The target was divided by it; 1 where it is not standardised; after `setup`.
+        train_rows: Inputs `(rows, in_features)`, targets `(rows, 1)`; available after `setup`.
+        eval_rows: Inputs `(rows, in_features)`, targets `(rows, 1)`, to validate and test on; available after `setup`.
+        target_mean: Mean subtracted from the target, 0 without `standardize_target`; available after `setup`.
+        target_std: Standard deviation that the target is divided by, 1 without `standardize_target`; available after
+            `setup`.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: A count is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument has the wrong type.
 
     Example:
         >>> data = RegressionDataModule()
@@ -71,37 +72,34 @@ class RegressionDataModule(LightningDataModule):
         n_features: int = 20,
         n_informative: int = 10,
         noise: float = 0.1,
+        standardize_target: bool = False,
         random_state: int = 1,
         batch_size: int = 32,
-        standardize_target: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        sources = ", ".join(repr(known) for known in _SOURCES)
-        check_rule(f"{name}(source={source!r})", f"source must be one of {sources}", holds=source in _SOURCES)
+        check_choice(name, _SOURCES, source=source)
         check_count(name, n_samples=n_samples, at_least=2)
         check_count(name, n_features=n_features, batch_size=batch_size)
         check_count(name, n_informative=n_informative, random_state=random_state, at_least=0)
         pair = f"{name}(n_features={n_features!r}, n_informative={n_informative!r})"
         check_rule(pair, "n_informative must be at most n_features", holds=n_informative <= n_features)
-        check_rule(f"{name}(noise={noise!r})", "noise must be a number of at least 0", holds=0 <= noise < math.inf)
+        check_non_negative(name, noise=noise)
         self.save_hyperparameters()
         self.source = source
-        self.n_samples = n_samples
-        self.n_features = n_features
-        self.n_informative = n_informative
+        self.n_samples, self.n_features, self.n_informative = n_samples, n_features, n_informative
         self.noise = noise
+        self.standardize_target = standardize_target
         self.random_state = random_state
         self.batch_size = batch_size
-        self.standardize_target = standardize_target
         self.in_features = {"synthetic": n_features, "diabetes": 10}[source]
         self.out_features = 1
 
     def setup(self, stage: str) -> None:
-        """Make or load the rows, once.
+        """Generate or load the rows, once.
 
         Args:
-            stage: Not used; all stages have the same rows.
+            stage: Not used; all stages use the same rows.
         """
         if hasattr(self, "train_rows"):
             return
@@ -113,23 +111,7 @@ class RegressionDataModule(LightningDataModule):
             self.target_mean, self.target_std = 0.0, 1.0
         targets = ((target - self.target_mean) / self.target_std)[:, None]
         self.train_rows = TensorRows(inputs[:half], targets[:half])
-        self.eval_rows = TensorRows(inputs[half:], targets[half:])
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled batches of the first half."""
-        return training_loader(self.train_rows, self.batch_size)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the second half, in order."""
-        return evaluation_loader(self.eval_rows, self.batch_size)
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """The same as for validation."""
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """The same as for validation."""
-        return self.val_dataloader()
+        self.eval_rows = self.val_rows = self.test_rows = TensorRows(inputs[half:], targets[half:])
 
 
 def _synthetic(data: RegressionDataModule) -> Rows:

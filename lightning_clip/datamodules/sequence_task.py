@@ -1,4 +1,4 @@
-"""`SequenceTaskDataModule`: the ground of the synthetic tasks with long time lags."""
+"""`SequenceTaskDataModule`: the base class of the synthetic tasks with long time lags."""
 
 from abc import ABC, abstractmethod
 
@@ -14,34 +14,34 @@ from lightning_clip.datamodules._tensor_rows import Batch, as_is
 
 
 class SequenceTaskDataModule(LightningDataModule, ABC):
-    """Sequences generated when they are asked for: new ones for each training batch, the same ones for each evaluation.
+    """Sequences generated on demand: new ones for every training batch, the same ones for every evaluation.
 
-    Each batch is a function of the seed, the epoch and its number, so that a run resumed at the start of an epoch goes
-    on with the sequences that an uninterrupted one would see, and the processes of a distributed run share one stream.
+    Each batch depends only on the seed, the epoch and its number. A run resumed at the start of an epoch therefore
+    sees the same sequences as an uninterrupted run, and the processes of a distributed run share one stream of batches.
     All sequences of a batch have the same length.
 
     Args:
-        length: Length of the sequences, in time steps, as the task counts it.
-        max_length: With it, each batch draws its length uniformly from `length` to `max_length`.
-        batch_size: Sequences in a training batch.
-        batches_per_epoch: Training batches in an epoch: how often Lightning validates.
-        n_val: Sequences to validate on.
-        n_test: Sequences to test on.
-        seed: Seeds the sequences; `None` takes torch's global seed (`seed_everything`).
+        length: Length of the sequences, in time steps, as the task defines it.
+        max_length: If given, each batch draws its length uniformly from `length` to `max_length`.
+        batch_size: Number of sequences in a training batch.
+        batches_per_epoch: Number of training batches in an epoch.
+        n_val: Number of sequences to validate on.
+        n_test: Number of sequences to test on.
+        seed: Seeds the sequences; `None` uses torch's global seed (`seed_everything`).
 
     Attributes:
-        in_features: Numbers at each time step.
-        out_features: Classes, or numbers to predict.
+        in_features: Number of inputs at each time step.
+        out_features: Number of classes, or of values to predict.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: An argument is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument is not a whole number.
     """
 
     in_features: int
     out_features: int
     min_length = 1
-    """The shortest sequences for which the task is defined."""
+    """Smallest `length` for which the task is defined."""
 
     def __init__(
         self,
@@ -64,34 +64,34 @@ class SequenceTaskDataModule(LightningDataModule, ABC):
         if seed is not None:
             check_count(name, seed=seed, at_least=0)
         self.save_hyperparameters()
-        self.length = length
-        self.max_length = max_length
+        self.length, self.max_length = length, max_length
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
-        self.n_val = n_val
-        self.n_test = n_test
+        self.n_val, self.n_test = n_val, n_test
         self.seed = seed
 
     @abstractmethod
     def draw(self, generator: np.random.Generator, size: int, length: int) -> Arrays:
-        """Make sequences.
+        """Generate sequences.
 
         Args:
-            generator: The only source of chance.
-            size: How many.
-            length: Of this length, as the task counts it.
+            generator: The only source of randomness.
+            size: Number of sequences.
+            length: Length of the sequences, as the task defines it.
 
         Returns:
-            Inputs `(size, steps, in_features)`, and classes `(size,)` or `(size, steps)`, or numbers `(size, 1)`.
+            Inputs `(size, steps, in_features)`, and targets: classes `(size,)` or `(size, steps)`, or numbers
+            `(size, 1)`.
         """
 
     def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Which sequences a network got wrong: the criterion by which the task counts as solved.
+        """Which sequences the network got wrong. The fraction of them decides whether the task is solved.
 
-        A class other than the target at any step with a target is wrong, and so is an output that is not finite.
+        A sequence is wrong if the predicted class differs from the target at any step, or if an output is NaN or
+        infinite.
 
         Args:
-            outputs: Scores, `(batch, out_features)` or `(batch, steps, out_features)`.
+            outputs: Logits, `(batch, out_features)` or `(batch, steps, out_features)`.
             targets: Classes, `(batch,)` or `(batch, steps)`.
 
         Returns:
@@ -101,28 +101,28 @@ class SequenceTaskDataModule(LightningDataModule, ABC):
         return misses.reshape(len(misses), -1).any(dim=1)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches that differ in each epoch and process."""
+        """Training batches, new ones in every epoch and process."""
         batches = self._batches("train")
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         sampler = FreshBatches(batches, num_replicas=world, rank=rank)
-        # Lightning says the epoch before each one but the first of a fit, which is not 0 in a resumed run.
+        # Lightning calls set_epoch before every epoch but the first of a fit, which is not epoch 0 in a resumed run.
         sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         return DataLoader(batches, batch_size=None, sampler=sampler, collate_fn=as_is)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The `n_val` sequences, the same each time."""
+        """The `n_val` sequences, the same every time."""
         return DataLoader(self._batches("val"), batch_size=None, collate_fn=as_is)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The `n_test` sequences, the same each time, drawn apart from those of training and validation."""
+        """The `n_test` sequences, the same every time, drawn separately from those for training and validation."""
         return DataLoader(self._batches("test"), batch_size=None, collate_fn=as_is)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The same as for testing."""
+        """The test batches."""
         return self.test_dataloader()
 
     def _sizes(self) -> dict[str, list[int]]:
-        """Sequences in each batch, by split."""
+        """Number of sequences in each batch, by split."""
         train = [self.batch_size] * self.batches_per_epoch
         return {"train": train, "val": _portions(self.n_val), "test": _portions(self.n_test)}
 
@@ -137,6 +137,6 @@ class SequenceTaskDataModule(LightningDataModule, ABC):
 
 
 def _portions(total: int, largest: int = 500) -> list[int]:
-    """Sizes of evaluation batches: as few as memory allows, since nothing is learnt from them."""
+    """Sizes of evaluation batches: few and large, since evaluation keeps no graph."""
     whole, rest = divmod(total, largest)
     return [largest] * whole + [rest] * (rest > 0)

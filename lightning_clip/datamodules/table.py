@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ class Table(NamedTuple):
     Attributes:
         names: Names of the columns.
         values: `(rows, columns)`; NaN where a value is missing.
-        places: Where each row stands in the file, for messages: `"line 17"`.
+        places: Where each row is in the file, for messages: `"line 17"`.
     """
 
     names: tuple[str, ...]
@@ -27,10 +28,10 @@ class Table(NamedTuple):
     places: Sequence[str]
 
     def take(self, columns: Sequence[str] | None) -> NDArray[np.float64]:
-        """Some columns.
+        """Select columns.
 
         Args:
-            columns: Their names, in order; `None` for all.
+            columns: Names of the columns, in order; `None` for all.
 
         Returns:
             `(rows, columns)`.
@@ -38,13 +39,13 @@ class Table(NamedTuple):
         return self.values if columns is None else self.values[:, [self.names.index(name) for name in columns]]
 
     def first(self, cells: NDArray[np.bool_]) -> str | None:
-        """Where the first of some cells stands.
+        """The place of the first marked cell.
 
         Args:
-            cells: `(rows, columns)`, true for the cells that are meant.
+            cells: `(rows, columns)`, true for the marked cells.
 
         Returns:
-            For instance `"line 17, column 'price'"`; `None` if there is none.
+            For instance `"line 17, column 'price'"`; `None` if no cell is marked.
         """
         rows, columns = np.nonzero(cells)
         return f"{self.places[rows[0]]}, column {self.names[columns[0]]!r}" if len(rows) else None
@@ -53,20 +54,20 @@ class Table(NamedTuple):
 def read_table(path: str, *, columns: Sequence[str] | None = None, delimiter: str = ",") -> Table:
     """Read a CSV file, or an array from an `.npy` file.
 
-    A first line that is not all numbers names the columns; otherwise, and in an array, they are `"0"`, `"1"`, ….
-    Missing are empty cells and `NA`, `N/A`, `NaN`, `null`, `None`, `?` in any case. Columns that are not asked for, a
-    date for instance, may hold anything.
+    If the first line is not all numbers, it names the columns. Otherwise, and in an array, the columns are called
+    `"0"`, `"1"`, …. Empty cells and `NA`, `N/A`, `NaN`, `null`, `None` and `?`, in any case, are missing values.
+    Columns that are not selected, dates for instance, may contain anything.
 
     Args:
-        path: The file; what does not end in `.npy` is read as CSV in UTF-8.
+        path: The file; read as CSV in UTF-8 unless its name ends in `.npy`.
         columns: Names of the columns to keep, in this order; `None` for all.
-        delimiter: What stands between two cells.
+        delimiter: Separator between two cells.
 
     Returns:
         The table.
 
     Raises:
-        ValueError: The file cannot be read, has not these columns, or holds something else than numbers in them.
+        InputError: The file cannot be read, lacks a selected column, or has something other than numbers in one.
     """
     try:
         return _read_array(path, columns) if path.endswith(".npy") else _read_csv(path, columns, delimiter)
@@ -82,7 +83,7 @@ def _read_array(path: str, columns: Sequence[str] | None) -> Table:
     except ValueError as error:
         raise InputError(f"{path}: not an array of numbers ({error}).") from error
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
-        raise InputError(f"{path}: an array of numbers (steps,) or (steps, columns) is wanted.")
+        raise InputError(f"{path}: expected an array of numbers, (steps,) or (steps, columns).")
     values = array.reshape(len(array), -1).astype(np.float64)
     names = tuple(str(column) for column in range(values.shape[1]))
     kept = _positions(path, names, columns)
@@ -99,27 +100,22 @@ def _read_csv(path: str, columns: Sequence[str] | None, delimiter: str) -> Table
         names = tuple(cell.strip() for cell in first) if has_names else tuple(str(k) for k in range(len(first)))
         kept = _positions(path, names, columns)
         rows, places = [], []
-        for line, cells in lines if has_names else _again((first_line, first), lines):
+        for line, cells in lines if has_names else chain([(first_line, first)], lines):
             if len(cells) != len(names):
-                raise InputError(f"{path}, line {line}: {len(names)} cells are wanted, not {len(cells)}.")
+                raise InputError(f"{path}, line {line}: expected {len(names)} cells, found {len(cells)}.")
             rows.append([_checked(path, line, names[k], cells[k]) for k in kept])
             places.append(f"line {line}")
     return Table(tuple(names[k] for k in kept), np.array(rows, dtype=np.float64).reshape(-1, len(kept)), places)
 
 
 def _lines(file: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Lines that are not empty, with their numbers."""
+    """The lines that are not empty, with their numbers."""
     reader = csv.reader(file, delimiter=delimiter)
     return ((reader.line_num, cells) for cells in reader if cells)
 
 
-def _again(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    yield first
-    yield from rest
-
-
 def _number(cell: str) -> float | None:
-    """The number, NaN if it is missing, `None` if it is none."""
+    """The number in a cell; NaN for a missing value, `None` if it is not a number."""
     if cell.strip().lower() in _MISSING:
         return float("nan")
     try:
@@ -132,7 +128,7 @@ def _checked(path: str, line: int, column: str, cell: str) -> float:
     number = _number(cell)
     if number is None:
         raise InputError(
-            f"{path}, line {line}: {cell!r} in column {column!r} is not a number; name the columns to use by columns=…"
+            f"{path}, line {line}: {cell!r} in column {column!r} is not a number; select columns with columns=…."
         )
     return number
 
@@ -140,12 +136,12 @@ def _checked(path: str, line: int, column: str, cell: str) -> float:
 def _positions(path: str, names: Sequence[str], columns: Sequence[str] | None) -> list[int]:
     unknown = [column for column in columns or () if column not in names]
     if unknown:
-        raise InputError(f"{path}: there is no column {unknown[0]!r}; there are {', '.join(map(repr, names))}.")
+        raise InputError(f"{path}: no column {unknown[0]!r}; the columns are {', '.join(map(repr, names))}.")
     return list(range(len(names))) if columns is None else [names.index(column) for column in columns]
 
 
 class RowPlaces(Sequence[str]):
-    """`"row 0"`, `"row 1"`, …: places in an array."""
+    """`"row 0"`, `"row 1"`, …: the places of the rows of an array."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -153,5 +149,5 @@ class RowPlaces(Sequence[str]):
     def __len__(self) -> int:
         return self._size
 
-    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # slices are not wanted
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # slices are not supported
         return f"row {row}"

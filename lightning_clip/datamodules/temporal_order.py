@@ -1,39 +1,34 @@
-"""`TemporalOrderDataModule`: which of two symbols came first, a long time ago."""
+"""`TemporalOrderDataModule`: classify the order of symbols seen a long time ago."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from lightning_clip._checks import check_rule
+from lightning_clip._checks import check_choice
 from lightning_clip.datamodules._generated_batches import Arrays, one_hot
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
 
 class TemporalOrderDataModule(SequenceTaskDataModule):
-    """Two or three symbols, A or B, are hidden among distractors; at the end their order is to be told.
+    """Classify the order of two or three relevant symbols, A or B, hidden among distractors.
 
-    Of six symbols the first two are A and B, the others distractors, drawn uniformly. A or B, with equal chance, stand
-    at one step of each stretch: [0.1, 0.2) and [0.5, 0.6) of the length for two bits; [0.1, 0.2), [0.3, 0.4) and
-    [0.6, 0.7) for three. The class is `v0 + 2 v1 (+ 4 v2)`, where A counts 0 and B counts 1. Guessing is right in a
-    quarter, or an eighth, of all cases.
+    There are six symbols: A, B and four distractors, which are drawn uniformly. One relevant symbol, A or B with equal
+    probability, is in each of these stretches: [0.1, 0.2) and [0.5, 0.6) of the length for two bits; [0.1, 0.2),
+    [0.3, 0.4) and [0.6, 0.7) for three. The class is `v0 + 2 v1 (+ 4 v2)`, where A counts as 0 and B as 1. Guessing is
+    right in 1/4 of cases for two bits, and in 1/8 for three.
 
     Args:
         length: Length of the sequences, in time steps; at least 10.
-        n_bits: How many symbols count: 2 or 3.
-        max_length: With it, each batch draws its length uniformly from `length` to `max_length`.
-        batch_size: Sequences in a training batch.
-        batches_per_epoch: Training batches in an epoch: how often Lightning validates.
-        n_val: Sequences to validate on.
-        n_test: Sequences to test on.
-        seed: Seeds the sequences; `None` takes torch's global seed (`seed_everything`).
+        n_bits: Number of relevant symbols, 2 or 3.
+        **options: The options of `SequenceTaskDataModule`.
 
     Attributes:
-        in_features: 6, the symbols as unit vectors.
+        in_features: 6, the one-hot symbols.
         out_features: 4 or 8 classes.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: An argument is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument is not a whole number.
 
     Example:
         >>> data = TemporalOrderDataModule(length=50, seed=0)
@@ -45,34 +40,15 @@ class TemporalOrderDataModule(SequenceTaskDataModule):
         Sepp Hochreiter and Jürgen Schmidhuber, "Long Short-Term Memory", 1997, tasks 6a and 6b,
         https://doi.org/10.1162/neco.1997.9.8.1735.
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
-        2013, https://arxiv.org/abs/1211.5063. As there, and unlike in the first, there are no start and end symbols.
+        2013, https://arxiv.org/abs/1211.5063. As there, and unlike the first paper, there are no start and end symbols.
     """
 
     in_features = 6
     min_length = 10
 
-    def __init__(
-        self,
-        length: int = 100,
-        *,
-        n_bits: Literal[2, 3] = 2,
-        max_length: int | None = None,
-        batch_size: int = 20,
-        batches_per_epoch: int = 250,
-        n_val: int = 1_000,
-        n_test: int = 10_000,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(
-            length,
-            max_length=max_length,
-            batch_size=batch_size,
-            batches_per_epoch=batches_per_epoch,
-            n_val=n_val,
-            n_test=n_test,
-            seed=seed,
-        )
-        check_rule(f"TemporalOrderDataModule(n_bits={n_bits!r})", "n_bits must be 2 or 3", holds=n_bits in _TENTHS)
+    def __init__(self, length: int = 100, *, n_bits: Literal[2, 3] = 2, **options: Any) -> None:
+        super().__init__(length, **options)
+        check_choice("TemporalOrderDataModule", _TENTHS, n_bits=n_bits)
         self.n_bits = n_bits
         self.out_features = 2**n_bits
 
@@ -89,4 +65,4 @@ class TemporalOrderDataModule(SequenceTaskDataModule):
 
 
 _TENTHS = {2: (1, 5), 3: (1, 3, 6)}
-"""The stretches that hold A or B, each a tenth long: where they begin, in tenths of the length."""
+"""Start of each stretch that holds A or B, in tenths of the length. Each stretch is one tenth long."""

@@ -1,4 +1,4 @@
-"""`TimeSeriesDataModule`: windows of a time series, to tell what comes next."""
+"""`TimeSeriesDataModule`: forecast a time series from windows of it."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_clip._checks import check_count, check_rule
+from lightning_clip._checks import check_choice, check_count, check_rule
 from lightning_clip._errors import InputError
+from lightning_clip.datamodules._splits import check_fractions, split_edges
 from lightning_clip.datamodules._tensor_rows import as_is
 from lightning_clip.datamodules.mackey_glass import mackey_glass
 from lightning_clip.datamodules.table import RowPlaces, Table, read_table
@@ -21,44 +22,45 @@ Loader = DataLoader[tuple[Tensor, ...]]
 
 
 class TimeSeriesDataModule(LightningDataModule):
-    """Windows of a series; at each step, or after the last, the value some steps ahead is to be told.
+    """Windows of a series. At every step, or after the last, the network predicts the value some steps ahead.
 
-    The series is cut in the order train, validation, test, and no window reaches from one into another. Each column is
-    brought to mean 0 and standard deviation 1 of the training part, and of nothing else; errors count in these units,
-    and `unscale` leads back.
+    The series is split into training, validation and test parts, in that order, and no window crosses a boundary. Each
+    column is standardized by the mean and standard deviation of the training part only. Errors are in these units;
+    `unscale` converts back.
 
-    Evaluation takes windows that do not overlap, so that each target counts once; and all windows where each of them
-    has one target.
+    Evaluation uses windows that do not overlap, so that each target counts once. With `last_step_only`, where every
+    window has a single target, it uses all windows.
 
     Args:
-        path: A CSV file, or an `.npy` array `(steps,)` or `(steps, columns)`. `None` takes 10,000 values of the
+        path: A CSV file, or an `.npy` array `(steps,)` or `(steps, columns)`; `None` uses 10,000 values of the
             Mackey-Glass series.
-        columns: Names of the input columns; `None` for all. Columns without names are `"0"`, `"1"`, ….
-        targets: Names of the columns to tell; `None` for the input columns.
-        window: Steps of a window.
-        horizon: How many steps ahead a target is.
-        stride: Steps between the starts of two training windows.
+        columns: Names of the input columns; `None` for all. Columns without names are called `"0"`, `"1"`, ….
+        targets: Names of the columns to predict; `None` for the input columns.
+        window: Length of a window, in time steps.
+        horizon: How far ahead the targets are, in time steps.
+        stride: Distance between the starts of two training windows, in time steps.
         last_step_only: Whether only the last step of a window has a target.
-        missing: `"refuse"` names the first missing value and stops. `"mask"` puts the mean in its place, adds to the
-            inputs one number for each column that is 1 where the value was there, and leaves missing targets out:
-            batches have a third tensor, true where there is a target, unless `last_step_only`, where windows without
-            target are left out.
-        scale: Whether to scale; otherwise the numbers are taken as they are.
-        val_fraction: Fraction of the series to validate on, the one before the last.
-        test_fraction: Fraction of the series to test on, the last.
+        missing: `"refuse"` raises an error at the first missing value. `"mask"` replaces missing values with the mean,
+            adds an input for each column that is 1 where the value is present, and ignores missing targets: batches
+            have a third tensor, true where there is a target. With `last_step_only`, windows without a target are
+            dropped instead.
+        scale: Whether to standardize the columns.
+        val_fraction: Fraction of the series to validate on, just before the test part.
+        test_fraction: Fraction of the series to test on, at its end.
         batch_size: Windows in a batch.
-        delimiter: What stands between two cells of a CSV file.
+        delimiter: Separator between two cells of a CSV file.
 
     Attributes:
-        mean: `(out_features,)`, subtracted from the targets; after `setup`.
-        std: `(out_features,)`, what they were divided by; after `setup`.
-        train_rows: The training windows; after `setup`.
-        val_rows: The validation windows; after `setup`.
-        test_rows: The test windows; after `setup`.
+        mean: `(out_features,)`, mean of the targets; available after `setup`.
+        std: `(out_features,)`, standard deviation of the targets; available after `setup`.
+        train_rows: The training windows; available after `setup`.
+        val_rows: The validation windows; available after `setup`.
+        test_rows: The test windows; available after `setup`.
 
     Raises:
-        ValueError: An argument is out of range, or at `setup` the file cannot be used.
-        TypeError: A size is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: A size is not a whole number.
+        InputError: In `setup`, if the file cannot be used.
 
     Example:
         >>> data = TimeSeriesDataModule(window=50, batch_size=8)
@@ -69,7 +71,7 @@ class TimeSeriesDataModule(LightningDataModule):
 
     References:
         Zhengping Che and others, "Recurrent Neural Networks for Multivariate Time Series with Missing Values", 2018,
-        https://arxiv.org/abs/1606.01865: `missing="mask"` is what they call the mean with an indicator.
+        https://arxiv.org/abs/1606.01865: `missing="mask"` imputes the mean and adds their missingness indicator.
     """
 
     def __init__(
@@ -92,42 +94,32 @@ class TimeSeriesDataModule(LightningDataModule):
         super().__init__()
         name = type(self).__name__
         check_count(name, window=window, horizon=horizon, stride=stride, batch_size=batch_size)
-        known = missing in ("refuse", "mask")
-        check_rule(f"{name}(missing={missing!r})", "missing must be 'refuse' or 'mask'", holds=known)
-        check_rule(
-            f"{name}(val_fraction={val_fraction!r}, test_fraction={test_fraction!r})",
-            "both must be at least 0, and their sum below 1",
-            holds=val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1,
-        )
+        check_choice(name, ("refuse", "mask"), missing=missing)
+        check_fractions(name, val_fraction, test_fraction)
         self.save_hyperparameters()
-        self.path = path
-        self.columns = columns
-        self.targets = targets
-        self.window = window
-        self.horizon = horizon
-        self.stride = stride
+        self.path, self.delimiter = path, delimiter
+        self.columns, self.targets = columns, targets
+        self.window, self.horizon, self.stride = window, horizon, stride
         self.last_step_only = last_step_only
         self.missing = missing
         self.scale = scale
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.batch_size = batch_size
-        self.delimiter = delimiter
 
     @property
     def in_features(self) -> int:
-        """Numbers at each step: the columns, twice as many with `missing="mask"`; reads the file."""
+        """Number of inputs at each step: that of the columns, doubled by `missing="mask"`. Reads the file."""
         self.setup("fit")
         return self.train_rows.inputs.shape[1]
 
     @property
     def out_features(self) -> int:
-        """Numbers to tell; reads the file."""
+        """Number of values to predict. Reads the file."""
         self.setup("fit")
         return self.train_rows.targets.shape[1]
 
     def setup(self, stage: str) -> None:
-        """Read the series, scale it and cut it, once.
+        """Read, scale and split the series, once.
 
         Args:
             stage: Not used; all stages come from the same file.
@@ -135,8 +127,7 @@ class TimeSeriesDataModule(LightningDataModule):
         if hasattr(self, "train_rows"):
             return
         table = self._table()
-        length = len(table.values)
-        edges = [round(length * (1 - self.val_fraction - self.test_fraction)), round(length * (1 - self.test_fraction))]
+        edges = split_edges(len(table.values), self.val_fraction, self.test_fraction)
         inputs, _, _ = self._scaled(table.take(self.columns), edges[0])
         targets, mean, std = self._scaled(table.take(self.targets or self.columns), edges[0])
         if self.missing == "mask":
@@ -148,7 +139,7 @@ class TimeSeriesDataModule(LightningDataModule):
         self.val_rows, self.test_rows = (self._windows(*part, stride) for part in parts[1:])
         check_rule(
             f"{type(self).__name__}(window={self.window}, horizon={self.horizon})",
-            f"the training part has {edges[0]} steps, too few for a window with a target",
+            f"the training part has {edges[0]} steps, too few for a window and its target",
             holds=len(self.train_rows) > 0,
         )
 
@@ -157,19 +148,19 @@ class TimeSeriesDataModule(LightningDataModule):
         return DataLoader(self.train_rows, batch_size=self.batch_size, shuffle=True, collate_fn=as_is)
 
     def val_dataloader(self) -> Loader | list[Loader]:
-        """Windows of the validation part, in order; no loader where `val_fraction` is 0."""
+        """Windows of the validation part, in order; no loader if `val_fraction` is 0."""
         return self._evaluation_loader(self.val_rows) if self.val_fraction else []
 
     def test_dataloader(self) -> Loader | list[Loader]:
-        """Windows of the test part, in order; no loader where `test_fraction` is 0."""
+        """Windows of the test part, in order; no loader if `test_fraction` is 0."""
         return self._evaluation_loader(self.test_rows) if self.test_fraction else []
 
     def predict_dataloader(self) -> Loader | list[Loader]:
-        """The same as for testing."""
+        """The test windows."""
         return self.test_dataloader()
 
     def unscale(self, values: Tensor) -> Tensor:
-        """Lead outputs or targets back to the units of the file.
+        """Convert outputs or targets back to the units of the file.
 
         Args:
             values: `(…, out_features)`.
@@ -183,7 +174,7 @@ class TimeSeriesDataModule(LightningDataModule):
         return DataLoader(rows, batch_size=self.batch_size, collate_fn=as_is)
 
     def _table(self) -> Table:
-        """The columns that are used, checked for values that cannot be."""
+        """The columns to use, checked for infinite and missing values."""
         if self.path is None:
             return Table(("0",), mackey_glass(10_000)[:, None], RowPlaces(10_000))
         wanted = None if self.columns is None else list(dict.fromkeys([*self.columns, *(self.targets or ())]))
@@ -192,16 +183,16 @@ class TimeSeriesDataModule(LightningDataModule):
         if infinite:
             raise InputError(f"{self.path}, {infinite}: the value is infinite.")
         if missing and self.missing == "refuse":
-            raise InputError(f"{self.path}, {missing}: the value is missing; fill it, or take missing='mask'.")
+            raise InputError(f"{self.path}, {missing}: the value is missing; fill it in, or set missing='mask'.")
         return table
 
     def _scaled(
         self, values: NDArray[np.float64], n_train: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Values in standard deviations of the training part, its means, and its standard deviations."""
+        """Standardized values, and the means and standard deviations of the training part."""
         mean, std = np.zeros(values.shape[1]), np.ones(values.shape[1])
         train = values[:n_train]
-        rule = "a column has no value at all in the training part"
+        rule = "a column has no values in the training part"
         check_rule(f"{type(self).__name__}(path={self.path!r})", rule, holds=bool((~np.isnan(train)).any(axis=0).all()))
         if self.scale:
             mean, std = np.nanmean(train, axis=0), np.nanstd(train, axis=0)

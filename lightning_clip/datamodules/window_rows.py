@@ -1,4 +1,4 @@
-"""`WindowRows`: overlapping stretches of a series, as rows."""
+"""`WindowRows`: windows of a series, as rows of a data set."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from torch.utils.data import Dataset
 
 
 class WindowRows(Dataset[tuple[Tensor, ...]]):
-    """Windows of a series and the values that follow each of their steps; no window is stored.
+    """Windows of a series and the values to predict. Windows are cut out on demand, not stored.
 
-    A batch is one indexing operation, as in `TensorRows`. Give the loader `collate_fn=as_is`.
+    A whole batch is fetched with one indexing operation, as in `TensorRows`. Pass the loader `collate_fn=as_is`.
 
     Args:
         inputs: `(steps, in_features)`.
         targets: `(steps, out_features)`; NaN where a value is missing.
-        window: Steps of a window.
-        horizon: How many steps ahead a target is.
-        stride: Steps between the starts of two windows.
-        last_step_only: Whether only the last step of a window has a target; windows in which it is missing are left
-            out.
-        with_mask: Whether a third tensor says which targets there are.
+        window: Length of a window, in time steps.
+        horizon: How far ahead the targets are, in time steps.
+        stride: Distance between the starts of two windows, in time steps.
+        last_step_only: Whether only the last step of a window has a target; windows whose target is missing are
+            dropped.
+        with_mask: Whether to return a third tensor, true where the target is present.
     """
 
     def __init__(

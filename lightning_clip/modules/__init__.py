@@ -1,4 +1,4 @@
-"""LightningModules to compare: one file each."""
+"""LightningModules and recurrent layers, one file each."""
 
 from lightning_clip.modules.gru import GRUModule
 from lightning_clip.modules.layers.clipped_lstm import ClippedLSTM

@@ -1,4 +1,4 @@
-"""`GRUModule`: a network of gated recurrent units."""
+"""`GRUModule`: a gated recurrent unit network."""
 
 from typing import Any, Literal
 
@@ -11,23 +11,23 @@ from lightning_clip.modules.recurrent_module import RecurrentModule
 
 
 class GRUModule(RecurrentModule):
-    """GRU layers and a linear layer: an update gate decides how much of each unit's value is kept.
+    """GRU layers and a linear layer. An update gate controls how much of its value each unit keeps.
 
-    Its defaults fit `TemporalOrderDataModule`. What it logs and the meaning of all options is in `RecurrentModule`.
+    The defaults fit `TemporalOrderDataModule`. `RecurrentModule` documents the metrics and the other options.
 
     Args:
-        in_features: Numbers at each step, or number of symbols where inputs are whole numbers `(batch, steps)`.
-        out_features: Classes, or numbers to predict.
-        update_bias: What the update gates start with; `None` keeps torch's, around zero. It plays the part of the
-            forget gate's in an LSTM: at b a unit keeps its value for about `exp(b)` steps. `"chrono"` spreads it over
-            lags up to `max_lag`.
-        max_lag: Longest lag to remember, in steps, for `"chrono"`.
-        optimizer: Makes the optimizer from the parameters.
-        **options: Those of `RecurrentModule`.
+        in_features: Number of inputs at each step, or of symbols if the inputs are integers `(batch, steps)`.
+        out_features: Number of classes, or of values to predict.
+        update_bias: Initial bias of the update gates; `None` keeps torch's, near zero. It acts like the forget bias of
+            an LSTM: with bias b, a unit keeps its value for about `exp(b)` steps. `"chrono"` draws biases for lags up
+            to `max_lag`.
+        max_lag: Longest lag to remember, in time steps; required by `"chrono"`.
+        optimizer: Builds the optimizer from the parameters.
+        **options: The options of `RecurrentModule`.
 
     Raises:
-        ValueError: An argument is out of range, or `"chrono"` lacks `max_lag`.
-        TypeError: A size is not a whole number.
+        ArgumentError: An argument is out of range, or `"chrono"` is given without `max_lag`.
+        ArgumentTypeError: A size is not a whole number.
 
     Example:
         >>> model = GRUModule(1, 10, num_layers=2, dropout=0.1)
@@ -38,7 +38,7 @@ class GRUModule(RecurrentModule):
         Kyunghyun Cho and others, "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
         Translation", 2014, https://arxiv.org/abs/1406.1078.
         Corentin Tallec and Yann Ollivier, "Can recurrent neural networks warp time?", 2018,
-        https://arxiv.org/abs/1804.11188.
+        https://arxiv.org/abs/1804.11188. They initialize forget gates; a GRU's update gate plays the same role.
     """
 
     def __init__(

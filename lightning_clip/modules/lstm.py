@@ -14,24 +14,25 @@ from lightning_clip.modules.recurrent_module import RecurrentModule
 
 
 class LSTMModule(RecurrentModule):
-    """LSTM layers and a linear layer: gates let a memory cell keep its value, and its derivative, for many steps.
+    """LSTM layers and a linear layer. Gates let a memory cell keep its value, and its gradient, for many steps.
 
-    Its defaults fit `TemporalOrderDataModule`. What it logs and the meaning of all options is in `RecurrentModule`.
+    The defaults fit `TemporalOrderDataModule`. `RecurrentModule` documents the metrics and the other options.
 
     Args:
-        in_features: Numbers at each step, or number of symbols where inputs are whole numbers `(batch, steps)`.
-        out_features: Classes, or numbers to predict.
-        forget_bias: What the forget gates start with; `None` keeps torch's, around zero. At b a cell forgets in about
-            `exp(b)` steps, so that lags of T want about `log T`. `"chrono"` spreads it over lags up to `max_lag`.
-        max_lag: Longest lag to remember, in steps, for `"chrono"`.
-        grad_clip_gates: Bound of each element of the derivative at the gates, in the backward pass, see `ClippedLSTM`;
-            not fused, and several times slower.
-        optimizer: Makes the optimizer from the parameters.
-        **options: Those of `RecurrentModule`.
+        in_features: Number of inputs at each step, or of symbols if the inputs are integers `(batch, steps)`.
+        out_features: Number of classes, or of values to predict.
+        forget_bias: Initial bias of the forget gates; `None` keeps torch's, near zero. With bias b, a cell forgets
+            within about `exp(b)` steps, so a lag of T steps needs about `log T`. `"chrono"` draws biases for lags up to
+            `max_lag`.
+        max_lag: Longest lag to remember, in time steps; required by `"chrono"`.
+        grad_clip_gates: Clamps each element of the gradient at the gates to plus or minus this value in the backward
+            pass, see `ClippedLSTM`; the layer is then not fused and several times slower.
+        optimizer: Builds the optimizer from the parameters.
+        **options: The options of `RecurrentModule`.
 
     Raises:
-        ValueError: An argument is out of range, or `"chrono"` lacks `max_lag`.
-        TypeError: A size is not a whole number.
+        ArgumentError: An argument is out of range, or `"chrono"` is given without `max_lag`.
+        ArgumentTypeError: A size is not a whole number.
 
     Example:
         >>> model = LSTMModule(6, 4, forget_bias="chrono", max_lag=100)
@@ -50,9 +51,9 @@ class LSTMModule(RecurrentModule):
         in_features: int = 6,
         out_features: int = 4,
         *,
+        grad_clip_gates: float | None = None,
         forget_bias: float | Literal["chrono"] | None = None,
         max_lag: int | None = None,
-        grad_clip_gates: float | None = None,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.01),
         **options: Any,
     ) -> None:

@@ -16,27 +16,27 @@ from lightning_clip.modules.optimized_module import LRSchedulerCallable, Optimiz
 class MLPRegressor(OptimizedModule):
     """Fully connected layers with ReLU between them, trained on the mean squared error.
 
-    With its defaults it is the network of the reference below: 20 inputs, 25 ReLU units, one output, SGD with
-    momentum on targets of a standard deviation around 200. Its first gradients have a norm in the hundreds, and
-    without clipping the weights become NaN. Hidden weights are drawn He-uniform, bound `sqrt(6 / fan_in)`, those of
-    the output layer Glorot-uniform, bound `sqrt(6 / (fan_in + fan_out))`; biases start at zero, as in Keras.
+    The defaults are the network of the first reference: 20 inputs, 25 ReLU units, one output, and SGD with momentum on
+    targets with a standard deviation of about 200. Its first gradients have a norm in the hundreds, and without
+    clipping the weights become NaN. Hidden weights are He-uniform, with bound `sqrt(6 / fan_in)`, output weights
+    Glorot-uniform, with bound `sqrt(6 / (fan_in + fan_out))`; biases start at zero, as in Keras.
 
-    Logs `train_loss` (one batch, when a logger writes and at the end of an epoch) and, over whole epochs, `train_mse`
-    (while the weights move), `val_mse` and `test_mse`, all in squared units of the target.
+    Logs `train_loss` (of one batch, when a logger writes and at the end of an epoch) and, over whole epochs,
+    `train_mse` (measured while the weights change), `val_mse` and `test_mse`, all in squared units of the target.
 
     Args:
         in_features: Number of inputs.
-        hidden_sizes: Number of units of each hidden layer.
+        hidden_sizes: Number of units in each hidden layer.
         out_features: Number of outputs.
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the learning rate scheduler from the optimizer; `None` keeps the rate constant.
-        scheduler_interval: Whether the scheduler moves after each epoch or after each optimizer step.
+        optimizer: Builds the optimizer from the parameters.
+        scheduler: Builds the learning rate scheduler from the optimizer; `None` keeps the rate constant.
+        scheduler_interval: Whether to step the scheduler after every epoch or after every optimizer step.
 
     Attributes:
         layers: The network.
 
     Raises:
-        ValueError: A size is not a positive whole number, or `scheduler_interval` is not one of the two words.
+        ArgumentError: A size is not a positive whole number, or `scheduler_interval` is unknown.
 
     Example:
         >>> model = MLPRegressor(in_features=4, hidden_sizes=(8, 8))
@@ -87,7 +87,7 @@ class MLPRegressor(OptimizedModule):
             `(batch, out_features)`.
 
         Raises:
-            ValueError: The inputs have another number of features.
+            ArgumentError: The inputs have the wrong number of features.
         """
         if inputs.shape[-1] != self.in_features:
             raise ArgumentError(
@@ -98,7 +98,7 @@ class MLPRegressor(OptimizedModule):
         return prediction
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Mean squared error of a batch.
+        """Compute the mean squared error of a batch.
 
         Args:
             batch: Inputs `(batch, in_features)` and targets `(batch, out_features)`, or `(batch,)` for one output.
@@ -114,7 +114,7 @@ class MLPRegressor(OptimizedModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the mean over the epoch."""
+        """Log the mean squared error over the epoch."""
         self.log("train_mse", self.train_mse)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -128,7 +128,7 @@ class MLPRegressor(OptimizedModule):
         self.log("test_mse", self.test_mse, on_step=False, on_epoch=True)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Predict a batch; its targets are not looked at.
+        """Predict a batch; its targets are ignored.
 
         Args:
             batch: Inputs `(batch, in_features)` and targets.
@@ -141,7 +141,7 @@ class MLPRegressor(OptimizedModule):
         return prediction
 
     def _predict(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Predictions, and targets in their shape: `(batch,)` against `(batch, 1)` would broadcast to a square."""
+        """Predictions, and targets in their shape: `(batch,)` and `(batch, 1)` would broadcast to a square matrix."""
         inputs, target = batch
         prediction: Tensor = self(inputs)
         return prediction, target.reshape(prediction.shape)

@@ -1,4 +1,4 @@
-"""`OptimizedModule`: the ground of every module here, which is given its optimizer and scheduler from outside."""
+"""`OptimizedModule`: the base class of all modules here. The caller chooses its optimizer and scheduler."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -10,24 +10,24 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_clip._errors import ArgumentError
+from lightning_clip._checks import check_choice
 
-# The same types as in `lightning.pytorch.cli`, whose import costs more than all of this package.
+# The same types as in `lightning.pytorch.cli`, which takes longer to import than this whole package.
 OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 
 class OptimizedModule(LightningModule):
-    """A LightningModule whose optimizer and scheduler are made by callables, as LightningCLI writes them in YAML.
+    """A LightningModule whose optimizer and scheduler are built by callables, as LightningCLI configures them.
 
-    A subclass may default `optimizer` to a `lambda` in its signature: the command line shows and overrides its
-    arguments, and the module still pickles.
+    A subclass may use a `lambda` as the default of `optimizer`. The command line can show and override the arguments
+    in it, and the module can still be pickled.
 
     Args:
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the learning rate scheduler from the optimizer; `None` keeps the rate constant.
-        scheduler_interval: Whether the scheduler moves after each epoch or after each optimizer step.
-        monitor: Metric that `ReduceLROnPlateau` watches, where it names none itself.
+        optimizer: Builds the optimizer from the parameters.
+        scheduler: Builds the learning rate scheduler from the optimizer; `None` keeps the rate constant.
+        scheduler_interval: Whether to step the scheduler after every epoch or after every optimizer step.
+        monitor: Metric that `ReduceLROnPlateau` monitors, unless it names one itself.
     """
 
     def __init__(
@@ -39,16 +39,14 @@ class OptimizedModule(LightningModule):
         monitor: str,
     ) -> None:
         super().__init__()
-        if scheduler_interval not in ("epoch", "step"):
-            call = f"{type(self).__name__}(scheduler_interval={scheduler_interval!r})"
-            raise ArgumentError(f"{call}: scheduler_interval must be 'epoch' or 'step'.")
+        check_choice(type(self).__name__, ("epoch", "step"), scheduler_interval=scheduler_interval)
         self.optimizer: OptimizerCallable = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
         self.monitor = monitor
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over all parameters and, where there is one, its scheduler."""
+        """Build the optimizer over all parameters and, if there is one, its scheduler."""
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
@@ -60,20 +58,20 @@ class OptimizedModule(LightningModule):
         }
 
     def log_step(self, name: str, value: Tensor) -> None:
-        """Log a value of one training step, when a logger is about to write and at the end of an epoch.
+        """Log a value of one training step, but only when a logger is about to write or the epoch ends.
 
-        `self.log` at every step costs a small network more than its backward pass, and what it is given between two
-        writes is thrown away.
+        For a small network, calling `self.log` at every step costs more than the backward pass, and values logged
+        between two writes are discarded anyway.
 
         Args:
-            name: Metric name.
+            name: Name of the metric.
             value: `()`.
         """
         if self.logs_now():
             self.log(name, value, prog_bar=True)
 
     def logs_now(self) -> bool:
-        """Whether a logger is about to write what this training step logs, or its epoch ends with it."""
+        """Whether a logger is about to write the values of this training step, or the epoch ends with it."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set while the Trainer is built
         return bool(self.trainer.is_last_batch or (every and (self.global_step + 1) % every == 0))
 

@@ -1,4 +1,4 @@
-"""`RecurrentModule`: the ground of `RNNModule`, `LSTMModule` and `GRUModule`."""
+"""`RecurrentModule`: the base class of `RNNModule`, `LSTMModule`, `GRUModule` and the truncated BPTT modules."""
 
 import math
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
 from lightning_clip._checks import check_choice, check_count, check_non_negative, check_positive, check_rule
+from lightning_clip.modules.layers.fused_layer import run_fused
 from lightning_clip.modules.layers.gradient_clamp import GradientClamp
 from lightning_clip.modules.layers.initialization import INITS, Init, initialize_
 from lightning_clip.modules.layers.input_encoder import InputEncoder
@@ -21,45 +22,46 @@ Batch = tuple[Tensor, Tensor]
 
 
 class RecurrentModule(OptimizedModule):
-    """Recurrent layers and a linear one on top, trained on sequences for a task.
+    """Recurrent layers with a linear layer on top, trained on sequences for a task.
 
-    Logs `train_loss` (one batch, when a logger writes and at the end of an epoch) and, over whole epochs of evaluation,
-    with `val_` or `test_` before it, by task:
+    Logs `train_loss` (of one batch, when a logger writes and at the end of an epoch). Evaluation logs means over whole
+    epochs, with the prefix `val_` or `test_`:
 
-    - classification: `loss` (nats) and `error`, the share of sequences that are wrong;
+    - classification: `loss` (nats) and `error`, the fraction of sequences that are wrong;
     - regression: `mse`;
     - next_token: `bits_per_char`.
 
-    Where the data module has a method `wrong(outputs, targets)`, as the tasks of this package have, `error` is by it.
+    If the data module has a method `wrong(outputs, targets)`, as the tasks of this package do, it defines `error`.
 
     Args:
-        layer: Makes the recurrent layer from its input size, hidden size, number of layers and dropout.
-        in_features: Numbers at each step, or number of symbols where inputs are whole numbers `(batch, steps)`.
-        out_features: Classes, or numbers to predict.
-        task: What is to be learnt: `"classification"`, `"regression"`, or `"next_token"`.
-        many_to_many: Whether there is a target at every step, or one after the last; `None`: as the task has it, every
-            step for `"next_token"`, else the last.
-        hidden_size: Units of each layer.
-        num_layers: Recurrent layers on top of each other.
-        embedding_dim: With it, symbols get learnt vectors of this size; without, they are unit vectors.
-        dropout: Share of the outputs of each layer that are dropped while training.
-        init: How recurrent weights start, each gate's block on its own: `"default"` is torch's, `"orthogonal"`,
-            `"identity"` (for ReLU units) and `"xavier"` go with biases of zero.
-        init_gain: Factor on the recurrent weights at the start.
-        weight_std: With it, input and output weights start normally distributed with this standard deviation, and the
-            output bias at zero.
-        recurrent_l1: Weight of the sum of absolute values of all recurrent weights (`weight_hh`) in what is minimised.
-        recurrent_l2: Weight of the sum of their squares in what is minimised.
-        grad_clip_output: Bound of each element of the derivative at the outputs of the network, in the backward pass.
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the learning rate scheduler from the optimizer; `None` keeps the rate constant.
-        scheduler_interval: Whether the scheduler moves after each epoch or after each optimizer step.
+        layer: Builds the recurrent layers from input size, hidden size, number of layers and dropout.
+        in_features: Number of inputs at each step, or of symbols if the inputs are integers `(batch, steps)`.
+        out_features: Number of classes, or of values to predict.
+        task: The task to learn: `"classification"`, `"regression"` or `"next_token"`.
+        many_to_many: Whether there is a target at every step instead of one after the last; `None` for the default of
+            the task, which is every step for `"next_token"` and the last for the others.
+        hidden_size: Number of units in each layer.
+        num_layers: Number of stacked recurrent layers.
+        embedding_dim: Size of learned embeddings of the symbols; `None` encodes symbols as one-hot vectors.
+        dropout: Fraction of each layer's outputs to drop in training.
+        init: Initialization of the recurrent weights, separately for the block of each gate: `"default"` is torch's;
+            `"orthogonal"`, `"identity"` (for ReLU units) and `"xavier"` also set biases to zero.
+        init_gain: Factor on the initial recurrent weights.
+        weight_std: If given, input and output weights are initialized from a normal distribution with this standard
+            deviation, and the output bias with zero.
+        recurrent_l1: Weight of an L1 penalty on all recurrent weights (`weight_hh`).
+        recurrent_l2: Weight of a penalty on the sum of squares of all recurrent weights (`weight_hh`).
+        grad_clip_output: Clamps each element of the gradient at the network's outputs to plus or minus this value in
+            the backward pass; `None` for no clamping.
+        optimizer: Builds the optimizer from the parameters.
+        scheduler: Builds the learning rate scheduler from the optimizer; `None` keeps the rate constant.
+        scheduler_interval: Whether to step the scheduler after every epoch or after every optimizer step.
 
     Attributes:
-        encoder: From the inputs to what the recurrent layers read.
+        encoder: Encodes the inputs for the recurrent layers.
         recurrent: The recurrent layers, batch first.
-        head: From the top layer to the outputs.
-        clamps: What bounds derivatives in the backward pass, by name.
+        head: The linear layer from the top recurrent layer to the outputs.
+        clamps: The gradient clamps of the backward pass, by name.
     """
 
     def __init__(
@@ -129,7 +131,7 @@ class RecurrentModule(OptimizedModule):
         if weight_std is not None:
             self._draw_weights(weight_std)
         self.clamps = {"output": GradientClamp(grad_clip_output)}
-        # A NaN that is replaced by a NaN stays one; by default it would be left out of the mean.
+        # Replaces NaN by NaN: by default, MeanMetric drops NaN from the mean.
         names = dict.fromkeys((*self._task.measured, "error"))
         self.means = nn.ModuleDict(
             {f"{split}_{name}": MeanMetric(nan_strategy=math.nan) for split in ("val", "test") for name in names}
@@ -137,11 +139,11 @@ class RecurrentModule(OptimizedModule):
 
     @property
     def every_step(self) -> bool:
-        """Whether there is an output at every step, or one after the last."""
+        """Whether there is an output at every step instead of one after the last."""
         return self._task.every_step if self.many_to_many is None else self.many_to_many
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The outputs for whole sequences.
+        """Compute the outputs for whole sequences.
 
         Args:
             inputs: `(batch, steps, in_features)`, or symbols `(batch, steps)`.
@@ -152,26 +154,26 @@ class RecurrentModule(OptimizedModule):
         return self.advance(inputs)[0]
 
     def advance(self, inputs: Tensor, hiddens: Hiddens | None = None) -> tuple[Tensor, Hiddens]:
-        """The outputs for sequences that go on from a state.
+        """Compute the outputs for sequences that continue from a state.
 
         Args:
             inputs: `(batch, steps, in_features)`, or symbols `(batch, steps)`.
-            hiddens: State before the first step, as the recurrent layer has it; zeros by default.
+            hiddens: State before the first step, in the format of the recurrent layer; zeros by default.
 
         Returns:
-            `(batch, out_features)`, or `(batch, steps, out_features)` with `every_step`; and the state after the last.
+            The outputs, `(batch, out_features)`, or `(batch, steps, out_features)` with `every_step`; and the state
+            after the last step.
         """
         states, hiddens = self.recur(self.encoder(inputs), hiddens)
         states = states if self.every_step else states[:, -1]
         return self.clamps["output"](self.head(F.dropout(states, self.dropout, self.training))), hiddens
 
     def recur(self, inputs: Tensor, hiddens: Hiddens | None) -> tuple[Tensor, Hiddens]:
-        """The recurrent layers alone: the states of the top one, `(batch, steps, hidden_size)`, and the last state."""
-        states, hiddens = self.recurrent(inputs, hiddens)
-        return states, hiddens
+        """Run only the recurrent layers: states of the top one, `(batch, steps, hidden_size)`, and the last state."""
+        return run_fused(self.recurrent, inputs, hiddens)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """What is minimised on a batch: the task's loss and penalties; `train_loss` is without them.
+        """Compute the task's loss on a batch plus the penalties. The logged `train_loss` excludes penalties.
 
         Args:
             batch: Inputs and targets.
@@ -186,13 +188,13 @@ class RecurrentModule(OptimizedModule):
         return loss + self._penalty() if self.recurrent_l1 or self.recurrent_l2 else loss
 
     def on_before_backward(self, loss: Tensor) -> None:
-        """Tell bounds on derivatives how large the loss has been made."""
+        """Tell the clamps by how much mixed precision scales the loss."""
         for clamp in self.clamps.values():
             if clamp.bound is not None:
                 clamp.loss_scale = self.loss_scale()
 
     def on_after_backward(self) -> None:
-        """Log the share of derivatives that were clamped since the last time, as `clamped_fraction/<where>`."""
+        """Log the fraction of gradients clamped since the last log, as `clamped_fraction/<name>`."""
         for name, clamp in self.clamps.items():
             if clamp.bound is not None and self.logs_now():
                 self.log(f"clamped_fraction/{name}", clamp.clamped_fraction)
@@ -207,12 +209,12 @@ class RecurrentModule(OptimizedModule):
         self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The outputs for a batch, whose targets are not looked at; shapes as in `forward`."""
+        """Compute the outputs for a batch and ignore its targets; shapes as in `forward`."""
         outputs: Tensor = self(batch[0])
         return outputs
 
     def loss_scale(self) -> float | Tensor:
-        """What mixed precision has multiplied the loss by, without reading the device."""
+        """The factor by which mixed precision scales the loss, without reading the device."""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         return 1.0 if scaler is None else scaler.scale(torch.ones((), device=self.device))
 

@@ -17,23 +17,23 @@ from lightning_clip.modules.vanishing_gradient_regularizer import VanishingGradi
 class RNNModule(RecurrentModule):
     """`h_t = f(W_ih x_t + b + W_hh h_{t-1})` and a linear layer: the network whose gradients vanish and explode.
 
-    Its defaults fit `TemporalOrderDataModule`. What it logs and the meaning of all options is in `RecurrentModule`;
-    with a `regularizer` it logs `omega/penalty` and `omega/kept_fraction` as well.
+    The defaults fit `TemporalOrderDataModule`. `RecurrentModule` documents the metrics and the other options. With a
+    `regularizer`, it also logs `omega/penalty` and `omega/kept_fraction`.
 
     Args:
-        in_features: Numbers at each step, or number of symbols where inputs are whole numbers `(batch, steps)`.
-        out_features: Classes, or numbers to predict.
-        nonlinearity: f: `"tanh"` or `"relu"`.
-        layer_norm: Whether to normalise the pre-activations of each step; not fused, and slower.
-        regularizer: Keeps gradients from vanishing.
-        grad_clip_gates: Bound of each element of the derivative at the pre-activations, in the backward pass; not
-            fused, and slower.
-        optimizer: Makes the optimizer from the parameters.
-        **options: Those of `RecurrentModule`.
+        in_features: Number of inputs at each step, or of symbols if the inputs are integers `(batch, steps)`.
+        out_features: Number of classes, or of values to predict.
+        nonlinearity: The function f: `"tanh"` or `"relu"`.
+        layer_norm: Whether to normalize the pre-activations of each step; the layer is then not fused and slower.
+        regularizer: Keeps gradients from vanishing; `None` for no regularization.
+        grad_clip_gates: Clamps each element of the gradient at the pre-activations to plus or minus this value in the
+            backward pass; the layer is then not fused and slower.
+        optimizer: Builds the optimizer from the parameters.
+        **options: The options of `RecurrentModule`.
 
     Raises:
-        ValueError: An argument is out of range, or two do not go together.
-        TypeError: A size is not a whole number.
+        ArgumentError: An argument is out of range, or two exclude each other.
+        ArgumentTypeError: A size is not a whole number.
 
     Example:
         >>> model = RNNModule(6, 4, nonlinearity="relu", init="identity", hidden_size=64)
@@ -62,7 +62,7 @@ class RNNModule(RecurrentModule):
         check_positive("RNNModule", or_none=True, grad_clip_gates=grad_clip_gates)
         kinds = {"layer_norm": layer_norm, "regularizer": regularizer, "grad_clip_gates": grad_clip_gates}
         chosen = [name for name, value in kinds.items() if value not in (None, False)]
-        rule = "each needs a layer of its own; use one of them"
+        rule = "each needs a different recurrent layer; use only one of them"
         check_rule(f"RNNModule with {' and '.join(chosen)}", rule, holds=len(chosen) < 2)
         clipped = partial(ClippedRNN, grad_clip_gates=grad_clip_gates)
         layer = LayerNormRNN if layer_norm else clipped if grad_clip_gates is not None else nn.RNN
@@ -79,7 +79,7 @@ class RNNModule(RecurrentModule):
             self.clamps["gates"] = self.recurrent.clamps["gates"]
 
     def recur(self, inputs: Tensor, hiddens: Hiddens | None) -> tuple[Tensor, Hiddens]:
-        """As in `RecurrentModule`; while training, the regularizer's gradient will be added."""
+        """As in `RecurrentModule`; in training, the backward pass also adds the regularizer's gradient."""
         states, hiddens = super().recur(inputs, hiddens)
         if self.regularizer is not None and self.training:
             assert isinstance(self.recurrent, nn.RNN)
@@ -87,15 +87,15 @@ class RNNModule(RecurrentModule):
         return states, hiddens
 
     def on_before_backward(self, loss: Tensor) -> None:
-        """Tell the regularizer how large the loss has been made, and how far the run is."""
+        """Tell the regularizer the scale of the loss, the step and the epoch."""
         super().on_before_backward(loss)
         if self.regularizer is not None:
-            # Lightning divides the loss by the number of batches that are accumulated.
+            # Lightning divides the loss by the number of accumulated batches.
             self.regularizer.loss_scale = self.loss_scale() / self.trainer.accumulate_grad_batches
             self.regularizer.step, self.regularizer.epoch = self.global_step, self.current_epoch
 
     def on_after_backward(self) -> None:
-        """Log the penalty and the share of steps whose derivative had not vanished."""
+        """Log the penalty, and the fraction of steps whose gradient had not vanished."""
         super().on_after_backward()
         if self.regularizer is not None and self.logs_now():
             self.log("omega/penalty", self.regularizer.omega.float())

@@ -1,4 +1,7 @@
-"""What a recurrent network is trained for: the loss, and what is measured of its outputs."""
+"""The tasks of recurrent networks: classification, regression and next-token prediction.
+
+A task defines the loss and the metrics. `RecurrentModule` looks tasks up by name in `TASKS`.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,11 +14,11 @@ TaskName = Literal["classification", "regression", "next_token"]
 
 
 class SequenceTask(ABC):
-    """A loss, and measures of outputs `(batch, out_features)` or `(batch, steps, out_features)`.
+    """A loss and metrics of outputs `(batch, out_features)` or `(batch, steps, out_features)`.
 
     Attributes:
-        every_step: Whether there is a target at every step, unless the user says otherwise.
-        measured: The names of what is measured; the first is what a scheduler watches.
+        every_step: Whether there is a target at every step by default.
+        measured: Names of the metrics; schedulers monitor the first.
     """
 
     every_step = False
@@ -23,15 +26,15 @@ class SequenceTask(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """What is minimised, `()`: a mean over all targets of the batch."""
+        """The loss to minimize, `()`: a mean over all targets of the batch."""
 
     @abstractmethod
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Numbers by name of which a metric is the mean, each of any shape."""
+        """The values of each metric by name, in any shape; the metric is their mean."""
 
 
 class Classification(SequenceTask):
-    """Cross-entropy, in nats; a sequence is wrong if any of its classes is, or an output is not finite.
+    """Cross-entropy, in nats. A sequence is wrong if a predicted class is, or if an output is NaN or infinite.
 
     Targets are classes, `(batch,)` or `(batch, steps)`.
     """
@@ -43,7 +46,7 @@ class Classification(SequenceTask):
         return _cross_entropy(outputs, targets, "mean")
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The loss, and which sequences are wrong."""
+        """The loss of each target, and which sequences are wrong."""
         misses = (outputs.argmax(dim=-1) != targets) | ~outputs.isfinite().all(dim=-1)
         wrong = misses.reshape(len(misses), -1).any(dim=1)
         return {"loss": _cross_entropy(outputs, targets, "none"), "error": wrong}
@@ -52,22 +55,22 @@ class Classification(SequenceTask):
 class Regression(SequenceTask):
     """Squared error, in squared units of the target.
 
-    Targets have the shape of the outputs, whose last dimension may be left out where it is 1.
+    Targets have the shape of the outputs, or that shape without the last dimension if it is 1.
     """
 
     measured = ("mse",)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all numbers."""
+        """Mean over all elements."""
         return F.mse_loss(outputs, targets.reshape(outputs.shape))
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The squared error of each number."""
+        """The squared error of each element."""
         return {"mse": (outputs - targets.reshape(outputs.shape)).square()}
 
 
 class NextToken(SequenceTask):
-    """Cross-entropy of the next symbol at every step; told in bits, those a symbol costs when coded by the network.
+    """Cross-entropy of the next symbol at every step. The metric is in bits per symbol.
 
     Targets are symbols, `(batch, steps)`.
     """
@@ -80,7 +83,7 @@ class NextToken(SequenceTask):
         return _cross_entropy(outputs, targets, "mean")
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Bits of each symbol."""
+        """Cross-entropy of each symbol, in bits."""
         return {"bits_per_char": _cross_entropy(outputs, targets, "none") / math.log(2)}
 
 

@@ -1,4 +1,4 @@
-"""`summed_loss`: a loss over the targets that count."""
+"""`summed_loss`: the summed loss over the targets that a mask selects."""
 
 from collections.abc import Callable
 
@@ -8,17 +8,17 @@ from torch.nn import functional as F  # noqa: N812
 
 
 def summed_loss(task: str, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | int]:
-    """The sum of the loss over targets, and how many they are.
+    """Sum the loss over targets, and count them.
 
     Args:
-        task: `"classification"` or `"next_token"`: cross-entropy in nats; `"regression"`: squared error, the mean over
-            the numbers of a target.
+        task: `"classification"` or `"next_token"` for cross-entropy, in nats; `"regression"` for the squared error,
+            averaged over the features of a target.
         outputs: `(…, out_features)`; half precision is summed in float32.
-        targets: Classes `(…)`, or numbers `(…, out_features)`; for one number also `(…)`.
-        mask: `(…)`, true where a target counts; the others may be anything, NaN included. `None` for everywhere.
+        targets: Classes `(…)`, or numbers `(…, out_features)`, or `(…)` for a single feature.
+        mask: `(…)`, true where a target counts; other targets may have any value, even NaN. `None` counts all.
 
     Returns:
-        The sum, `()`, and the number of targets, which is known without reading the device where there is no mask.
+        The sum, `()`, and the number of targets; without a mask, the number is known without reading the device.
 
     Example:
         >>> outputs, targets = torch.tensor([[1.0], [2.0]]), torch.tensor([3.0, float("nan")])
@@ -28,7 +28,7 @@ def summed_loss(task: str, outputs: Tensor, targets: Tensor, mask: Tensor | None
     if mask is None:
         losses = _LOSSES[task](outputs.float(), targets)
         return losses.sum(), losses.numel()
-    # What is masked is replaced before and after: the gradient of 0 times NaN would be NaN.
+    # Masked targets are replaced before and after the loss: multiplying by 0 would leave NaN gradients.
     shape = [*mask.shape, *[1] * (targets.dim() - mask.dim())]
     known = torch.where(mask.reshape(shape), targets, torch.zeros_like(targets))
     losses = _LOSSES[task](outputs.float(), known)

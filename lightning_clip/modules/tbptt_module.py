@@ -21,7 +21,7 @@ from lightning_clip.modules.weighted_mean import WeightedMean
 
 
 class TrainingChunk(StreamChunk, Protocol):
-    """A chunk with targets."""
+    """A chunk of streams with targets."""
 
     @property
     def targets(self) -> Tensor:
@@ -33,38 +33,37 @@ class TrainingChunk(StreamChunk, Protocol):
 
 
 class TBPTTModule(StatefulMixin, RecurrentModule):
-    """RNN, LSTM or GRU layers and a linear one, on consecutive chunks of parallel streams.
+    """Recurrent layers and a linear layer, on consecutive chunks of parallel streams.
 
-    Its batches are those of `CharTextDataModule` or `ChunkedSequenceDataModule`; the state goes on from chunk to chunk,
-    see `StatefulMixin`. How long chunks are, at random or not, is up to the data module's `chunk_lengths`, and each
-    chunk says what it takes here:
+    `CharTextDataModule` and `ChunkedSequenceDataModule` yield such chunks. The state carries over from chunk to chunk,
+    see `StatefulMixin`. The data module's `chunk_lengths` decides how long the chunks are. If lengths vary:
 
-    - A short chunk has a small step, a long one a large step. With `scale_steps_by="loss"` the loss is the sum over the
-      targets divided by streams times `truncated_bptt_steps`, the same number at each step: so is its gradient. With
-      `"lr"` the loss is the mean over the targets, and the learning rate of the step is multiplied by steps over
-      `truncated_bptt_steps`, as the reference does for `NormalLengths`. It makes a difference for optimizers that
-      normalise, such as Adam, and for clipping: the longest step is learning rate times threshold.
-    - With `RandomTruncation` gradients of the state are multiplied where there might have been a cut.
+    - Short chunks make small steps and long chunks large ones. With `scale_steps_by="loss"`, the loss is the sum over
+      the targets divided by the constant streams × `truncated_bptt_steps`, which scales the gradient. With `"lr"`, the
+      loss is the mean over the targets, and the learning rate is multiplied by the steps of the chunk divided by
+      `truncated_bptt_steps`, as in the reference for `NormalLengths`. The two differ for optimizers that normalize the
+      gradient, such as Adam, and with clipping, where a step is at most learning rate × threshold.
+    - With `RandomTruncation`, gradients of the state are rescaled where the stream could have been cut.
 
-    Logs `train_loss` (one chunk, when a logger writes and at the end of an epoch) and, over all targets of an epoch,
-    `train_`, `val_` and `test_` with `bits_per_char` (next_token) or `mse` (regression).
+    Logs `train_loss` (of one chunk, when a logger writes and at the end of an epoch) and, over all targets of an epoch,
+    `bits_per_char` (next_token) or `mse` (regression) with the prefixes `train_`, `val_` and `test_`.
 
     Args:
-        in_features: Number of symbols, or numbers at each step.
-        out_features: Number of symbols, or numbers to predict.
-        cell: Kind of the recurrent layers.
+        in_features: Number of symbols, or of inputs at each step.
+        out_features: Number of symbols, or of values to predict.
+        cell: Type of the recurrent layers.
         task: `"next_token"` for symbols, `"regression"` for numbers.
         nonlinearity: `"tanh"` or `"relu"`, for `cell="rnn"`.
-        forget_bias: What the forget gates of an LSTM, or the update gates of a GRU, start with; `None` keeps torch's.
-            `"chrono"` spreads it over lags up to `max_lag`.
-        max_lag: Longest lag to remember, in steps, for `"chrono"`.
-        scale_steps_by: What makes the step of a short chunk small.
-        optimizer: Makes the optimizer from the parameters.
-        **options: Those of `RecurrentModule`.
+        forget_bias: Initial bias of the forget gates of an LSTM, or the update gates of a GRU; `None` keeps torch's.
+            `"chrono"` draws biases for lags up to `max_lag`.
+        max_lag: Longest lag to remember, in time steps; required by `"chrono"`.
+        scale_steps_by: How to make the steps of short chunks smaller: through the loss or the learning rate.
+        optimizer: Builds the optimizer from the parameters.
+        **options: The other options of `RecurrentModule`.
 
     Raises:
-        ValueError: An argument is out of range, or two do not go together.
-        TypeError: A size is not a whole number.
+        ArgumentError: An argument is out of range, or two exclude each other.
+        ArgumentTypeError: A size is not a whole number.
 
     Example:
         >>> TBPTTModule(128, 128, cell="rnn", embedding_dim=32)(torch.zeros(2, 10, dtype=torch.int64)).shape
@@ -94,7 +93,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         name = type(self).__name__
         check_choice(name, ("next_token", "regression"), task=task)
         check_choice(name, ("loss", "lr"), scale_steps_by=scale_steps_by)
-        rule = "streams have a target at every step; TBPTTSequenceModule takes one after the last"
+        rule = "streams have a target at every step; use TBPTTSequenceModule for one target per sequence"
         check_rule(f"{name}(many_to_many=False)", rule, holds=options.get("many_to_many") is not False)
         layer = recurrent_layer(name, cell, nonlinearity)
         super().__init__(layer, in_features, out_features, task=task, optimizer=optimizer, **options)
@@ -109,14 +108,14 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
 
     @property
     def every_step(self) -> bool:
-        """Yes: there is an output at every step."""
+        """Always true: streams have a target at every step."""
         return True
 
     def training_step(self, batch: TrainingChunk, batch_idx: int) -> Tensor:  # type: ignore[override]
-        """What is minimised on a chunk: its loss and penalties; `train_loss` is without them.
+        """Compute the loss on a chunk plus the penalties. The logged `train_loss` excludes penalties.
 
         Args:
-            batch: A chunk.
+            batch: The chunk.
             batch_idx: Not used.
 
         Returns:
@@ -130,7 +129,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         return loss + self._penalty() if self.recurrent_l1 or self.recurrent_l2 else loss
 
     def on_train_batch_start(self, batch: TrainingChunk, batch_idx: int) -> int | None:
-        """Note how long the chunk is."""
+        """Record the length of the chunk."""
         steps = batch.inputs.shape[1]
         self._relative_lengths.append(steps / (batch.nominal_steps or steps))
         return super().on_train_batch_start(batch, batch_idx)
@@ -142,7 +141,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Make a step; with `scale_steps_by="lr"` of a size that fits the chunks it is made of."""
+        """Make a step. With `scale_steps_by="lr"`, its learning rate is scaled by the lengths of its chunks."""
         lengths, self._relative_lengths = self._relative_lengths, []
         factor = sum(lengths) / len(lengths) if self.scale_steps_by == "lr" and lengths else 1.0
         with scaled_learning_rate(optimizer, factor):
@@ -154,7 +153,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         self.log(f"train_{self._task.measured[0]}", self._mean("train"))
 
     def predict_step(self, batch: TrainingChunk, batch_idx: int) -> Tensor:  # type: ignore[override]
-        """The outputs for a chunk, `(streams, steps, out_features)`; the state goes on."""
+        """Compute the outputs for a chunk, `(streams, steps, out_features)`, and carry the state on."""
         return self.run_chunk(self.advance, batch.inputs, batch)
 
     def _measure(self, split: str, batch: TrainingChunk) -> None:  # type: ignore[override]
@@ -163,7 +162,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         self.log(name, self._mean(split), on_step=False, on_epoch=True, prog_bar=split == "val")
 
     def _loss(self, split: str, chunk: TrainingChunk) -> tuple[Tensor, Tensor | int]:
-        """The sum of the losses of a chunk and the number of its targets; both count for the mean of the epoch."""
+        """The summed loss of a chunk and the number of its targets; both are added to the mean of the epoch."""
         outputs = self.run_chunk(self.advance, chunk.inputs, chunk)
         total, count = summed_loss(self.task, outputs, chunk.targets, chunk.mask)
         unit = math.log(2) if self.task == "next_token" else 1.0

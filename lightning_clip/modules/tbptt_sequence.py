@@ -1,4 +1,4 @@
-"""`TBPTTSequenceModule`: a recurrent network on batches of sequences, trained by truncated backpropagation."""
+"""`TBPTTSequenceModule`: a recurrent network on batches of sequences, trained by truncated BPTT."""
 
 import math
 from typing import Any, Literal
@@ -21,38 +21,39 @@ from lightning_clip.modules.weighted_mean import WeightedMean
 
 
 class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
-    """RNN, LSTM or GRU layers and a linear one, on batches of independent long sequences, cut into chunks.
+    """Recurrent layers and a linear layer, on batches of independent long sequences that are split into chunks.
 
-    An optimizer step is made after each chunk that has a target, see `TruncatedBPTTMixin`: with one target after the
-    last step only the last chunk learns, from what `backward_steps` before it show, and the state brings the rest.
+    Every chunk with a target is followed by an optimizer step, see `TruncatedBPTTMixin`. With one target after the last
+    step, only the last chunk trains the network. Its gradient flows back `backward_steps`; what came earlier enters
+    only through the state.
 
-    A batch is `(inputs, targets)`, `(inputs, targets, mask)` with a mask `(batch, steps)` of the targets that count, or
-    `(inputs, targets, lengths)` with the real steps `(batch,)` of sequences that are padded on the right. A padded
-    sequence is treated as if it had come alone: its state stops at its last real step, and one target for the whole
-    sequence is compared there.
+    A batch is `(inputs, targets)`; or `(inputs, targets, mask)`, with a mask `(batch, steps)` of the targets that
+    count; or `(inputs, targets, lengths)`, with the real lengths `(batch,)`, in steps, of sequences padded on the
+    right. A padded sequence gives the same results as without padding: its state stops at its last real step, and a
+    single target for the whole sequence is compared there.
 
-    Logs `train_loss`, `train_loss_epoch` and the metrics of `RecurrentModule`; with a mask or lengths the first of them
-    only, as the mean over the targets that count.
+    Logs `train_loss`, `train_loss_epoch` and the metrics of `RecurrentModule`. With a mask or lengths, it logs only the
+    first of these metrics, as the mean over the targets that count.
 
     Args:
-        in_features: Numbers at each step, or number of symbols.
-        out_features: Classes, or numbers to predict.
-        truncated_bptt_steps: Steps of a chunk.
-        backward_steps: How many time steps gradients flow back, a multiple of `truncated_bptt_steps`; by default those
-            of the chunk.
-        accumulate_chunks: Chunks that make one optimizer step.
-        cell: Kind of the recurrent layers.
-        task: What is to be learnt.
+        in_features: Number of inputs at each step, or of symbols.
+        out_features: Number of classes, or of values to predict.
+        truncated_bptt_steps: Length of a chunk, in time steps.
+        backward_steps: How many time steps gradients flow back, a multiple of `truncated_bptt_steps`; `None` for those
+            of one chunk.
+        accumulate_chunks: Number of chunks per optimizer step.
+        cell: Type of the recurrent layers.
+        task: The task to learn: `"classification"`, `"regression"` or `"next_token"`.
         nonlinearity: `"tanh"` or `"relu"`, for `cell="rnn"`.
-        forget_bias: What the forget gates of an LSTM, or the update gates of a GRU, start with; `None` keeps torch's.
-            `"chrono"` spreads it over lags up to `max_lag`.
-        max_lag: Longest lag to remember, in steps, for `"chrono"`.
-        optimizer: Makes the optimizer from the parameters.
-        **options: Those of `RecurrentModule`.
+        forget_bias: Initial bias of the forget gates of an LSTM, or the update gates of a GRU; `None` keeps torch's.
+            `"chrono"` draws biases for lags up to `max_lag`.
+        max_lag: Longest lag to remember, in time steps; required by `"chrono"`.
+        optimizer: Builds the optimizer from the parameters.
+        **options: The other options of `RecurrentModule`.
 
     Raises:
-        ValueError: An argument is out of range, or two do not go together.
-        TypeError: A size is not a whole number.
+        ArgumentError: An argument is out of range, or two exclude each other.
+        ArgumentTypeError: A size is not a whole number.
 
     Example:
         >>> model = TBPTTSequenceModule(6, 4, truncated_bptt_steps=25, backward_steps=50)
@@ -96,7 +97,7 @@ class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
         self._masked_means = nn.ModuleDict({f"{split}_mean": WeightedMean() for split in ("val", "test")})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """As in `OptimizedModule`, without what Lightning does not use in manual optimisation."""
+        """As in `OptimizedModule`, without the `monitor` entry, which Lightning does not use in manual optimization."""
         configured: Any = super().configure_optimizers()
         if isinstance(configured, dict):
             del configured["lr_scheduler"]["monitor"]
@@ -104,11 +105,11 @@ class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
         return checked
 
     def tbptt_split(self, batch: tuple[Tensor, ...]) -> list[SequencePart]:
-        """Chunks with the targets that belong to them."""
+        """Split a batch into chunks with their targets."""
         return sequence_parts(batch, self.truncated_bptt_steps, every_step=self.every_step)
 
     def tbptt_weight(self, chunk: SequencePart) -> Tensor | float:
-        """The number of its targets."""
+        """The number of targets of a chunk."""
         if chunk.targets is None:
             return 0
         if chunk.mask is not None:
@@ -116,7 +117,7 @@ class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
         return len(chunk.inputs) * (chunk.inputs.shape[1] if self.every_step else 1)
 
     def tbptt_step(self, chunk: SequencePart, hiddens: Hiddens) -> tuple[Tensor | None, Hiddens]:
-        """The mean loss over the targets of a chunk, while training with penalties, and the state after it."""
+        """The mean loss over the targets of a chunk, plus penalties in training, and the state after it."""
         outputs, hiddens = self._outputs(chunk, hiddens)
         if chunk.targets is None:
             return None, hiddens

@@ -1,4 +1,4 @@
-"""`VanishingGradientRegularizer`: Pascanu's Ω, which keeps gradients from shrinking on their way back in time."""
+"""`VanishingGradientRegularizer`: Pascanu's Ω, a penalty that keeps gradients from vanishing through time."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -19,34 +19,35 @@ _TIMES: dict[str, Callable[[int, int], int]] = {
 
 
 class VanishingGradientRegularizer:
-    """Adds to the gradient of `weight_hh` that of a penalty on derivatives which change their length from step to step.
+    """Adds a penalty's gradient to that of `weight_hh`. It penalizes gradients whose norm changes from step to step.
 
-    With `a_t = ∂L/∂h_t` and the immediate derivative `∂h_t/∂h_{t-1}`, `r_t = ‖a_t ∂h_t/∂h_{t-1}‖² / ‖a_t‖²` says how
-    much of the squared length survives one step back, for each sequence. The penalty is the mean of `(r_t - 1)²` over
-    all steps and sequences with `‖a_t‖² ≥ bound`, and `a_t` and `h_t` are taken as constants: only the `weight_hh`
-    inside `∂h_t/∂h_{t-1}` learns from it. `weight` times its gradient is added.
+    With `a_t = ∂L/∂h_t` and the immediate derivative `∂h_t/∂h_{t-1}`, the ratio
+    `r_t = ‖a_t ∂h_t/∂h_{t-1}‖² / ‖a_t‖²` tells, for each sequence, how much of the squared norm survives one step back.
+    The penalty is the mean of `(r_t - 1)²` over all steps and sequences with `‖a_t‖² ≥ bound`. It treats `a_t` and
+    `h_t` as constants, so only the `weight_hh` inside `∂h_t/∂h_{t-1}` gets a gradient, which is multiplied by `weight`.
 
-    Give it the output of a layer before anything else is done with it, and go on with what it returns. In the backward
-    pass it runs the recursion `a_{t-1} = g_{t-1} + W_hhᵀ (f'(z_t) a_t)`, where g is what arrives at the output, so that
-    fused layers work. It is part of the gradient from then on: accumulated, averaged over processes, and clipped.
+    Call it on the output of a layer before any other operation, and continue with the tensor that it returns. The
+    backward pass runs the recursion `a_{t-1} = g_{t-1} + W_hhᵀ (f'(z_t) a_t)`, where g is the gradient that arrives at
+    the output; this works for fused layers too. From then on, the penalty's gradient is part of the gradient: it is
+    accumulated, averaged over processes, and clipped.
 
-    It does not keep gradients from exploding: clip as well.
+    It does not keep gradients from exploding: use clipping as well.
 
     Args:
-        weight: Factor of the penalty's gradient.
-        schedule: `"constant"`, or `weight` divided by the number of the optimizer step or epoch, from 1: on natural
-            data, where not all of the past matters, a constant weight hurts.
-        bound: Squared norms of a derivative below it count as vanished, and their step as no penalty.
+        weight: Factor on the penalty's gradient.
+        schedule: `"constant"`, or `"1/step"` or `"1/epoch"` to divide `weight` by the number of the optimizer step or
+            epoch, counted from 1. On natural data, where not all of the past matters, a constant weight hurts.
+        bound: Gradients with a squared norm below this count as vanished; their steps are excluded.
 
     Attributes:
-        step: Optimizer steps completed, for the schedule.
-        epoch: Epochs completed, for the schedule.
-        loss_scale: What the loss is multiplied by before the backward pass, a number or `()`.
-        omega: The penalty in the latest backward pass, `()`.
-        kept_fraction: Share of the steps in it whose derivative had not vanished, `()`.
+        step: Number of completed optimizer steps, for the schedule.
+        epoch: Number of completed epochs, for the schedule.
+        loss_scale: Factor by which the loss is scaled before the backward pass, a number or a tensor `()`.
+        omega: The penalty in the last backward pass, `()`.
+        kept_fraction: Fraction of steps in the last backward pass whose gradient had not vanished, `()`.
 
     Raises:
-        ValueError: An argument is out of range.
+        ArgumentError: An argument is out of range.
 
     Example:
         >>> regularizer, rnn = VanishingGradientRegularizer(), nn.RNN(3, 8)
@@ -57,8 +58,8 @@ class VanishingGradientRegularizer:
 
     References:
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
-        2013, https://arxiv.org/abs/1211.5063. Squared norms as in its equation 10, one sequence at a time, a bound of
-        1e-20 as in its released code, whose default weight is 2; its figure 7 has 4.
+        2013, https://arxiv.org/abs/1211.5063. Squared norms as in its equation 10, for each sequence; a bound of
+        1e-20 as in its released code, whose default weight is 2; its figure 7 uses 4.
     """
 
     def __init__(self, weight: float = 4.0, *, schedule: Schedule = "constant", bound: float = 1e-20) -> None:
@@ -77,21 +78,21 @@ class VanishingGradientRegularizer:
 
     @property
     def current_weight(self) -> float:
-        """The weight that the schedule gives now."""
+        """The weight at the current step and epoch."""
         return self.weight / _TIMES[self.schedule](self.step, self.epoch)
 
     def __call__(self, output: Tensor, layer: nn.RNN) -> Tensor:
-        """Have the penalty's gradient added in the backward pass.
+        """Add the penalty's gradient in the backward pass.
 
         Args:
-            output: What `layer` returned, `(steps, batch, hidden_size)` or `(batch, steps, hidden_size)`.
+            output: The output of `layer`, `(steps, batch, hidden_size)` or `(batch, steps, hidden_size)`.
             layer: An `nn.RNN` with one layer and one direction.
 
         Returns:
-            The same numbers; the loss must be made of them, not of the layer's last state.
+            The same values. Compute the loss from them, not from the last state that the layer returned.
 
         Raises:
-            ValueError: The layer is not a plain `nn.RNN` of one layer and one direction.
+            ArgumentError: The layer is not a plain `nn.RNN` with one layer and one direction.
         """
         self.check(layer)
         if not output.requires_grad:
@@ -100,11 +101,11 @@ class VanishingGradientRegularizer:
         return regularized
 
     def check(self, layer: nn.RNNBase) -> None:
-        """Raise unless the layer is an `nn.RNN` of one layer and one direction, as `__call__` does."""
+        """Raise unless the layer is an `nn.RNN` with one layer and one direction; see `__call__`."""
         fits = type(layer) is nn.RNN and layer.num_layers == 1 and not layer.bidirectional
         check_rule(
             f"VanishingGradientRegularizer on {layer!r}",
-            "it is defined for a plain nn.RNN; use one with num_layers=1 and bidirectional=False",
+            "it requires a plain nn.RNN; use one with num_layers=1 and bidirectional=False",
             holds=fits,
         )
 
@@ -115,13 +116,13 @@ def omega_and_gradient(
     """The penalty of `VanishingGradientRegularizer` and its gradient with respect to the recurrent weights.
 
     Args:
-        direct: The derivative of the loss that arrives at each output from above, `(steps, batch, hidden_size)`.
-        slopes: The derivative of the nonlinearity at each step, `(steps, batch, hidden_size)`.
-        w_hh: `(hidden_size, hidden_size)`.
-        bound: Squared norms of a derivative below it count as vanished.
+        direct: Gradient of the loss that arrives at each output from above, `(steps, batch, hidden_size)`.
+        slopes: Derivative of the nonlinearity at each step, `(steps, batch, hidden_size)`.
+        w_hh: The recurrent weights, `(hidden_size, hidden_size)`.
+        bound: Gradients with a squared norm below this count as vanished.
 
     Returns:
-        The penalty `()`, its gradient `(hidden_size, hidden_size)`, and the share of steps not vanished, `()`.
+        The penalty `()`, its gradient `(hidden_size, hidden_size)`, and the fraction of steps not vanished, `()`.
     """
     total = direct.clone()
     inner = torch.empty_like(direct)
@@ -130,7 +131,7 @@ def omega_and_gradient(
         if step:
             torch.addmm(direct[step - 1], inner[step], w_hh, out=total[step - 1])
     passed = inner @ w_hh
-    # Squares of derivatives beyond 1e19 or below 1e-19 are out of the range of float32.
+    # Squares of gradients above 1e19 or below 1e-19 are out of the range of float32.
     norm = torch.linalg.vector_norm(total, dim=-1, keepdim=True, dtype=torch.float64)
     kept = norm.square() >= bound
     norm = torch.where(kept, norm, 1.0)
@@ -144,7 +145,7 @@ def omega_and_gradient(
 
 
 class _AddOmega(torch.autograd.Function):
-    """The identity on a layer's output; the backward pass adds to the gradient of its recurrent weights."""
+    """Identity on a layer's output. The backward pass adds to the gradient of its recurrent weights."""
 
     @staticmethod
     def forward(
@@ -159,7 +160,7 @@ class _AddOmega(torch.autograd.Function):
     def backward(ctx: Any, direct: Tensor) -> Any:
         output, w_hh = ctx.saved_tensors
         regularizer = ctx.regularizer
-        dtype = torch.promote_types(w_hh.dtype, torch.float32)  # what mixed precision has scaled up fits no half
+        dtype = torch.promote_types(w_hh.dtype, torch.float32)  # a scaled loss overflows half precision
         states, above = ((x.transpose(0, 1) if ctx.layer.batch_first else x).to(dtype) for x in (output, direct))
         slopes = _SLOPES[ctx.layer.nonlinearity](states)
         omega, gradient, kept = omega_and_gradient(

@@ -1,4 +1,4 @@
-"""`WeightedMean`: a mean over targets, however they are spread over chunks."""
+"""`WeightedMean`: a metric that averages over targets, however they are distributed over chunks."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,9 @@ from torchmetrics import Metric
 
 
 class WeightedMean(Metric):
-    """The sum of what it is given over the number of targets that it stands for, of all processes.
+    """The mean over the targets of all processes, from sums over some of them and their numbers.
 
-    Unlike `torchmetrics.MeanMetric` it neither drops values that are not finite nor reads the device to look for them.
+    Unlike `torchmetrics.MeanMetric`, it neither drops NaN and infinite values nor reads the device to find them.
 
     Example:
         >>> mean = WeightedMean()
@@ -33,8 +33,8 @@ class WeightedMean(Metric):
         """Add targets.
 
         Args:
-            total: The sum over them, `()`.
-            count: How many they are.
+            total: Sum over the targets, `()`.
+            count: Number of the targets.
         """
         self.total += total.detach()
         self.count += count

@@ -1,6 +1,7 @@
-"""`DivergenceRollback`: back to the last good state."""
+"""`DivergenceRollback`: rolls back to the last good state."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:DivergenceRollback. step")
 
 
 class Poisoned(Net):
-    """At the given steps the loss is multiplied by a factor, NaN by default."""
+    """Multiplies the loss at the given steps by a factor, NaN by default."""
 
     def __init__(self, *, steps=(), factor=math.nan, kind="sgd", **options) -> None:
         super().__init__(kind, **{"lr": 0.01, **options})
@@ -21,6 +22,12 @@ class Poisoned(Net):
 
     def training_step(self, batch, batch_idx):
         return super().training_step(batch, batch_idx) * (self.factor if self.global_step in self.bad_steps else 1.0)
+
+
+@cache
+def clean_loss(kind):
+    """That of a run without poison."""
+    return final_loss(Poisoned(kind=kind))[0]
 
 
 def final_loss(module, *callbacks, max_steps=600):
@@ -34,21 +41,21 @@ def final_loss(module, *callbacks, max_steps=600):
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 @pytest.mark.parametrize("factor", [math.nan, 1e20])
 def test_a_run_poisoned_at_step_300_ends_like_the_clean_one(kind, factor):
-    """The final loss is within 5 % of that of a run without poison."""
-    clean, _ = final_loss(Poisoned(kind=kind))
+    """The final loss is within 5% of that of a clean run."""
+    clean = clean_loss(kind)
     rollback, clipping = DivergenceRollback(snapshot_every_n_steps=50), GradientClipping(NoClip())
     saved, _ = final_loss(Poisoned(kind=kind, steps=[300], factor=factor), rollback, clipping)
     assert saved == pytest.approx(clean, rel=0.05)
-    if kind == "sgd" or math.isnan(factor):  # Adam shrugs off one large step
+    if kind == "sgd" or math.isnan(factor):  # Adam recovers from one large step
         assert rollback.restores == 1
         (event,) = [event for event in clipping.history.events if event.kind == "rollback"]
-        assert event.message == "diverged for 3 steps: put back to step 300"
+        assert event.message == "diverged for 3 steps: rolled back to step 300"
         lost, _ = final_loss(Poisoned(kind=kind, steps=[300], factor=factor))
         assert not lost < 2 * clean
 
 
-def test_restores_are_bounded():
-    """One divergence more than allowed ends the training, with finite weights."""
+def test_rollbacks_are_bounded():
+    """One divergence more than allowed stops training with finite weights."""
     module, rollback = Poisoned(steps=range(100, 600)), DivergenceRollback(max_restores=2)
     _, trainer = final_loss(module, rollback)
     assert rollback.restores == 3
@@ -56,8 +63,8 @@ def test_restores_are_bounded():
     assert all(value.isfinite().all() for value in weights_of(module).values())
 
 
-def test_the_learning_rate_falls_at_each_restore():
-    """Twice put back with a factor of 0.5: a quarter of the rate is left, also in the scheduler's base."""
+def test_the_learning_rate_falls_at_each_rollback():
+    """Two rollbacks with a factor of 0.5 leave a quarter of the learning rate, also in the scheduler's base rates."""
 
     class Scheduled(Poisoned):
         def configure_optimizers(self):
@@ -70,11 +77,11 @@ def test_the_learning_rate_falls_at_each_restore():
     assert trainer.lr_scheduler_configs[0].scheduler.base_lrs == pytest.approx([0.01 / 4])
 
 
-def test_the_ladder_is_climbed_by_choice():
-    """With `tighten=True` the run goes on a rung higher."""
+def test_a_rollback_can_climb_the_ladder():
+    """With `tighten=True` the run continues one rung higher."""
     clipping, switcher = GradientClipping(NoClip()), StrategySwitcher([NormClip(1.0)])
     silent = StrategySwitcher([NormClip(1.0)])
-    switcher.ladder.climb_at = (1e9,)  # deaf to what the detector says
+    switcher.ladder.climb_at = (1e9,)  # ignores the detector
     final_loss(Poisoned(steps=[300]), clipping, switcher, DivergenceRollback(tighten=True), max_steps=320)
     assert switcher.rung == 1
     assert clipping.history[-1].strategy == "NormClip(1.0)"
@@ -88,7 +95,7 @@ def test_tightening_needs_a_ladder():
 
 
 def test_a_checkpoint_is_never_saved_with_non_finite_weights(tmp_path):
-    """While the weights are NaN, what is saved is the last good state."""
+    """While the weights are NaN, a checkpoint contains the last good state."""
     module = Poisoned(steps=[120])
     rollback = DivergenceRollback(snapshot_every_n_steps=50, patience=10)
     _, trainer = final_loss(module, rollback, max_steps=125)
@@ -99,8 +106,8 @@ def test_a_checkpoint_is_never_saved_with_non_finite_weights(tmp_path):
     assert all(v["momentum_buffer"].isfinite().all() for v in saved["optimizer_states"][0]["state"].values())
 
 
-def test_its_counters_are_saved(tmp_path):
-    """The number of restores goes on after a resume."""
+def test_the_counter_is_saved(tmp_path):
+    """The number of rollbacks continues after a resume."""
     first, module = DivergenceRollback(), Poisoned(steps=[100])
     _, trainer = final_loss(module, first, max_steps=192)
     trainer.save_checkpoint(tmp_path / "half.ckpt")

@@ -1,4 +1,4 @@
-"""Norms of gates in the training loop."""
+"""Gate norms in the training loop."""
 
 import copy
 
@@ -13,7 +13,7 @@ from tests.support.training import Net, assert_same_weights, loader, quiet_train
 
 
 class Recurrent(Net):
-    """Reads four numbers one by one with an LSTM."""
+    """Reads four numbers one by one with a recurrent layer."""
 
     def __init__(self, kind: str = "adam", cell: type[nn.RNNBase] = nn.LSTM, depth: int = 1) -> None:
         super().__init__(kind)
@@ -26,7 +26,7 @@ class Recurrent(Net):
 
 
 class Gradients(Callback):
-    """Keeps the gradients that it finds."""
+    """Keeps a copy of the gradients of each step."""
 
     def __init__(self) -> None:
         self.found = []
@@ -46,8 +46,8 @@ def measurements(callback):
 
 
 @pytest.mark.parametrize(("cell", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
-def test_they_are_those_of_the_gradients_before_clipping(cell, gates):
-    """At the first step of each stretch of `flush_every_n_steps`."""
+def test_gate_norms_are_those_of_the_gradients_before_clipping(cell, gates):
+    """Gates are measured at the first step of each interval of `flush_every_n_steps`."""
     before, clipping = Gradients(), GradientClipping(NormClip(0.1), flush_every_n_steps=5)
     fit(Recurrent(cell=cell), before, clipping)
     assert [one.step for one in measurements(clipping)] == [0, 5, 10]
@@ -59,8 +59,8 @@ def test_they_are_those_of_the_gradients_before_clipping(cell, gates):
             assert norms == pytest.approx([float(block.norm()) for block in blocks], rel=1e-5)
 
 
-def test_networks_without_gates_have_none():
-    """A plain RNN and an MLP."""
+def test_networks_without_gates_have_no_gate_norms():
+    """A plain RNN and an MLP have no measurements."""
     for module in (Recurrent(cell=nn.RNN), Net()):
         monitor = GradientMonitor()
         fit(module, monitor)
@@ -68,8 +68,8 @@ def test_networks_without_gates_have_none():
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam", "lbfgs"])
-def test_watching_them_changes_no_bit(kind):
-    """Weights are those of an unwatched run, also where every step is measured."""
+def test_measuring_gates_changes_no_bit(kind):
+    """Weights are those of an unmonitored run, even if every step is measured."""
     watched, alone = Recurrent(kind), Recurrent(kind)
     alone.load_state_dict(copy.deepcopy(watched.state_dict()))
     monitor = GradientMonitor(flush_every_n_steps=1, group_by="rnn")
@@ -81,7 +81,7 @@ def test_watching_them_changes_no_bit(kind):
 
 @pytest.mark.parametrize("group_by", ["none", "rnn"])
 def test_resuming_equals_not_stopping(tmp_path, group_by):
-    """The measurements of a resumed run are those of an uninterrupted one; stopping in a stretch adds none."""
+    """A resumed run has the measurements of an uninterrupted one; stopping within an interval adds none."""
     options = {"flush_every_n_steps": 4, "group_by": group_by}
     whole, callback = Recurrent(), GradientClipping(NormClip(0.5), **options)
     fit(whole, callback, max_epochs=3, log_every_n_steps=5)
@@ -97,8 +97,8 @@ def test_resuming_equals_not_stopping(tmp_path, group_by):
     assert {one.step for one in measurements(callback)} == {0, 4, 8, 12, 16} | logged
 
 
-def test_a_checkpoint_without_them_is_read(tmp_path):
-    """As an earlier version has written it."""
+def test_a_checkpoint_without_gate_norms_loads(tmp_path):
+    """A checkpoint of an earlier version can be resumed."""
     trainer = fit(Recurrent(), GradientClipping(NormClip(0.5)), max_epochs=1)
     trainer.save_checkpoint(tmp_path / "old.ckpt")
     saved = torch.load(tmp_path / "old.ckpt", weights_only=True)
@@ -109,16 +109,16 @@ def test_a_checkpoint_without_them_is_read(tmp_path):
     assert [one.step for one in measurements(restored)] == [0, 6]
 
 
-def test_the_file_has_them(tmp_path):
-    """`read_jsonl` gives the same measurements."""
+def test_gate_norms_are_in_the_file(tmp_path):
+    """`read_jsonl` returns the same measurements."""
     monitor = GradientMonitor(sinks=[JsonlSink(tmp_path / "run.jsonl")], flush_every_n_steps=5)
     fit(Recurrent(), monitor)
     _, history = read_jsonl(tmp_path / "run.jsonl")
     assert history.measurements.of(GATE_NORMS) == measurements(monitor)
 
 
-def test_a_step_that_is_not_finite_leaves_none():
-    """Nor do those after it, made with weights that are not numbers any more."""
+def test_a_non_finite_step_has_no_gate_norms():
+    """Neither has any later step, because the weights are NaN by then."""
 
     class Poisoned(Recurrent):
         def training_step(self, batch, batch_idx):
@@ -131,7 +131,7 @@ def test_a_step_that_is_not_finite_leaves_none():
 
 
 def test_metrics_by_path_gate_and_layer_are_those_of_the_logged_step():
-    """`group_by="rnn"` measures the gates at the steps that are logged, and no others are logged."""
+    """`group_by="rnn"` measures the gates at the logged steps and logs only these."""
     before, monitor = Gradients(), GradientMonitor(group_by="rnn")
     trainer = fit(Recurrent(depth=2), before, monitor, log_every_n_steps=4)
     grads, logged = before.found[11], {key: float(value) for key, value in trainer.callback_metrics.items()}

@@ -39,8 +39,8 @@ def test_it_gives_the_weights_of_the_trainers_own_clipping(kind, strategy, algor
     assert_same_weights(ours, theirs)
 
 
-def test_it_clips_in_manual_optimisation_where_the_trainer_refuses():
-    """Manual and automatic optimisation end with the same weights."""
+def test_it_clips_in_manual_optimization_where_the_trainer_refuses():
+    """Manual and automatic optimization end with the same weights."""
     manual, automatic = ManualNet(), Net()
     fit(manual, GradientClipping(NormClip(0.7)))
     fit(automatic, gradient_clip_val=0.7)
@@ -49,8 +49,8 @@ def test_it_clips_in_manual_optimisation_where_the_trainer_refuses():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("watcher", [GradientMonitor, lambda: GradientClipping(NoClip())])
-def test_watching_changes_no_bit(kind, watcher):
-    """Weights and optimizer state are those of an unwatched run."""
+def test_monitoring_changes_no_bit(kind, watcher):
+    """Weights and optimizer state are those of an unmonitored run."""
     watched, alone = Net(kind), Net(kind)
     a, b = fit(watched, watcher()), fit(alone)
     assert_same_weights(watched, alone)
@@ -59,7 +59,7 @@ def test_watching_changes_no_bit(kind, watcher):
 
 
 def test_the_record_says_what_happened():
-    """One record a step: norm before, norm after, whether clipping bound, and the loss."""
+    """There is one record per step with the norms before and after, whether it was clipped, and the loss."""
     callback = GradientClipping(NormClip(0.7))
     trainer = fit(Net(), callback)
     records = list(callback.history)
@@ -72,7 +72,7 @@ def test_the_record_says_what_happened():
 
 
 def test_accumulated_gradients_are_clipped_once():
-    """With accumulation there is one record per optimizer step, and the weights of the trainer's own clipping."""
+    """With accumulation there is one record per optimizer step, and the weights equal the trainer's own clipping."""
     callback, ours, theirs = GradientClipping(NormClip(0.7)), Net(), Net()
     trainer = fit(ours, callback, accumulate_grad_batches=4)
     fit(theirs, accumulate_grad_batches=4, gradient_clip_val=0.7)
@@ -81,7 +81,7 @@ def test_accumulated_gradients_are_clipped_once():
 
 
 def test_each_optimizer_has_its_own_strategy_and_parameters():
-    """Stale gradients of the other optimizer are neither counted nor clipped."""
+    """Stale gradients of the other optimizer are neither recorded nor clipped."""
     callback = GradientClipping(NormClip(1.0))
     fit(TwoOptimizers(), callback, max_epochs=1)
     assert len(callback.strategies) == 2
@@ -93,7 +93,7 @@ def test_each_optimizer_has_its_own_strategy_and_parameters():
 
 
 def test_lbfgs_counts_a_step_once():
-    """LBFGS evaluates a step several times; the record has one entry a step."""
+    """LBFGS evaluates a step several times; the history has one record per step."""
     callback = GradientClipping(NormClip(0.7))
     trainer = fit(Net("lbfgs"), callback)
     assert [record.step for record in callback.history] == list(range(trainer.global_step))
@@ -101,7 +101,7 @@ def test_lbfgs_counts_a_step_once():
 
 @pytest.mark.filterwarnings("ignore:.*training_step. returned .None.")
 def test_a_step_without_a_loss_passes():
-    """`training_step` returning `None` leaves a record of a norm of zero, and nothing breaks."""
+    """If `training_step` returns `None`, the step is recorded with a norm of zero, and training continues."""
 
     class Absent(Net):
         def training_step(self, batch, batch_idx):
@@ -113,7 +113,7 @@ def test_a_step_without_a_loss_passes():
 
 
 def test_frozen_and_unused_parameters_pass():
-    """Parameters without a gradient are left out of the record."""
+    """Parameters without a gradient are not in the record."""
     module = Net()
     module.net[0].requires_grad_(False)
     module.unused = nn.Linear(2, 2)
@@ -122,7 +122,7 @@ def test_frozen_and_unused_parameters_pass():
     assert callback.history.parameters.names == ["net.2.weight", "net.2.bias"]
 
 
-def test_trainer_clipping_beside_it_is_refused():
+def test_a_trainer_that_clips_too_is_rejected():
     """The message names both and says which to remove."""
     with pytest.raises(
         MisconfigurationException, match=r"gradient_clip_val=0\.5.*GradientClipping\(NormClip\(.*Remove"
@@ -130,7 +130,7 @@ def test_trainer_clipping_beside_it_is_refused():
         fit(Net(), GradientClipping(NormClip(1.0)), gradient_clip_val=0.5)
 
 
-def test_a_number_is_not_a_strategy():
+def test_a_number_is_rejected_as_a_strategy():
     """The message quotes the call and names the remedy."""
     with pytest.raises(TypeError, match=re.escape("GradientClipping(0.5): strategy must be a ClipStrategy")):
         GradientClipping(0.5)
@@ -138,7 +138,7 @@ def test_a_number_is_not_a_strategy():
 
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (2.5, TypeError)])
 def test_flushing_needs_a_whole_number_of_steps(value, error):
-    """Bad intervals are refused where they are written."""
+    """A bad interval is rejected at construction."""
     with pytest.raises(error, match=r"GradientClipping\(flush_every_n_steps="):
         GradientClipping(flush_every_n_steps=value)
 
@@ -161,17 +161,17 @@ def test_resuming_equals_not_stopping(tmp_path):
 
 
 def test_resuming_with_another_strategy_warns(tmp_path):
-    """The history goes on, the other strategy's memory does not, and the user is told."""
+    """The history continues, the state of the other strategy does not, and a warning says so."""
     first = fit(Net(), GradientClipping(NormClip(0.5)), max_epochs=1)
     first.save_checkpoint(tmp_path / "half.ckpt")
     other = GradientClipping(NormClip(2.0))
-    with pytest.warns(UserWarning, match=r"made with NormClip\(max_norm=0\.5"):
+    with pytest.warns(UserWarning, match=r"saved with NormClip\(max_norm=0\.5"):
         quiet_trainer(max_epochs=2, callbacks=[other]).fit(Net(), loader(), ckpt_path=tmp_path / "half.ckpt")
     assert [record.strategy for record in other.history][5:7] == ["NormClip(0.5)", "NormClip(2.0)"]
 
 
 def test_metrics_reach_the_logger_and_monitors(tmp_path):
-    """Before, after, coefficient, activity and counters are logged with Lightning's cadence."""
+    """Norms, coefficient, activity and counters are logged at Lightning's own cadence."""
     callback = GradientClipping(NormClip(0.7), group_by="module")
     trainer = fit(Net(), callback, logger=CSVLogger(tmp_path), log_every_n_steps=2)
     trainer.logger.save()
@@ -183,12 +183,12 @@ def test_metrics_reach_the_logger_and_monitors(tmp_path):
 
 
 def test_the_second_optimizers_metrics_have_a_suffix():
-    """As `LearningRateMonitor` does it: `-1` for the second."""
+    """The suffix of the second optimizer is `-1`, as in `LearningRateMonitor`."""
     trainer = fit(TwoOptimizers(), GradientClipping(NormClip(1.0)), log_every_n_steps=1)
     assert {"grad_norm/total", "grad_norm/total-1"} <= trainer.callback_metrics.keys()
 
 
-def test_norms_are_computed_once_a_step_however_many_callbacks_watch(monkeypatch):
+def test_norms_are_computed_once_per_step_however_many_callbacks_there_are(monkeypatch):
     """A monitor, a guard and a clipping callback share one measurement."""
     from lightning_clip import NonFiniteGuard
 
@@ -200,7 +200,7 @@ def test_norms_are_computed_once_a_step_however_many_callbacks_watch(monkeypatch
 
 
 def test_the_device_is_read_at_flushes_only(monkeypatch):
-    """Between flushes no tensor is turned into a number."""
+    """Between flushes no tensor is read."""
     flushes = []
     callback = GradientClipping(NormClip(0.7), flush_every_n_steps=5)
     waiting = callback._recorder.waiting
@@ -210,8 +210,8 @@ def test_the_device_is_read_at_flushes_only(monkeypatch):
     assert [count for count in flushes if count] == [5, 5, 2]
 
 
-def test_two_instances_keep_apart(tmp_path):
-    """With names, two instances save and restore their own records; the second sees what the first has left."""
+def test_two_instances_have_separate_records(tmp_path):
+    """Two named instances save and restore their own records; the second sees the gradients that the first leaves."""
     callbacks = [GradientClipping(NormClip(2.0), name="wide"), GradientClipping(NormClip(0.7), name="tight")]
     trainer = fit(Net(), *callbacks)
     trainer.save_checkpoint(tmp_path / "two.ckpt")
@@ -220,7 +220,7 @@ def test_two_instances_keep_apart(tmp_path):
     assert len([key for key in state if key.startswith("GradientClipping")]) == 2
 
 
-def test_an_exception_keeps_the_record():
+def test_the_record_survives_an_exception():
     """Steps made before the training fails are in the history."""
 
     class Failing(Net):
@@ -235,8 +235,8 @@ def test_an_exception_keeps_the_record():
     assert len(callback.history) == 3
 
 
-def test_weights_after_a_non_finite_gradient_are_as_without_us():
-    """A NaN is recorded and left alone: guarding is another callback's work."""
+def test_a_non_finite_gradient_is_recorded_and_left_alone():
+    """A NaN ends up in the weights as without clipping: `NonFiniteGuard` is there to prevent that."""
 
     class Poisoned(Net):
         def training_step(self, batch, batch_idx):

@@ -1,4 +1,4 @@
-"""`GradientMonitor`: the record without clipping."""
+"""`GradientMonitor`: records without clipping."""
 
 import lightning.pytorch as pl
 import pytest
@@ -11,8 +11,8 @@ from lightning_clip.sinks import read_jsonl
 from tests.support.training import Net, loader, quiet_trainer
 
 
-def test_it_records_and_leaves_alone(tmp_path):
-    """History and both sinks hold one row a step; nothing is clipped."""
+def test_it_records_without_clipping(tmp_path):
+    """The history and both sinks have one row per step, and nothing is clipped."""
     sinks = [JsonlSink(tmp_path / "run.jsonl"), CsvSink(tmp_path / "run.csv")]
     monitor = GradientMonitor(sinks=sinks, group_by={"first": ["net.0.*"]})
     trainer = quiet_trainer(callbacks=[monitor], log_every_n_steps=1)
@@ -26,14 +26,14 @@ def test_it_records_and_leaves_alone(tmp_path):
     assert len((tmp_path / "run.csv").read_text().splitlines()) == 1 + 12
 
 
-def test_a_trainer_that_clips_beside_it_is_refused():
-    """What the trainer does after it would not be in the record."""
+def test_a_trainer_that_clips_is_rejected():
+    """The record would not show what the trainer does afterwards."""
     with pytest.raises(MisconfigurationException, match=r"gradient_clip_val=0\.5.*GradientMonitor\(\)"):
         quiet_trainer(callbacks=[GradientMonitor()], gradient_clip_val=0.5).fit(Net(), loader())
 
 
 class Steps:
-    """A sink of someone who has not heard of measurements."""
+    """A sink that does not accept measurements."""
 
     def __init__(self) -> None:
         self.seen = []
@@ -47,20 +47,20 @@ class Steps:
     def event(self, event):
         self.seen.append(event.kind)
 
-    def close(self, run, layers):
+    def close(self, run, parameters):
         self.seen.append("close")
 
 
 class Measuring(pl.Callback):
-    """Gives the monitor a measurement after each batch."""
+    """Adds a measurement after each batch."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         for callback in observers(trainer):
             callback.add_measurement(Measurement(trainer.global_step, "batch", {"index": batch_idx}))
 
 
-def test_measurements_reach_the_history_and_the_sinks_that_take_them(tmp_path):
-    """A sink without a place for them works as before."""
+def test_measurements_reach_the_history_and_the_sinks_that_accept_them(tmp_path):
+    """A sink that does not accept measurements still works."""
     sinks = [JsonlSink(tmp_path / "run.jsonl"), CsvSink(tmp_path / "run.csv"), Steps()]
     monitor = GradientMonitor(sinks=sinks)
     quiet_trainer(callbacks=[monitor, Measuring()], max_steps=3).fit(Net(), loader())
@@ -71,7 +71,7 @@ def test_measurements_reach_the_history_and_the_sinks_that_take_them(tmp_path):
 
 
 def test_measurements_are_in_the_checkpoint(tmp_path):
-    """A run that goes on still has the first one."""
+    """A resumed run still has the earlier measurements."""
     path, monitor = tmp_path / "first.ckpt", GradientMonitor()
     trainer = quiet_trainer(callbacks=[monitor, Measuring()], max_epochs=1)
     trainer.fit(Net(), loader())

@@ -1,4 +1,4 @@
-"""`NonFiniteGuard`: steps whose gradients are not finite."""
+"""`NonFiniteGuard`: handles steps whose gradients are NaN or infinite."""
 
 import copy
 
@@ -12,7 +12,7 @@ KINDS = ["sgd", "adam", "adamw", "rmsprop"]
 
 
 class Poisoned(Net):
-    """The loss is multiplied by NaN at the given batches."""
+    """Multiplies the loss by NaN at the given batches."""
 
     bad_batches = (2,)
 
@@ -29,7 +29,7 @@ def fit(module, *callbacks, **options):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("guard_first", [True, False])
 def test_a_skip_leaves_parameters_and_optimizer_state_as_they_were(kind, guard_first):
-    """The state after a skipped last step is, bit for bit, that of a run that ended before it."""
+    """After a skipped last step the state equals that of a run that ended before it, bit for bit."""
     callbacks = [NonFiniteGuard("skip"), GradientClipping(NormClip(0.7))]
     module, shorter = Poisoned(kind), Net(kind)
     module.bad_batches = (5,)
@@ -43,8 +43,8 @@ def test_a_skip_leaves_parameters_and_optimizer_state_as_they_were(kind, guard_f
     assert record.loss is not None
 
 
-def test_it_skips_in_manual_optimisation():
-    """The same hook, the same skip."""
+def test_it_skips_in_manual_optimization():
+    """A bad step is skipped in manual optimization, too."""
 
     class Manual(ManualNet):
         def training_step(self, batch, batch_idx):
@@ -57,15 +57,18 @@ def test_it_skips_in_manual_optimisation():
 
 
 def test_raise_names_parameters_step_batch_and_last_good_norm():
-    """The first bad step raises, before any weight has changed."""
+    """The first bad step raises before any weight changes, and the message names all of these."""
     module = Poisoned()
-    with pytest.raises(FloatingPointError, match=r"step 2 .*batch 2.*net\.0\.weight.*last good norm \d"):
+    with pytest.raises(
+        FloatingPointError,
+        match=r"the gradient became NaN or infinite at step 2 .*batch 2.*net\.0\.weight.*last good norm \d",
+    ):
         fit(module, NonFiniteGuard("raise"))
     assert all(value.isfinite().all() for value in weights_of(module).values())
 
 
 def test_too_many_in_a_row_raise():
-    """After `max_consecutive` skips the next one raises."""
+    """After `max_consecutive` skips in a row, the next bad step raises."""
     module = Poisoned()
     module.bad_batches = (1, 2, 3, 4)
     guard = NonFiniteGuard("skip", max_consecutive=2)
@@ -75,7 +78,7 @@ def test_too_many_in_a_row_raise():
 
 
 def test_stop_ends_with_finite_weights():
-    """No further batch is trained on, and the bad step is not made."""
+    """The bad step is skipped, and no further batch is trained on."""
     module = Poisoned()
     trainer = fit(module, NonFiniteGuard("stop"))
     assert trainer.global_step == 3
@@ -83,7 +86,7 @@ def test_stop_ends_with_finite_weights():
 
 
 def test_zero_moves_by_momentum_only():
-    """Zeroing is not a skip: momentum still moves the weights, by a finite amount."""
+    """Unlike a skip, zeroing lets momentum move the weights, by a finite amount."""
     zeroed, skipped = Poisoned(), Poisoned()
     zeroed.bad_batches = skipped.bad_batches = (5,)
     fit(zeroed, NonFiniteGuard("zero"))
@@ -93,7 +96,7 @@ def test_zero_moves_by_momentum_only():
 
 
 def test_ignore_only_counts():
-    """The weights are ruined, and the guard knows."""
+    """The weights become NaN, and the guard counts every bad step."""
     module, guard = Poisoned(), NonFiniteGuard("ignore", max_consecutive=1)
     fit(module, guard)
     assert guard.total == 4  # once the weights are NaN, every step is bad
@@ -101,7 +104,7 @@ def test_ignore_only_counts():
 
 
 def test_an_overflowing_norm_is_not_a_non_finite_gradient():
-    """Elements of 1e27 overflow a float32 norm; the gradient is finite, is clipped, and the step is made."""
+    """A finite gradient of 1e27 overflows a float32 norm; it is clipped, and the step is made."""
 
     class Huge(Net):
         def training_step(self, batch, batch_idx):
@@ -114,8 +117,8 @@ def test_an_overflowing_norm_is_not_a_non_finite_gradient():
     assert clipping.history[0].norm_after == pytest.approx(0.7, rel=1e-5)
 
 
-def test_its_counts_are_saved():
-    """`state_dict` round trip."""
+def test_the_counts_are_saved():
+    """Counts and last good norm survive a `state_dict` round trip."""
     guard = NonFiniteGuard()
     guard.total, guard.consecutive, guard.last_good_norm = 7, 3, 0.25
     restored = NonFiniteGuard()
@@ -126,7 +129,7 @@ def test_its_counts_are_saved():
 @pytest.mark.parametrize(
     ("arguments", "message"), [({"action": "retry"}, "action"), ({"max_consecutive": 0}, "at least 1")]
 )
-def test_bad_arguments_are_refused(arguments, message):
+def test_bad_arguments_are_rejected(arguments, message):
     """The message quotes the call."""
     with pytest.raises(ValueError, match=rf"NonFiniteGuard\(.*{message}"):
         NonFiniteGuard(**arguments)

@@ -1,4 +1,4 @@
-"""`RecurrentSpectrumMonitor`: recurrent weights and units, looked at now and then."""
+"""`RecurrentSpectrumMonitor`: samples recurrent weights and units."""
 
 import math
 
@@ -37,8 +37,8 @@ def fit(module, *callbacks, **options):
 
 
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS.keys())
-def test_a_watched_training_is_the_same_bit_for_bit(make):
-    """Weights, optimizer state, random numbers and training mode, when every step is sampled."""
+def test_a_monitored_training_is_the_same_bit_for_bit(make):
+    """Weights, optimizer state, random numbers and mode are unchanged, even if every step is sampled."""
     watched, alone, monitor = make(), make(), RecurrentSpectrumMonitor(1)
     torch.manual_seed(1)
     ours = fit(watched, monitor)
@@ -55,7 +55,7 @@ def test_a_watched_training_is_the_same_bit_for_bit(make):
 
 
 class WeightsBefore(pl.Callback):
-    """Keeps the weights at the beginning of each batch."""
+    """Keeps the weights and inputs at the start of each batch."""
 
     def __init__(self) -> None:
         self.kept = {}
@@ -65,7 +65,7 @@ class WeightsBefore(pl.Callback):
 
 
 def test_a_sample_holds_the_spectra_of_the_weights_before_its_step():
-    """Each gate of each depth and direction, against `torch.linalg`."""
+    """The spectra of each gate, depth and direction match `torch.linalg`."""
     before, observer = WeightsBefore(), GradientMonitor()
     fit(RecurrentNet("gru", num_layers=2, bidirectional=True), RecurrentSpectrumMonitor(4), before, observer)
     samples = observer.history.measurements.of(KIND)
@@ -82,8 +82,8 @@ def test_a_sample_holds_the_spectra_of_the_weights_before_its_step():
         assert data["spectral_radius"] == pytest.approx(radii, rel=1e-4)
 
 
-def test_a_sample_holds_what_the_units_were_at_its_step():
-    """With the weights before the step, on its batch."""
+def test_a_sample_holds_the_units_of_its_step():
+    """Units are measured on the step's batch with the weights before the step."""
     before, monitor, net = WeightsBefore(), RecurrentSpectrumMonitor(5), RecurrentNet("tanh", scale=8.0)
     fit(net, monitor, before)
     weights, inputs = before.kept[10]
@@ -96,7 +96,7 @@ def test_a_sample_holds_what_the_units_were_at_its_step():
 
 
 def test_forget_gates_are_where_their_bias_puts_them():
-    """At a bias of 4 nearly open."""
+    """With a bias of 4 they are nearly open."""
     net, monitor = RecurrentNet("lstm", num_layers=2), RecurrentSpectrumMonitor()
     with torch.no_grad():
         for depth in range(2):
@@ -108,7 +108,7 @@ def test_forget_gates_are_where_their_bias_puts_them():
 
 @pytest.mark.parametrize("where", ["input", "embedding", "packed"])
 def test_denormal_gradients_of_long_sequences_are_seen(where):
-    """In the gradient that the layer passes back, also where nobody asked for it; with `set_flush_denormal` none."""
+    """They are measured even if the input needs no gradient; with `set_flush_denormal` there are none."""
 
     def make() -> RecurrentNet:
         return RecurrentNet("tanh", scale=0.1, packed=where == "packed", embedded=where == "embedding")
@@ -129,7 +129,7 @@ def test_denormal_gradients_of_long_sequences_are_seen(where):
 
 
 def test_samples_reach_observers_files_and_loggers(tmp_path):
-    """Every observer of the trainer, the JSONL record, the metrics file and `callback_metrics`."""
+    """Samples are in every observer, the JSONL record, the metrics file and `callback_metrics`."""
     first, second = GradientClipping(NormClip(1.0)), GradientMonitor(sinks=[JsonlSink(tmp_path / "run.jsonl")])
     monitor, logger = RecurrentSpectrumMonitor(3), CSVLogger(tmp_path)
     trainer = fit(RecurrentNet("lstm", num_layers=2), first, monitor, second, logger=logger)
@@ -160,14 +160,14 @@ def test_samples_reach_observers_files_and_loggers(tmp_path):
     ids=["one step a batch", "several batches a step", "several steps a batch"],
 )
 def test_samples_are_counted_in_optimizer_steps(module, options, steps):
-    """At the first batch that begins at or after the next multiple."""
+    """A sample is due at the first batch that starts at or after the next multiple."""
     observer = GradientMonitor()
     fit(module(), RecurrentSpectrumMonitor(4), observer, **options)
     assert [sample.step for sample in observer.history.measurements.of(KIND)] == steps
 
 
-def test_a_layer_is_looked_at_once_a_sample_and_let_go():
-    """No hook stays, between samples, after the fit and after an exception."""
+def test_hooks_are_only_there_during_a_sample():
+    """No hook is left between samples or after an exception."""
 
     class Failing(RecurrentNet):
         def training_step(self, batch, batch_idx):
@@ -186,7 +186,7 @@ def test_a_layer_is_looked_at_once_a_sample_and_let_go():
 
 
 def test_an_epoch_that_is_cut_short_leaves_no_hook():
-    """A batch that the module declines is not sampled in the validation that follows."""
+    """If the module skips a batch, the layer is not sampled in the following validation."""
     module, monitor = RecurrentNet(), RecurrentSpectrumMonitor()
     trainer = quiet_trainer(callbacks=[monitor], max_epochs=1)
     module.on_train_batch_start = lambda batch, batch_idx: -1
@@ -196,7 +196,7 @@ def test_an_epoch_that_is_cut_short_leaves_no_hook():
 
 
 def test_one_sample_is_one_read_of_the_device(monkeypatch):
-    """On the meta device everything up to it runs, where a host read raises; then one tensor is read."""
+    """Everything before it runs on the meta device, where a read raises; then one tensor is read."""
     layers = nn.ModuleList([nn.GRU(3, 6, 2, device="meta"), nn.LSTM(3, 6, device="meta"), nn.RNN(3, 6, device="meta")])
     probe, reads = SpectrumProbe(recurrent_layers(layers), rows=2, exact_up_to=256), []
     for _ in range(2):
@@ -213,8 +213,8 @@ def test_one_sample_is_one_read_of_the_device(monkeypatch):
     assert len(reads[0]) == spectra + gates + units + layers
 
 
-def test_a_run_that_is_resumed_measures_what_the_whole_one_does(tmp_path):
-    """Step for step and digit for digit: power iterations go on where they were."""
+def test_resuming_equals_not_stopping(tmp_path):
+    """A resumed run takes the same samples, digit for digit, because power iterations continue where they stopped."""
     whole, first, second = (GradientMonitor() for _ in range(3))
     make = lambda: RecurrentNet("lstm", num_layers=2)  # noqa: E731
     fit(make(), RecurrentSpectrumMonitor(4), whole)
@@ -228,7 +228,7 @@ def test_a_run_that_is_resumed_measures_what_the_whole_one_does(tmp_path):
 
 
 def test_a_network_that_has_diverged_is_measured_without_an_error():
-    """NaN in the weights is NaN in the sample, and no metric."""
+    """NaN in the weights gives NaN in the sample and no metric."""
     net, monitor = RecurrentNet("tanh"), RecurrentSpectrumMonitor()
     with torch.no_grad():
         net.rnn.weight_hh_l0[0, 0] = math.inf
@@ -238,8 +238,8 @@ def test_a_network_that_has_diverged_is_measured_without_an_error():
     assert not {"rnn/sigma_max", "rnn/spectral_radius"} & set(trainer.callback_metrics)
 
 
-def test_of_a_layer_that_runs_twice_in_a_batch_the_first_time_counts():
-    """In states and in gradients, though the second comes first on the way back."""
+def test_the_first_run_of_a_layer_in_a_batch_counts():
+    """It counts for states and gradients, although the second run comes first in the backward pass."""
 
     class Twice(RecurrentNet):
         def training_step(self, batch, batch_idx):
@@ -254,7 +254,7 @@ def test_of_a_layer_that_runs_twice_in_a_batch_the_first_time_counts():
 
 
 def test_only_the_gradient_through_the_layer_counts():
-    """Not what comes to its input past it."""
+    """A gradient that reaches the layer's input another way is not measured."""
 
     class Skipping(RecurrentNet):
         def __init__(self) -> None:
@@ -272,7 +272,7 @@ def test_only_the_gradient_through_the_layer_counts():
 
 
 def test_a_layer_that_is_not_run_has_spectra_only():
-    """An unused layer is no error."""
+    """An unused layer raises no error."""
 
     class Unused(RecurrentNet):
         def __init__(self):
@@ -290,23 +290,23 @@ def test_a_layer_that_is_not_run_has_spectra_only():
 
 @pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "64-true"])
 def test_it_works_in_every_precision(precision):
-    """Half weights, half states and double ones."""
+    """Weights and states may be in half or double precision."""
     monitor = RecurrentSpectrumMonitor(1)
     fit(RecurrentNet("gru", num_layers=2), monitor, precision=precision)
     assert all(0 < value < 1 for value in monitor.latest.data["update_gate_mean"])
     assert all(0 < value < 5 for value in monitor.latest.data["sigma_max"])
 
 
-def test_a_module_without_recurrent_layers_is_refused():
-    """With what to do instead."""
+def test_a_module_without_recurrent_layers_is_rejected():
+    """The message says what to use instead."""
     with pytest.raises(
         MisconfigurationException, match=r"Net has no nn\.RNN, nn\.LSTM or nn\.GRU .*Remove it; Gradient"
     ):
         quiet_trainer(callbacks=[RecurrentSpectrumMonitor()]).fit(Net(), loader())
 
 
-def test_sharded_weights_are_refused(monkeypatch):
-    """No process holds the matrix."""
+def test_sharded_weights_are_rejected(monkeypatch):
+    """No process holds the whole matrix, and the message names the layer to leave out."""
     monkeypatch.setattr("lightning_clip.callbacks.recurrent_spectrum_monitor.is_sharded", lambda parameter: True)
     with pytest.raises(
         MisconfigurationException, match=r"rnn\.weight_hh_l0 of RecurrentNet is sharded.* Leave 'rnn' out"
@@ -315,7 +315,7 @@ def test_sharded_weights_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["every_n_steps", "rows", "exact_up_to"])
-def test_bad_arguments_are_refused(name):
-    """The call is quoted and the rule stated."""
+def test_bad_arguments_are_rejected(name):
+    """The message quotes the call and states the rule."""
     with pytest.raises(ValueError, match=rf"RecurrentSpectrumMonitor\({name}=0\): {name} must be at least 1"):
         RecurrentSpectrumMonitor(**{name: 0})

@@ -1,4 +1,4 @@
-"""`RichGradientReport`: the report at the end of a fit."""
+"""`RichGradientReport`: prints a report at the end of a fit."""
 
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -17,7 +17,7 @@ def fit(*callbacks, **options):
 @pytest.mark.parametrize("bar", [None, RichProgressBar, TQDMProgressBar])
 @pytest.mark.parametrize("report_first", [True, False])
 def test_it_prints_once_under_every_progress_bar(bar, report_first, capsys):
-    """Head, course, layers and duration, wherever it stands in the list of callbacks."""
+    """The report has header, trajectory, parameters and duration, wherever the callback is in the list."""
     ours = [RichGradientReport(), GradientClipping(NormClip(0.5))]
     bars = [bar()] if bar else []
     fit(*(ours if report_first else ours[::-1]), *bars, enable_progress_bar=bool(bar))
@@ -33,15 +33,15 @@ def test_it_prints_once_under_every_progress_bar(bar, report_first, capsys):
         assert part in printed
 
 
-def test_alone_it_watches_by_itself(capsys):
-    """Without another of our callbacks it adds a monitor."""
+def test_alone_it_adds_a_monitor(capsys):
+    """Without another callback of this package it adds a `GradientMonitor`."""
     trainer = fit(RichGradientReport())
     assert sum(isinstance(callback, GradientMonitor) for callback in trainer.callbacks) == 1
     assert "NoClip()" in capsys.readouterr().out
 
 
 def test_it_prints_after_an_exception(capsys):
-    """What is known when training fails is shown."""
+    """The report shows the steps made before training failed."""
 
     class Failing(Net):
         def training_step(self, batch, batch_idx):
@@ -56,7 +56,7 @@ def test_it_prints_after_an_exception(capsys):
 
 
 def test_a_fit_that_never_began_has_no_report(capsys):
-    """Where a conflict is refused, the refusal is all there is to read."""
+    """If a conflict is rejected before the fit, nothing is printed."""
     trainer = quiet_trainer(callbacks=[GradientClipping(), RichGradientReport()], gradient_clip_val=1.0)
     with pytest.raises(MisconfigurationException):
         trainer.fit(Net(), loader())

@@ -1,4 +1,4 @@
-"""`StepContext`: what our callbacks share about one step."""
+"""`StepContext`: what the callbacks share about one optimizer step."""
 
 import gc
 import weakref
@@ -19,7 +19,7 @@ def fit(module, *callbacks, **options):
 
 
 def test_globs_may_be_meant_for_another_optimizers_parameters():
-    """Each optimizer's own are clipped; a glob that matches nothing anywhere is still an error."""
+    """A glob may match only another optimizer's parameters, but one that matches nothing at all raises an error."""
     callback = GradientClipping(GroupNormClip({"generator.*": 0.1, "discriminator.*": 0.2}))
     fit(TwoOptimizers(), callback)
     after = {record.optimizer: record.norm_after for record in callback.history}
@@ -28,8 +28,8 @@ def test_globs_may_be_meant_for_another_optimizers_parameters():
         fit(TwoOptimizers(), GradientClipping(GroupNormClip({"generator.*": 0.1, "critic.*": 0.2})))
 
 
-def test_parameters_that_join_later_are_known_by_name():
-    """Names are asked for again when an optimizer is given a further group."""
+def test_parameters_that_are_added_later_have_names():
+    """Names are computed again when an optimizer gets another parameter group."""
 
     class Growing(Net):
         def on_train_batch_start(self, batch, batch_idx):
@@ -43,8 +43,8 @@ def test_parameters_that_join_later_are_known_by_name():
     assert callback.history.parameters.steps.tolist() == [6, 6, 6, 6, 4, 4]
 
 
-def test_gradients_live_no_longer_than_without_us():
-    """Once the batch is over, nothing of ours holds on to them, whether the step was made or skipped."""
+def test_gradients_live_no_longer_than_without_callbacks():
+    """After the batch no callback holds a reference to them, whether the step was made or skipped."""
     seen = []
 
     class Looking(Net):
@@ -63,8 +63,8 @@ def test_gradients_live_no_longer_than_without_us():
     assert len(seen) == 6
 
 
-def test_a_scaler_that_skips_makes_nobody_hold_gradients():
-    """The optimizer is not called then; the end of the batch lets go."""
+def test_a_step_skipped_by_the_scaler_releases_the_gradients():
+    """The optimizer is not called then, so the end of the batch releases the context."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
     for callback in (GradientMonitor(), NonFiniteGuard()):
         trainer, module = quiet_trainer(), Net()
@@ -77,7 +77,7 @@ def test_a_scaler_that_skips_makes_nobody_hold_gradients():
 
 @pytest.mark.parametrize("callback", [GradientMonitor, NonFiniteGuard])
 def test_an_exception_leaves_nothing_behind(callback):
-    """Neither gradients nor optimizer are kept after a fit that broke off before its step."""
+    """No context is kept after a fit that failed before its step."""
 
     class Failing(Net):
         def on_before_optimizer_step(self, optimizer):

@@ -1,4 +1,4 @@
-"""`TemporalGradientMonitor`: what it measures, and that nothing else changes."""
+"""`TemporalGradientMonitor`: measures gradients through time and changes nothing else."""
 
 import math
 
@@ -67,7 +67,7 @@ def fit(module, *callbacks, data=None, **options):
 
 
 def everything_after(make, data, tmp_path, *callbacks, **options):
-    """All that a checkpoint holds but the callbacks, and the random numbers that would come next."""
+    """Return everything in a checkpoint but the callbacks, and the state of the random number generator."""
     torch.manual_seed(7)
     module = make()
     trainer = fit(module, *callbacks, data=data and data(), **options)
@@ -96,8 +96,8 @@ def assert_equal(ours, theirs, path=""):
 
 @pytest.mark.parametrize("exact", [False, True], ids=["inputs", "exact"])
 @pytest.mark.parametrize("kind", MODULES)
-def test_watching_changes_no_bit(kind, exact, tmp_path):
-    """Weights, optimizer, gradients and random numbers are those of a run without it; each step has a profile."""
+def test_monitoring_changes_no_bit(kind, exact, tmp_path):
+    """Weights, optimizer, gradients and random numbers are the same, even if every step is measured."""
     plain = everything_after(MODULES[kind], None, tmp_path)
     monitor = TemporalGradientMonitor(every_n_steps=1, exact=exact)
     watched = everything_after(MODULES[kind], None, tmp_path, monitor)
@@ -108,8 +108,8 @@ def test_watching_changes_no_bit(kind, exact, tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_the_state_that_is_carried_stays_as_it_is(cell, tmp_path):
-    """Streams of chunks end with the same state, weights and optimizer."""
+def test_the_carried_state_stays_unchanged(cell, tmp_path):
+    """Training on streams of chunks ends with the same state, weights and optimizer."""
 
     def make():
         return TBPTTModule(2, 2, cell=cell, task="regression", hidden_size=HIDDEN, num_layers=2, dropout=0.2)
@@ -125,7 +125,7 @@ def test_the_state_that_is_carried_stays_as_it_is(cell, tmp_path):
 
 
 class FirstCall(pl.Callback):
-    """Keeps what the layer was given in the first batch, and its weights."""
+    """Keeps the arguments of the layer's calls, and a copy of its initial weights."""
 
     def on_train_start(self, trainer, pl_module):
         self.calls = []
@@ -138,7 +138,7 @@ class FirstCall(pl.Callback):
 
 
 def test_a_profile_is_the_gradient_flow_of_the_first_rows_of_the_batch():
-    """With the weights before the step, over the last steps, from a fixed direction."""
+    """It uses the weights before the step, the last steps of the sequence and a fixed direction."""
     first, monitor = FirstCall(), TemporalGradientMonitor(rows=3, max_steps=20, exact=True)
     fit(Recurrent(num_layers=2, dropout=0.4), first, monitor)
     (inputs,), _ = first.calls[0]
@@ -154,8 +154,8 @@ def test_a_profile_is_the_gradient_flow_of_the_first_rows_of_the_batch():
     assert monitor.latest.layer == "rnn"
 
 
-def test_a_state_that_is_given_is_used():
-    """By name and with steps first; another state gives another profile."""
+def test_the_initial_state_is_used():
+    """A state passed by name is used; without it the profile differs."""
     first, monitor = FirstCall(), TemporalGradientMonitor()
     fit(TimeFirst(), first, monitor)
     _, given = first.calls[0]
@@ -166,8 +166,8 @@ def test_a_state_that_is_given_is_used():
     assert not torch.allclose(without, expected)
 
 
-def test_of_packed_sequences_the_longest_rows_are_taken():
-    """Two rows of 24 and 17 steps are looked at over 17, each from its own state."""
+def test_the_longest_rows_of_a_packed_batch_are_used():
+    """Two rows of 24 and 17 steps are measured over 17 steps, each from its own state."""
     first, monitor = FirstCall(), TemporalGradientMonitor(rows=2)
     fit(Packed(), first, monitor)
     x, _ = next(iter(sequences()))
@@ -183,14 +183,14 @@ def test_of_packed_sequences_the_longest_rows_are_taken():
 
 
 def test_profiles_come_every_so_many_optimizer_steps():
-    """Under accumulation too, once a step; a resumed run goes on as if it had not stopped."""
+    """With gradient accumulation, profiles count optimizer steps, not batches."""
     monitor = TemporalGradientMonitor(every_n_steps=2)
     fit(Recurrent(), monitor, accumulate_grad_batches=2, max_epochs=3)
     assert [profile.step for profile in monitor.profiles] == [0, 2, 4, 6, 8]
 
 
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
-    """The first profile after it is the next that was due, and the usual norm is remembered."""
+def test_resuming_equals_not_stopping(tmp_path):
+    """The next profile comes when it was due, and the usual peak norm is restored."""
     path = tmp_path / "half.ckpt"
     whole, first, second = (TemporalGradientMonitor(every_n_steps=4) for _ in range(3))
     fit(Recurrent(lr=0.0), whole, max_epochs=5)
@@ -203,8 +203,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     assert next(iter(second.profiles)).peak_ratio == list(whole.profiles)[6].peak_ratio > 0
 
 
-def test_every_observer_and_logger_is_told(tmp_path):
-    """The record, its file and the metrics have the profile."""
+def test_profiles_reach_every_observer_and_logger(tmp_path):
+    """Each profile is in the history, the file and the metrics."""
     monitor, sink = TemporalGradientMonitor(every_n_steps=5), JsonlSink(tmp_path / "run.jsonl")
     first, second = GradientClipping(NormClip(1.0), sinks=[sink]), GradientMonitor()
     trainer = fit(Recurrent(nn.RNN), monitor, first, second, logger=CSVLogger(tmp_path), log_every_n_steps=1)
@@ -222,8 +222,8 @@ def test_every_observer_and_logger_is_told(tmp_path):
     assert {"rnn/growth_rate", "rnn/horizon", "rnn/half_life"} <= set(header.split(","))
 
 
-def test_what_is_not_a_number_is_not_logged():
-    """A layer whose gradient overflows has no half-life and no metric that is not finite."""
+def test_non_finite_values_are_not_logged():
+    """A layer whose gradient overflows has no half-life, and all logged metrics are finite."""
     module = Recurrent(nn.RNN, nonlinearity="relu", lr=0.0)
     nn.init.constant_(module.rnn.weight_hh_l0, 1e3)
     trainer = fit(module, monitor := TemporalGradientMonitor())
@@ -241,8 +241,8 @@ def test_denormal_numbers_are_found():
     assert 0.01 < monitor.latest.denormal_fraction < 0.5
 
 
-def test_it_is_one_layer_of_several_that_is_named():
-    """Two monitors look at one layer each, and keep their own state."""
+def test_one_of_several_layers_has_to_be_named():
+    """Two monitors measure one layer each with separate state; a missing or wrong name raises an error."""
 
     class Two(Recurrent):
         def __init__(self):
@@ -264,13 +264,13 @@ def test_it_is_one_layer_of_several_that_is_named():
     ):
         fit(Two(), TemporalGradientMonitor())
     with pytest.raises(
-        MisconfigurationException, match=r"\(layer='lstm'\): Two has no such recurrent layer, but 'rnn'"
+        MisconfigurationException, match=r"\(layer='lstm'\): Two has no such recurrent layer; it has 'rnn'"
     ):
         fit(Two(), TemporalGradientMonitor(layer="lstm"))
 
 
 class Halves(nn.RNN):
-    """A layer with a forward of its own."""
+    """A layer that overrides `forward`."""
 
     def forward(self, inputs, hx=None):
         output, hidden = super().forward(inputs, hx)
@@ -280,21 +280,24 @@ class Halves(nn.RNN):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Recurrent(bidirectional=True), r"'rnn' \(LSTM\) reads in both directions.*bidirectional=False"),
-        (lambda: Recurrent(LayerNormRNN), r"'rnn' \(LayerNormRNN\) does not compute what torch's layer does"),
-        (lambda: Recurrent(Halves), r"'rnn' \(Halves\) does not compute what torch's layer does.*Name an nn.RNN"),
+        (lambda: Recurrent(bidirectional=True), r"'rnn' \(LSTM\) is bidirectional.*bidirectional=False"),
+        (lambda: Recurrent(LayerNormRNN), r"'rnn' \(LayerNormRNN\) does not compute the same outputs as torch's layer"),
+        (
+            lambda: Recurrent(Halves),
+            r"'rnn' \(Halves\) does not compute the same outputs as torch's layer.*Name an nn.RNN",
+        ),
     ],
 )
-def test_a_layer_that_cannot_be_measured_is_refused(make, message):
-    """The message says which, why, and what works; the layer's mode is as before."""
+def test_a_layer_that_cannot_be_measured_is_rejected(make, message):
+    """The message names the layer, the reason and the remedy; the layer's mode is unchanged."""
     module = make()
     with pytest.raises(MisconfigurationException, match=message):
         fit(module, TemporalGradientMonitor())
     assert module.rnn.training
 
 
-def test_a_module_without_a_recurrent_layer_is_refused():
-    """There is nothing to look at."""
+def test_a_module_without_a_recurrent_layer_is_rejected():
+    """The message says that the module has no recurrent layer."""
     from tests.support.training import Net, loader
 
     with pytest.raises(
@@ -303,8 +306,8 @@ def test_a_module_without_a_recurrent_layer_is_refused():
         fit(Net(), TemporalGradientMonitor(), data=loader())
 
 
-def test_a_layer_that_is_called_step_by_step_is_skipped_and_told():
-    """Each batch is counted, and at the end a warning says why there is no profile."""
+def test_a_layer_that_is_called_step_by_step_is_skipped_with_a_warning():
+    """Each skipped batch is counted, and a warning at the end says why there is no profile."""
     monitor = TemporalGradientMonitor()
     with pytest.warns(
         UserWarning, match=r"measured nothing: in 6 batches 'rnn' was not called with gradients on a seq"
@@ -313,8 +316,8 @@ def test_a_layer_that_is_called_step_by_step_is_skipped_and_told():
     assert (monitor.skipped, monitor.latest) == (6, None)
 
 
-def test_batches_without_the_layer_are_skipped():
-    """The profile is made at the first batch that has it."""
+def test_batches_that_do_not_run_the_layer_are_skipped():
+    """The profile is taken at the first batch that runs the layer."""
 
     class Sometimes(Recurrent):
         def last(self, x):
@@ -334,7 +337,7 @@ def test_batches_without_the_layer_are_skipped():
 
 
 def test_hooks_are_there_only_while_they_are_needed():
-    """None is left after a fit, nor after an error in a batch."""
+    """No hook is left after a fit or after an error in a batch."""
 
     class Failing(Recurrent):
         def training_step(self, batch, batch_idx):
@@ -351,8 +354,8 @@ def test_hooks_are_there_only_while_they_are_needed():
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 @pytest.mark.parametrize("mode", [Recurrent, Manual])
-def test_under_mixed_precision_it_is_measured_in_single(mode, precision):
-    """The first profile is that of a run in single precision, and the weights are those of a run without it."""
+def test_mixed_precision_is_measured_in_single_precision(mode, precision):
+    """The first profile is that of a run in single precision, and the weights are those without the monitor."""
     weights = []
     for callbacks in ([], [monitor := TemporalGradientMonitor()]):
         scaler = torch.amp.GradScaler("cpu") if precision == "16-mixed" else None
@@ -372,13 +375,13 @@ def test_under_mixed_precision_it_is_measured_in_single(mode, precision):
         ({"max_steps": 7}, r"max_steps=7\): max_steps must be at least 8"),
     ],
 )
-def test_bad_arguments_are_refused(options, message):
-    """The call and the rule are in the message."""
+def test_bad_arguments_are_rejected(options, message):
+    """The message quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         TemporalGradientMonitor(**options)
 
 
 def test_the_window_is_the_whole_of_a_short_sequence():
-    """As many lags as steps."""
+    """A short sequence has as many lags as steps."""
     fit(Recurrent(), monitor := TemporalGradientMonitor())
     assert monitor.latest.window == STEPS

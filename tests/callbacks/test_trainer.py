@@ -1,4 +1,4 @@
-"""What a callback asks of the trainer; the refusals are in `tests/integration/test_refusals.py`."""
+"""What the callbacks need from the trainer; `tests/integration/test_refusals.py` tests unsupported strategies."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def described(module):
 
 
 def test_a_run_is_described_by_class_optimizer_and_sizes():
-    """As the head of a report shows it."""
+    """The description has what the header of a report shows."""
     run = described(Net())
     assert (run.model, run.strategy, run.optimizer) == ("Net", "NormClip(1.0)", "SGD(lr=0.05, momentum=0.9)")
     assert run.numels == {"net.0.weight": 12, "net.0.bias": 3, "net.2.weight": 3, "net.2.bias": 1}
@@ -24,18 +24,18 @@ def test_a_run_is_described_by_class_optimizer_and_sizes():
 
 
 def test_every_optimizer_is_named():
-    """In their order."""
+    """Optimizers are listed in order."""
     assert described(TwoOptimizers()).optimizer == "SGD(lr=0.1), SGD(lr=0.1)"
 
 
 def test_compiled_parts_keep_their_names():
-    """The wrapper is not the model."""
+    """Names do not contain the prefix of the compiler's wrapper."""
     module = Net()
     module.net = torch.compile(module.net, backend="eager")
     assert list(described(module).numels) == ["net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"]
 
 
-def test_a_trainer_that_clips_is_refused_by_the_call_in_question():
+def test_a_trainer_that_clips_is_rejected():
     """The message quotes both calls."""
     check_trainer_does_not_clip(quiet_trainer(), "GradientMonitor()")
     with pytest.raises(

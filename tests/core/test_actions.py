@@ -25,30 +25,30 @@ def left_by(action: Action, grads: Gradients | None = None) -> list[list[float]]
 
 
 def test_keep_leaves_everything():
-    """Nothing changes; the factor is 1 and the limit is kept for the record."""
+    """It changes nothing; its factor is 1, and the limit is kept for the record."""
     action = Keep(2.0)
     assert left_by(action) == [[3.0, -4.0], [1.0]]
     assert (float(action.coefs), action.threshold) == (1.0, 2.0)
 
 
 def test_scale_multiplies_all_by_one_factor():
-    """Direction and proportions stay."""
+    """It keeps direction and proportions."""
     assert left_by(Scale(torch.tensor(0.5))) == [[1.5, -2.0], [0.5]]
 
 
-def test_scale_each_multiplies_each_by_its_own():
-    """In the order of the gradients."""
+def test_scale_each_multiplies_each_gradient_by_its_own_factor():
+    """Factors are in the order of the gradients."""
     assert left_by(ScaleEach(torch.tensor([0.5, 1.0]))) == [[1.5, -2.0], [1.0]]
 
 
 def test_multiply_broadcasts_to_each_gradient():
-    """Factors per element or per unit; `None` leaves a gradient alone."""
+    """Factors are per element or per unit; `None` leaves a gradient unchanged."""
     assert left_by(Multiply([torch.tensor([0.5, 1.0]), None])) == [[1.5, -4.0], [1.0]]
     assert left_by(Multiply([torch.tensor([2.0]), torch.tensor(0.0)])) == [[6.0, -8.0], [0.0]]
 
 
-def test_replace_puts_values():
-    """In place; `None` leaves a gradient alone."""
+def test_replace_writes_values():
+    """It writes in place; `None` leaves a gradient unchanged."""
     grads = gradients()
     storage = grads.params[0].grad.data_ptr()
     assert left_by(Replace([torch.tensor([7.0, 8.0]), None]), grads) == [[7.0, 8.0], [1.0]]
@@ -56,7 +56,7 @@ def test_replace_puts_values():
 
 
 def test_clamp_limits_every_element():
-    """Both signs; the effect has to be measured."""
+    """It limits both signs, and its effect has to be measured."""
     action = Clamp(2.0, torch.tensor(4.0))
     assert left_by(action) == [[2.0, -2.0], [1.0]]
     assert action.coefs is None
@@ -64,27 +64,27 @@ def test_clamp_limits_every_element():
 
 
 @pytest.mark.parametrize("peak", [math.nan, math.inf])
-def test_clamp_acts_on_what_is_not_finite(peak):
-    """An infinite element is limited, NaN stays."""
+def test_clamp_acts_on_non_finite_gradients(peak):
+    """It limits an infinite element and leaves NaN."""
     left = left_by(Clamp(2.0, torch.tensor(peak)), gradients({"a": [math.inf, math.nan], "b": [5.0]}))
     assert left[0][0] == left[1][0] == 2.0
     assert math.isnan(left[0][1])
 
 
 def test_zero_acts_where_the_condition_holds():
-    """Gradients are there, and zero."""
+    """Gradients still exist, and are zero."""
     assert left_by(Zero(torch.tensor(True))) == [[0.0, 0.0], [0.0]]
     assert left_by(Zero(torch.tensor(False))) == [[3.0, -4.0], [1.0]]
 
 
-def test_zero_removes_what_is_not_finite():
-    """Zero times infinity would be NaN; the elements are filled instead."""
+def test_zero_removes_non_finite_elements():
+    """It fills elements instead of multiplying them: zero times infinity would be NaN."""
     assert left_by(Zero(torch.tensor(True)), gradients({"a": [math.nan, math.inf]})) == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_skip_takes_the_gradients_away(skips):
-    """An optimizer then leaves parameters, momentum and weight decay exactly as they were."""
+def test_skip_removes_the_gradients(skips):
+    """Without gradients, an optimizer changes neither parameters nor its state."""
     grads = gradients()
     optimizer = torch.optim.AdamW(grads.params, lr=0.1, weight_decay=0.1)
     for param in grads.params:
@@ -105,13 +105,13 @@ NEUTRAL = {
     "clamp": Clamp(4.0, torch.tensor(4.0)),
     "zero": Zero(torch.tensor(False)),
     "skip": Skip(torch.tensor(False)),
-    "in turn": Sequential([Scale(torch.tensor(1.0)), Clamp(4.0, torch.tensor(4.0))]),
+    "sequential": Sequential([Scale(torch.tensor(1.0)), Clamp(4.0, torch.tensor(4.0))]),
 }
 
 
 @pytest.mark.parametrize("name", NEUTRAL)
-def test_what_changes_nothing_does_not_touch_memory(name):
-    """On the CPU no element is written: the version of each tensor stays."""
+def test_an_action_without_effect_does_not_touch_memory(name):
+    """On the CPU it writes no element: the version of each tensor stays the same."""
     grads = gradients()
     before = [tensor._version for tensor in grads.tensors]
     NEUTRAL[name].apply_(grads)
@@ -119,14 +119,14 @@ def test_what_changes_nothing_does_not_touch_memory(name):
 
 
 def test_only_the_gradients_that_change_are_touched():
-    """Of a scale for each, those with the factor 1 are left."""
+    """`ScaleEach` skips gradients whose factor is 1."""
     grads = gradients()
     ScaleEach(torch.tensor([0.5, 1.0])).apply_(grads)
     assert [tensor._version for tensor in grads.tensors] == [1, 0]
 
 
 def test_no_gradients_at_all_are_legal():
-    """Each action passes on an empty set."""
+    """Each action accepts an empty set of gradients."""
     empty = Gradients([], [])
     scalar, none = torch.tensor(0.5), torch.zeros(0)
     for action in (
@@ -144,29 +144,29 @@ def test_no_gradients_at_all_are_legal():
         assert len(action.preview(empty)) == 0
 
 
-def test_in_turn_applies_in_order():
+def test_sequential_applies_in_order():
     """A clamp after a scale differs from a scale after a clamp."""
     scale, clamp = Scale(torch.tensor(0.5)), Clamp(1.0, torch.tensor(4.0))
     assert left_by(Sequential([scale, clamp])) == [[1.0, -1.0], [0.5]]
     assert left_by(Sequential([clamp, scale])) == [[0.5, -0.5], [0.5]]
 
 
-def test_in_turn_multiplies_factors():
-    """One factor for all times one for each; unknown as soon as one has to be measured."""
+def test_sequential_multiplies_factors():
+    """A common factor and factors per gradient multiply; the result is unknown if one effect has to be measured."""
     known = Sequential([Scale(torch.tensor(0.5)), ScaleEach(torch.tensor([0.5, 1.0])), Keep()])
     assert known.coefs.tolist() == [0.25, 0.5]
     assert Sequential([Scale(torch.tensor(0.5)), Clamp(1.0, torch.tensor(4.0))]).coefs is None
     assert float(Sequential([]).coefs) == 1.0
 
 
-def test_in_turn_keeps_float64_factors():
+def test_sequential_keeps_float64_factors():
     """The product is not rounded to float32."""
     third = torch.tensor(1 / 3, dtype=torch.float64)
     assert float(Sequential([Keep(), Scale(third)]).coefs) == 1 / 3
 
 
-def test_in_turn_has_the_last_limit_and_every_watched_factor():
-    """A link without a limit does not hide the one before."""
+def test_sequential_has_the_last_limit_and_every_watched_factor():
+    """An action without a limit does not hide the limit of an earlier one."""
     first, last = Scale(torch.tensor(0.5), 3.0), Keep()
     first.watched, last.watched = {"A": torch.tensor(0.5)}, {"B": torch.tensor(0.1)}
     action = Sequential([Keep(5.0), first, last])
@@ -176,8 +176,8 @@ def test_in_turn_has_the_last_limit_and_every_watched_factor():
 
 
 @pytest.mark.parametrize("position", [0, 1])
-def test_a_skip_in_turn_skips(position):
-    """Before or after another action; the other one runs on gradients nobody will use."""
+def test_a_skip_in_a_sequence_skips(position):
+    """It skips before or after other actions, which run on gradients that nobody will use."""
     actions: list[Action] = [Scale(torch.tensor(0.5)), Clamp(1.0, torch.tensor(4.0))]
     actions.insert(position, Skip(torch.tensor(True)))
     action = Sequential(actions)
@@ -187,13 +187,13 @@ def test_a_skip_in_turn_skips(position):
     assert all(param.grad is None for param in grads.params)
 
 
-def test_a_skip_in_turn_that_does_not_hold_leaves_the_rest_to_act():
-    """The other actions apply as if it were not there."""
+def test_a_skip_whose_condition_does_not_hold_changes_nothing_in_a_sequence():
+    """The other actions apply as usual."""
     assert left_by(Sequential([Skip(torch.tensor(False)), Scale(torch.tensor(0.5))])) == [[1.5, -2.0], [0.5]]
 
 
 def test_no_action_reads_the_device():
-    """All but an exact skip run on the meta device, where a read raises, also mixed with factors from the CPU."""
+    """All but an exact skip run on the meta device, where a read raises, even mixed with factors on the CPU."""
     scalar, each = torch.tensor(0.5, device="meta"), torch.ones(2, device="meta")
     actions = [
         Keep(),

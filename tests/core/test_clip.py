@@ -23,7 +23,7 @@ from tests.support.scripted import feed, parameters, scripted_steps, scripted_we
 
 
 class Answer(ClipStrategy):
-    """Always decides the same."""
+    """Always returns the same action."""
 
     def __init__(self, action: Action) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def gradients(scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Gradien
 
 
 def clipped(grads: Gradients, strategy: ClipStrategy) -> tuple[StepRecord, float]:
-    """The record, and the total norm of what was really left."""
+    """Return the record, and the total norm of the gradients that are really left."""
     buffer = StepBuffer()
     buffer.add(clip_(grads, strategy))
     left = [param.grad.double().flatten() for param in grads.params if param.grad is not None]
@@ -62,8 +62,8 @@ STRATEGIES = {
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_what_is_recorded_is_what_happened(name, dtype):
-    """Norms before and after, and the factor between, are those of the gradients in the parameters."""
+def test_the_record_says_what_happened(name, dtype):
+    """The norms before and after, and the factor between them, match the gradients of the parameters."""
     grads = gradients(dtype=dtype)
     before = float(torch.cat([p.grad.double().flatten() for p in grads.params]).norm())
     record, after = clipped(grads, STRATEGIES[name])
@@ -89,22 +89,22 @@ def test_what_is_recorded_is_what_happened(name, dtype):
     ids=lambda value: type(value).__name__,
 )
 def test_clipping_is_recorded_parameter_by_parameter(strategy, expected):
-    """Which gradients became smaller; a skip makes none smaller."""
+    """The record says which gradients became smaller; a skip makes none smaller."""
     record, _ = clipped(gradients(), strategy)
     assert record.params.names == ("weight", "bias")
     assert record.params.clipped.tolist() == expected
 
 
-def test_a_limit_that_does_not_bind_is_recorded_as_such():
-    """The limit is there, nothing was clipped, the factor is 1."""
+def test_a_limit_that_is_not_exceeded_is_recorded():
+    """The record has the limit, nothing clipped, and a factor of 1."""
     record, _ = clipped(gradients(), NormClip(100.0))
     assert (record.threshold, record.clipped, record.clip_coef) == (100.0, False, 1.0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("strategy", [NormClip(1.0), PerParameterNormClip(1.0), ValueClip(1.0)], ids=repr)
-def test_a_norm_that_is_not_finite_is_recorded_as_such(strategy, bad):
-    """Nothing is said about clipping."""
+def test_a_non_finite_norm_is_recorded(strategy, bad):
+    """The record does not count the step as clipped."""
     grads = gradients()
     grads.tensors[0][0, 0] = bad
     record, _ = clipped(grads, strategy)
@@ -114,40 +114,40 @@ def test_a_norm_that_is_not_finite_is_recorded_as_such(strategy, bad):
 
 
 def test_a_gradient_of_zero_is_not_clipped():
-    """Zero over zero is no factor."""
+    """Zero divided by zero does not become the factor."""
     record, _ = clipped(gradients(0.0), NormClip(1.0))
     assert (record.norm_before, record.norm_after, record.clip_coef, record.clipped) == (0.0, 0.0, 1.0, False)
 
 
-def test_no_gradient_is_clipped_by_autograd():
-    """Deciding and acting record nothing for backward."""
+def test_a_decision_runs_without_autograd():
+    """Deciding and applying record nothing for the backward pass."""
     grads = gradients()
     strategy = Answer(Keep())
     strategy.decide = lambda grads: Keep(torch.tensor(float(torch.is_grad_enabled())))
     assert float(clip_(grads, strategy).threshold) == 0.0
 
 
-def test_the_event_stays_on_the_device():
-    """Nothing is read until a flush: all runs on the meta device, effects that are measured included."""
+def test_the_pending_step_stays_on_the_device():
+    """Everything runs on the meta device, where a read raises, including effects that are measured."""
     params = [nn.Parameter(torch.zeros(3, device="meta"))]
     params[0].grad = torch.empty(3, device="meta")
     for strategy in (NormClip(), PerParameterNormClip(), ValueClip()):
-        event = clip_(Gradients(["w"], params), strategy)
-        assert event.norm_before.device.type == "meta"
+        step = clip_(Gradients(["w"], params), strategy)
+        assert step.norm_before.device.type == "meta"
 
 
-def test_which_optimizer_it_was_is_kept():
-    """The position goes into event and record."""
+def test_the_position_of_the_optimizer_is_kept():
+    """The pending step has the index passed to `clip_`."""
     assert clip_(gradients(), NoClip(), optimizer_index=2).optimizer == 2
 
 
 @pytest.mark.parametrize("cls", concrete_strategies(), ids=lambda cls: cls.__name__)
-def test_an_event_that_waits_keeps_its_numbers(cls):
-    """What a strategy hands out does not change when it learns on: reading late is reading the same."""
+def test_a_pending_step_keeps_its_numbers(cls):
+    """A strategy that learns further does not change what it returned earlier: a late read gives the same numbers."""
     params, strategy, waiting, at_once = parameters(scripted_weights()), cls(), StepBuffer(), []
     optimizer = torch.optim.Adam(params.values())
     sum(param.sum() for param in params.values()).backward()
-    optimizer.step()  # some rules read its state
+    optimizer.step()  # some strategies read its state
     for step, grads in enumerate(scripted_steps(100)):
         waiting.add(feed(strategy, params, grads, step=step, optimizer=optimizer))
         reader = StepBuffer()

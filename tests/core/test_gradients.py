@@ -20,7 +20,7 @@ def gradients(
 
 @pytest.fixture
 def norm_calls(monkeypatch):
-    """How often torch measured norms."""
+    """The norm types that torch measured, one per call."""
     calls: list[float] = []
     measure = torch._foreach_norm
 
@@ -33,7 +33,7 @@ def norm_calls(monkeypatch):
 
 
 def test_norms_are_those_of_numpy():
-    """Per tensor and in total, for several p."""
+    """Norms per tensor and in total match numpy for several p."""
     grads = gradients({"a": [3.0, -4.0], "b": [1.0, 2.0, -2.0]})
     everything = np.array([3.0, -4.0, 1.0, 2.0, -2.0])
     for p in (0.5, 1.0, 2.0, 3.0, math.inf):
@@ -42,7 +42,7 @@ def test_norms_are_those_of_numpy():
 
 
 def test_a_tied_parameter_counts_once():
-    """One parameter under two names, or in two groups, is clipped and measured once."""
+    """A parameter under two names, or in two groups, is measured and clipped once."""
     shared = nn.Parameter(torch.zeros(2))
     shared.grad = torch.tensor([3.0, 4.0])
     grads = Gradients(["encoder.weight", "decoder.weight"], [shared, shared])
@@ -53,7 +53,7 @@ def test_a_tied_parameter_counts_once():
 
 
 def test_a_missing_gradient_is_left_out():
-    """It has no name, no norm and no place; the caller's names are still known."""
+    """A parameter without a gradient has no entry, but its name is still known."""
     grads = gradients({"a": [3.0], "b": None, "c": [4.0]})
     assert grads.names == ("a", "c")
     assert len(grads) == len(grads.params) == len(grads.tensors) == grads.norms().numel() == 2
@@ -61,7 +61,7 @@ def test_a_missing_gradient_is_left_out():
 
 
 def test_no_gradient_at_all_has_the_norm_zero():
-    """A step in which nothing was used is legal."""
+    """A step in which no parameter has a gradient is legal."""
     grads = gradients({"a": None})
     assert len(grads) == 0
     assert float(grads.total_norm()) == 0.0
@@ -71,7 +71,7 @@ def test_no_gradient_at_all_has_the_norm_zero():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_accumulated_in_float32(dtype):
-    """1,000 elements of 3,000: squares overflow float16, and bfloat16 would lose digits."""
+    """For 1,000 elements of 3,000, squares would overflow float16 and lose digits in bfloat16."""
     param = nn.Parameter(torch.zeros(1000, dtype=dtype))
     param.grad = torch.full((1000,), 3000.0, dtype=dtype)
     total = Gradients(["w"], [param]).total_norm()
@@ -88,7 +88,7 @@ def test_squares_that_overflow_are_measured_again():
 
 
 def test_bad_gradients_are_named():
-    """In the order of the parameters."""
+    """Names are in the order of the parameters."""
     assert gradients({"a": [1.0], "b": [math.nan, 1.0], "c": [-math.inf]}).non_finite_names() == ["b", "c"]
 
 
@@ -105,7 +105,7 @@ def test_a_sparse_gradient_counts_repeated_rows_once():
 
 
 def test_norms_are_measured_once_for_each_p(norm_calls):
-    """However often and by whomever they are asked for."""
+    """Further requests for the same norm type return the cached norms."""
     grads = gradients({"a": [3.0], "b": [4.0]})
     for _ in range(3):
         grads.norms()
@@ -115,14 +115,14 @@ def test_norms_are_measured_once_for_each_p(norm_calls):
 
 
 def test_a_step_measures_once(norm_calls):
-    """A strategy that scales by the total norm costs one measurement, records included."""
+    """Clipping costs one measurement per step, including the record."""
     clip_(gradients({"a": [3.0], "b": [4.0]}), NormClip())
     clip_(gradients({"a": [3.0], "b": [4.0]}), PerParameterNormClip())
     assert norm_calls == [2.0, 2.0]
 
 
 def test_norms_stay_those_from_before_an_action():
-    """What was measured before the gradients were changed is kept; `remeasured` asks again."""
+    """A norm measured before a change is kept; `remeasured` measures again."""
     grads = gradients({"a": [3.0], "b": [4.0]})
     clip_(grads, NormClip(1.0, eps=0.0))
     assert float(grads.total_norm()) == 5.0
@@ -130,7 +130,7 @@ def test_norms_stay_those_from_before_an_action():
 
 
 def test_an_optimizer_gives_names_by_id_and_position():
-    """Parameters without a known name are called by group and position; the optimizer and the step come along."""
+    """Parameters without a known name are called `group.position`; optimizer, step and epoch are kept."""
     first, second = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     first.grad, second.grad = torch.ones(1), torch.ones(1)
     optimizer = torch.optim.SGD([{"params": [first]}, {"params": [second]}], lr=0.1)
@@ -141,7 +141,7 @@ def test_an_optimizer_gives_names_by_id_and_position():
 
 
 def test_weights_and_sizes_are_those_of_the_held_parameters():
-    """For rules that compare a gradient with its weight."""
+    """Strategies can compare a gradient with its weight."""
     grads = gradients({"a": [3.0, 1.0], "b": None, "c": [12.0]})
     grads.params[0].data.fill_(2.0)
     assert grads.param_norms().tolist() == pytest.approx([math.sqrt(8), 0.0])
@@ -155,9 +155,9 @@ ACTIONS = {
     "multiply": lambda grads: Multiply([torch.tensor([0.5, 1.0]), None, torch.tensor(0.1)]),
     "replace": lambda grads: Replace([torch.tensor([0.0, 1.0]), None, torch.tensor([7.0])]),
     "clamp": lambda grads: Clamp(2.0, grads.total_norm(math.inf)),
-    "clamp that does not bind": lambda grads: Clamp(20.0, grads.total_norm(math.inf)),
-    "in turn": lambda grads: Sequential([ScaleEach(torch.tensor([0.5, 1.0, 0.0])), Scale(torch.tensor(0.5))]),
-    "in turn, measured": lambda grads: Sequential(
+    "clamp without effect": lambda grads: Clamp(20.0, grads.total_norm(math.inf)),
+    "sequential": lambda grads: Sequential([ScaleEach(torch.tensor([0.5, 1.0, 0.0])), Scale(torch.tensor(0.5))]),
+    "sequential, measured": lambda grads: Sequential(
         [Replace([None, None, torch.tensor([7.0])]), Scale(torch.tensor(0.5))]
     ),
 }
@@ -166,7 +166,7 @@ ACTIONS = {
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ACTIONS)
 def test_a_preview_is_what_the_action_leaves(name, dtype):
-    """Norms of every p and elements are those of the gradients after the action."""
+    """Its norms and elements are those of the gradients after the action."""
     grads = gradients({"a": [3.0, -4.0], "b": [1.0, -1.0, 0.5], "c": [12.0]}, dtype)
     action = ACTIONS[name](grads)
     preview = action.preview(grads)
@@ -185,7 +185,7 @@ def test_a_preview_is_what_the_action_leaves(name, dtype):
 
 
 def test_a_preview_of_a_scale_copies_nothing_until_elements_are_read(norm_calls):
-    """Norms follow from the factors of every scale on the way; elements are made once, when asked for."""
+    """Norms follow from the factors of all scales; elements are computed once, on first access."""
     grads = gradients({"a": [3.0], "b": [4.0]})
     preview = ScaleEach(torch.tensor([1.0, 0.5])).preview(Scale(torch.tensor(0.5)).preview(grads))
     assert preview.norms().tolist() == [1.5, 1.0]
@@ -196,8 +196,8 @@ def test_a_preview_of_a_scale_copies_nothing_until_elements_are_read(norm_calls)
     assert [param.grad.item() for param in grads.params] == [3.0, 4.0]
 
 
-def test_nothing_is_taken_away_by_the_preview_of_a_skip():
-    """What is decided after a skip sees what was skipped, and the parameters keep their gradients."""
+def test_the_preview_of_a_skip_removes_nothing():
+    """A decision after a skip still sees the gradients, and the parameters keep them."""
     grads = gradients({"a": [3.0], "b": [4.0]})
     for action in (Skip(torch.tensor(True)), Sequential([Skip(torch.tensor(True)), Clamp(1.0, grads.total_norm())])):
         preview = action.preview(grads)
@@ -206,7 +206,7 @@ def test_nothing_is_taken_away_by_the_preview_of_a_skip():
 
 
 def test_the_preview_of_a_sparse_gradient_is_sparse():
-    """Copies are made of the values, the gradient itself stays."""
+    """The preview copies the values and leaves the gradient unchanged."""
     embedding = nn.Embedding(5, 2, sparse=True)
     embedding(torch.tensor([1, 1, 3])).sum().backward()
     grads = Gradients.of_module(embedding)
@@ -216,7 +216,7 @@ def test_the_preview_of_a_sparse_gradient_is_sparse():
 
 
 def test_a_preview_keeps_step_epoch_and_optimizer():
-    """A rule that counts steps does so in the middle of a chain, too."""
+    """A strategy that counts steps also works in the middle of a chain."""
     grads = gradients({"a": [3.0]}, step=5, epoch=2)
     preview = Scale(torch.tensor(0.5)).preview(grads)
     assert (preview.step, preview.epoch, preview.names, preview.known_names) == (5, 2, ("a",), ("a",))

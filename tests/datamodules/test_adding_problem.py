@@ -10,7 +10,7 @@ TASKS = [(AddingProblemDataModule, lambda a, b: (a + b) / 2), (MultiplicationDat
 
 @pytest.mark.parametrize(("task", "combined"), TASKS)
 def test_a_plain_loop_finds_the_target(task, combined):
-    """Two marks a sequence, in the first tenth and in [0.1, 0.5) of its steps; the target is made of their numbers."""
+    """Marks are in the first tenth and in [0.1, 0.5) of the steps, and the target combines the marked numbers."""
     data = task(50, batches_per_epoch=400, batch_size=10, seed=1)
     marked = {}
     for inputs, targets in data.train_dataloader():
@@ -29,7 +29,7 @@ def test_a_plain_loop_finds_the_target(task, combined):
 
 
 def test_numbers_are_uniform():
-    """Mean 1/2 and variance 1/12, all in [0, 1)."""
+    """Numbers have mean 1/2 and variance 1/12, all in [0, 1)."""
     ((inputs, _),) = AddingProblemDataModule(100, n_test=500, seed=0).test_dataloader()
     numbers = inputs[:, :, 1].double()
     assert 0 <= numbers.min() < 0.001
@@ -40,7 +40,7 @@ def test_numbers_are_uniform():
 
 @pytest.mark.parametrize(("task", "share"), [(AddingProblemDataModule, 0.36), (MultiplicationDataModule, 0.39)])
 def test_answering_the_mean_fails_as_often_as_the_docstring_says(task, share):
-    """The chance level of the criterion of being solved."""
+    """Always predicting the mean is wrong as often as the docstring says."""
     data = task(20, seed=0)
     targets = torch.cat([targets for _, targets in data.test_dataloader()])
     wrong = data.wrong(torch.full_like(targets, float(targets.mean())), targets)

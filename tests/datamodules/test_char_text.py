@@ -1,7 +1,6 @@
 """`CharTextDataModule`: a text as symbols."""
 
 import pickle
-import subprocess
 import sys
 from itertools import islice, pairwise
 from pydoc_data.topics import topics
@@ -11,6 +10,7 @@ import torch
 from lightning.pytorch.cli import LightningCLI
 
 from lightning_clip import CharTextDataModule, TBPTTModule
+from tests.support.fresh import run
 from tests.support.streaming import fit
 
 
@@ -29,7 +29,7 @@ def text_of(data, loader):
 
 
 def test_the_built_in_text_is_that_of_python():
-    """The topics of `help()` in the order of their names, with an empty line between two."""
+    """The built-in text is the topics of `help()` in alphabetical order, separated by empty lines."""
     data, whole = ready(), "\n\n".join(topics[name] for name in sorted(topics))
     assert data.n_characters == len(whole)
     assert data.alphabet == "".join(sorted(set(whole)))
@@ -43,14 +43,14 @@ def test_the_built_in_text_is_that_of_python():
 
 @pytest.mark.skipif(sys.version_info[:3] != (3, 11, 7), reason="the text differs by Python version")
 def test_the_text_of_python_3_11_7():
-    """Its size and its hash are those with which the settings here were found."""
+    """Size and hash are those with which the settings of this package were found."""
     data = ready()
     assert data.n_characters == 465_126
     assert data.sha256.startswith("71f2ff5d")
 
 
 def test_the_rarest_characters_share_a_symbol(tmp_path):
-    """Symbol 0; the others are in the order of their code points."""
+    """Rare characters share symbol 0; the others are in the order of their code points."""
     path = tmp_path / "text"
     path.write_text("aaaa bbb cc ddddd é" * 10, encoding="utf-8")
     data = ready(path=str(path), n_symbols=5, val_fraction=0, test_fraction=0, batch_size=2)
@@ -62,14 +62,14 @@ def test_the_rarest_characters_share_a_symbol(tmp_path):
 
 
 def test_an_alphabet_larger_than_the_text_needs():
-    """Leaves symbols unused."""
+    """A larger alphabet than necessary leaves symbols unused."""
     data = ready(n_symbols=1000)
     assert data.alphabet == ready().alphabet
     assert "\ufffd" not in text_of(data, data.val_dataloader())
 
 
 def test_streams_go_on_from_chunk_to_chunk():
-    """Each row reads its own stretch of the text; targets are one character ahead."""
+    """Each row reads its own part of the text, and targets are one character ahead."""
     data = ready(truncated_bptt_steps=10, batch_size=3)
     chunks = list(islice(data.train_dataloader(), 5))
     inputs, targets = (torch.cat([chunk[i] for chunk in chunks], dim=1) for i in range(2))
@@ -78,7 +78,7 @@ def test_streams_go_on_from_chunk_to_chunk():
 
 
 def test_the_alphabet_can_be_very_large(tmp_path):
-    """More than 65,536 symbols."""
+    """An alphabet can have more than 65,536 symbols."""
     path = tmp_path / "text"
     text = "".join(map(chr, range(0x10000, 0x10000 + 70_000)))
     path.write_text(text, encoding="utf-8")
@@ -87,7 +87,7 @@ def test_the_alphabet_can_be_very_large(tmp_path):
 
 
 def test_setup_for_a_second_stage_reads_nothing():
-    """The text is read once."""
+    """A second `setup` does not read the text again."""
     data = ready()
     data._text = None
     data.setup("test")
@@ -95,7 +95,7 @@ def test_setup_for_a_second_stage_reads_nothing():
 
 
 def test_it_can_be_sent_to_another_process(tmp_path):
-    """After `setup` too; a file is not sent with it."""
+    """It can be pickled after `setup`, without the text of the file."""
     path = tmp_path / "text"
     path.write_text("hello world " * 100_000)
     data = ready(path=str(path))
@@ -107,7 +107,7 @@ def test_it_can_be_sent_to_another_process(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is that of Linux")
 def test_a_large_file_trains_in_little_memory(tmp_path):
-    """Of 400 MB of text, with 200 MB to spare, where reading the file at once fails."""
+    """400 MB of text train with 200 MB of memory to spare, in which reading the whole file fails."""
     path = tmp_path / "large"
     with path.open("wb") as file:
         for _ in range(4):
@@ -115,9 +115,8 @@ def test_a_large_file_trains_in_little_memory(tmp_path):
             file.seek(100_000_000, 1)
         file.write(b"the end")
     code = f"""
-import pathlib, resource, torch
+import pathlib, resource
 from lightning_clip import CharTextDataModule, TBPTTModule
-torch.set_num_threads(1)
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + 200_000_000,) * 2)
 data, model = CharTextDataModule({str(path)!r}), TBPTTModule()
@@ -127,13 +126,13 @@ for chunk, _ in zip(data.train_dataloader(), range(3)):
 print("trained")
 pathlib.Path({str(path)!r}).read_bytes()
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    done = run(["-c", code], tmp_path)
     assert done.stdout == "trained\n", done.stderr
     assert "MemoryError" in done.stderr
 
 
 def test_a_network_learns_it():
-    """A few steps bring it from 7 bits a character to below 5."""
+    """A few steps lower the loss from 7 to below 5 bits per character."""
     torch.manual_seed(0)
     model = TBPTTModule(hidden_size=32, embedding_dim=16, optimizer=lambda params: torch.optim.Adam(params, lr=0.01))
     trainer = fit(model, CharTextDataModule(), limit_train_batches=60, limit_val_batches=1.0)
@@ -142,7 +141,7 @@ def test_a_network_learns_it():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls what jsonargparse deprecates
 def test_the_command_line_makes_it(monkeypatch):
-    """From YAML's plain types."""
+    """The command line builds it from plain values."""
     arguments = ["--data=lightning_clip.CharTextDataModule", "--data.n_symbols=64", "--data.batch_size=8"]
     monkeypatch.setattr(sys, "argv", ["program", "--model=lightning_clip.TBPTTModule", *arguments])
     made = LightningCLI(run=False, save_config_callback=None, seed_everything_default=0).datamodule
@@ -152,14 +151,14 @@ def test_the_command_line_makes_it(monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"CharTextDataModule\(path='.*'\): a text file in UTF-8 is wanted \(.*No such file"),
-        (b"caf\xe9 au lait", r"a text file in UTF-8 is wanted \(not UTF-8 at byte 3: "),
-        (b"too short", r"batch_size=32\): the train sequence has 7 steps, fewer than the 32 streams"),
+        (None, r"CharTextDataModule\(path='.*'\): not a readable UTF-8 text file \(.*No such file"),
+        (b"caf\xe9 au lait", r"not a readable UTF-8 text file \(not UTF-8 at byte 3: "),
+        (b"too short", r"batch_size=32\): the train sequence has 7 steps, too few for 32 streams"),
         (b"", "the train sequence has 0 steps"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, content, message):
-    """Refused in one line, with the name and what is wanted."""
+    """Unusable files raise an error of one line with the path and what is wrong."""
     path = tmp_path / "text"
     if content is not None:
         path.write_bytes(content)
@@ -168,13 +167,15 @@ def test_files_that_cannot_be_used(tmp_path, content, message):
 
 
 def test_bad_arguments():
-    """An alphabet has at least one symbol and one for the rest."""
+    """An alphabet needs at least one symbol besides the shared one."""
     with pytest.raises(ValueError, match=r"CharTextDataModule\(n_symbols=1\): n_symbols must be at least 2"):
         CharTextDataModule(n_symbols=1)
 
 
 def test_a_python_without_help_texts(monkeypatch):
-    """Says what to do."""
+    """If Python lacks its help texts, the error tells what to do."""
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    with pytest.raises(ModuleNotFoundError, match=r"path=None\): this Python has no pydoc_data; give the path of a"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"path=None\): this Python has no pydoc_data; set path to a text file"
+    ):
         ready()

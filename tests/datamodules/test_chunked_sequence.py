@@ -20,7 +20,7 @@ def inputs_of(data):
 
 @pytest.mark.parametrize("shape", [(100,), (100, 1), (100, 3)])
 def test_arrays_tensors_and_files_are_the_same(tmp_path, shape):
-    """Symbols stay whole numbers, numbers become float32."""
+    """Arrays, tensors and files give the same inputs: symbols as int64, numbers as float32."""
     array = np.random.default_rng(0).integers(0, 9, shape)
     array = array if len(shape) == 1 else array / 10
     np.save(tmp_path / "sequence.npy", array)
@@ -31,7 +31,7 @@ def test_arrays_tensors_and_files_are_the_same(tmp_path, shape):
 
 
 def test_a_file_is_mapped_not_loaded(tmp_path):
-    """Of a sparse file of 1 GB a chunk reads what it needs."""
+    """A chunk of a sparse 1 GB file reads only the part that it needs."""
     path = tmp_path / "large.npy"
     mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint16, shape=(2**29 + 1,))
     mapped[2**28 : 2**28 + 3] = [1, 2, 3]
@@ -45,7 +45,7 @@ def test_a_file_is_mapped_not_loaded(tmp_path):
 
 
 def test_targets_of_their_own(tmp_path):
-    """Of the same length, from a file or an array."""
+    """Targets can come from an array or a file of the same length."""
     sequence, targets = np.zeros((20, 2)), np.arange(20.0)
     np.save(tmp_path / "targets.npy", targets)
     for source in (targets, str(tmp_path / "targets.npy")):
@@ -57,7 +57,7 @@ def test_targets_of_their_own(tmp_path):
 
 
 def test_documents_begin_where_it_is_said():
-    """In whichever split they are."""
+    """Documents start at the given elements in every split."""
     data = ChunkedSequenceDataModule(
         np.arange(100), document_starts=[0, 12, 85, 97], val_fraction=0.1, test_fraction=0.1, batch_size=1
     )
@@ -67,7 +67,7 @@ def test_documents_begin_where_it_is_said():
 
 
 def test_sizes_come_from_the_sequence():
-    """Features of numbers, or one more than the largest symbol."""
+    """Sizes are the number of features, or one more than the largest symbol."""
     assert ChunkedSequenceDataModule(np.zeros((50, 3))).in_features == 3
     symbols = ChunkedSequenceDataModule(np.array([0, 5, 2, 5]))
     assert (symbols.in_features, symbols.out_features) == (6, 6)
@@ -77,14 +77,14 @@ def test_sizes_come_from_the_sequence():
 
 
 def test_the_default_is_a_series_of_numbers():
-    """10,000 values, of which 80 percent train."""
+    """The default is a series of 10,000 values, 80% of which are for training."""
     chunks = list(ChunkedSequenceDataModule().train_dataloader())
     assert sum(int(chunk.mask.sum()) for chunk in chunks) == 7999
     assert chunks[0].inputs.shape == (32, 64, 1)
 
 
 def test_a_checkpoint_of_a_training_holds_plain_types_only(tmp_path):
-    """A law of lengths is no hyperparameter: the checkpoint loads with `weights_only`."""
+    """Hyperparameters exclude the chunk lengths and the data, so checkpoints load with `weights_only`."""
     data = ChunkedSequenceDataModule(np.random.rand(200, 2), chunk_lengths=NormalLengths(1.0, min_steps=2), **WHOLE)
     fit(Streaming(), data).save_checkpoint(tmp_path / "end.ckpt")
     saved = torch.load(tmp_path / "end.ckpt", weights_only=True)["datamodule_hyper_parameters"]
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_a_training_holds_plain_types_only(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls what jsonargparse deprecates
 def test_the_command_line_makes_it(monkeypatch, tmp_path):
-    """From YAML's plain types, laws of lengths by their class."""
+    """The command line builds it from plain values, and chunk lengths by their class."""
     np.save(tmp_path / "sequence.npy", np.arange(100))
     arguments = [
         f"--data.sequence={tmp_path / 'sequence.npy'}",
@@ -112,23 +112,26 @@ def test_the_command_line_makes_it(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sequence": np.zeros(10)}, r"sequence=…\): symbols must be whole numbers from 0; numbers are wanted as"),
-        ({"sequence": np.array(["a", "b"])}, r"sequence='…'\): an array of at least one dimension, of whole or real"),
-        ({"sequence": np.array(3)}, "of at least one dimension"),
-        ({"sequence": "nowhere.npy"}, r"sequence='nowhere\.npy'\): not an \.npy file .* that can be read .*No such"),
-        ({"sequence": np.arange(10), "targets": np.arange(9)}, "as many elements as sequence, 10, not 9"),
+        (
+            {"sequence": np.zeros(10)},
+            r"sequence=…\): a sequence \(elements,\) must hold integer symbols; reshape n",
+        ),
+        ({"sequence": np.array(["a", "b"])}, r"sequence='…'\): sequence must be an array of real numbers"),
+        ({"sequence": np.array(3)}, "must be an array of real numbers with at least one dimension"),
+        ({"sequence": "nowhere.npy"}, r"sequence='nowhere\.npy'\): not a readable \.npy file of numbers .*No such"),
+        ({"sequence": np.arange(10), "targets": np.arange(9)}, "as many elements as sequence: 10, not 9"),
         ({"sequence": np.arange(10), "document_starts": [5, 3]}, "in ascending order"),
         ({"sequence": np.arange(10), "document_starts": [-1]}, "from 0, in ascending order"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    """Refused in one line, with the argument and what is wanted."""
+    """Bad arguments raise an error of one line with the argument and the rule."""
     with pytest.raises(ValueError, match=message):
         ChunkedSequenceDataModule(**arguments).train_dataloader()
 
 
 def test_a_file_of_something_else(tmp_path):
-    """Refused in one line with its name."""
+    """A file of another format raises an error of one line with its path."""
     (tmp_path / "text.npy").write_text("hello")
-    with pytest.raises(ValueError, match=r"text\.npy'\): not an \.npy file of numbers"):
+    with pytest.raises(ValueError, match=r"text\.npy'\): not a readable \.npy file of numbers"):
         ChunkedSequenceDataModule(str(tmp_path / "text.npy")).train_dataloader()

@@ -7,7 +7,7 @@ from lightning_clip.datamodules.mackey_glass import mackey_glass
 
 
 def test_it_solves_the_equation():
-    """The same as a plain loop over Euler steps of a tenth."""
+    """The values equal those of a plain loop over Euler steps of 0.1."""
     x = np.full(200_000, 1.2)
     for i in range(171, 171 + 5300):
         x[i] = x[i - 1] + 0.1 * (0.2 * x[i - 171] / (1 + x[i - 171] ** 10) - 0.1 * x[i - 1])
@@ -15,7 +15,7 @@ def test_it_solves_the_equation():
 
 
 def test_it_is_chaotic_with_its_usual_delay_only():
-    """With a delay of 2 it settles; with 17 it goes on within bounds."""
+    """With a delay of 2 the series settles; with 17 it stays irregular within bounds."""
     usual, calm = mackey_glass(3000), mackey_glass(3000, delay=2.0)
     assert usual.shape == (3000,)
     assert 0.35 < usual.min() < 0.6
@@ -25,5 +25,5 @@ def test_it_is_chaotic_with_its_usual_delay_only():
 
 
 def test_one_value_a_unit():
-    """A longer series begins with the shorter one."""
+    """A longer series starts with the shorter one."""
     assert mackey_glass(50)[:20] == pytest.approx(mackey_glass(20), abs=0)

@@ -1,4 +1,4 @@
-"""`MemorizationDataModule`: pattern, pause, trigger, and the pattern again."""
+"""`MemorizationDataModule`: pattern, blanks, trigger, and the pattern again."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def assert_built_by_hand(inputs: torch.Tensor, targets: torch.Tensor, length: in
 
 @pytest.mark.parametrize(("n_values", "n_positions"), [(2, 5), (3, 2), (1, 1)])
 def test_every_batch_has_all_patterns(n_values, n_positions):
-    """Each once, in training and in evaluation, whatever the batch size."""
+    """Every batch holds each pattern once, in training and evaluation, whatever the batch size."""
     data = MemorizationDataModule(7, n_values=n_values, n_positions=n_positions, batches_per_epoch=2)
     batches = [*data.train_dataloader(), *data.val_dataloader(), *data.test_dataloader()]
     assert len(batches) == 4
@@ -31,7 +31,7 @@ def test_every_batch_has_all_patterns(n_values, n_positions):
 
 
 def test_patterns_are_drawn_where_there_are_too_many():
-    """The 20-bit problem: every value at every position."""
+    """In the 20-bit problem, patterns are drawn with every value at every position."""
     data = MemorizationDataModule(30, n_values=5, n_positions=10, all_patterns=False, n_test=300, seed=0)
     ((inputs, targets),) = data.test_dataloader()
     assert inputs.shape == (300, 50, 7)

@@ -1,4 +1,4 @@
-"""`MultiplicationDataModule`: the adding problem's sequences with a product as target."""
+"""`MultiplicationDataModule`: the sequences of the adding problem with products as targets."""
 
 import torch
 
@@ -6,7 +6,7 @@ from lightning_clip.datamodules import AddingProblemDataModule, MultiplicationDa
 
 
 def test_the_sequences_are_those_of_the_adding_problem():
-    """The same seed gives the same marks and numbers; only the target differs, and never exceeds the mean."""
+    """The same seed gives the same sequences as the adding problem; products never exceed means."""
     product, mean = (task(50, batch_size=200, seed=3) for task in (MultiplicationDataModule, AddingProblemDataModule))
     inputs, products = next(iter(product.train_dataloader()))
     others, means = next(iter(mean.train_dataloader()))

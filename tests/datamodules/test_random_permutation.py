@@ -6,7 +6,7 @@ from lightning_clip.datamodules import RandomPermutationDataModule
 
 
 def test_the_target_is_the_first_symbol_and_the_others_tell_nothing():
-    """0 or 1 first, with equal chance; then every symbol of 2 to 99, and no other."""
+    """The first symbol is 0 or 1, equally likely; the others are uniform in 2 to 99."""
     loader = RandomPermutationDataModule(30, n_test=2000, seed=1).test_dataloader()
     inputs, targets = (torch.cat(parts) for parts in zip(*loader, strict=True))
     assert inputs.shape == (2000, 30, 100)

@@ -26,7 +26,7 @@ def all_rows(data: RegressionDataModule) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_rows_are_those_of_make_regression():
-    """The defaults are the reference's, and no row is moved."""
+    """The defaults are those of the reference, and no row is moved."""
     inputs, target = make_regression(n_samples=1000, n_features=20, n_informative=10, noise=0.1, random_state=1)
     data = ready()
     ours = all_rows(data)
@@ -36,7 +36,7 @@ def test_the_rows_are_those_of_make_regression():
 
 
 def test_every_argument_reaches_make_regression():
-    """Other arguments, other rows: exactly those that scikit-learn makes from them."""
+    """Other arguments give exactly the rows that scikit-learn generates from them."""
     arguments = {"n_samples": 31, "n_features": 7, "n_informative": 3, "noise": 2.0, "random_state": 5}
     inputs, target = make_regression(**arguments)
     data = ready(**arguments)
@@ -47,7 +47,7 @@ def test_every_argument_reaches_make_regression():
 
 @pytest.mark.parametrize("source", ["synthetic", "diabetes"])
 def test_batches(source):
-    """Inputs `(32, features)`, targets `(32, 1)`, float32; the last batch holds the rest; evaluation is in order."""
+    """Batches are float32 `(32, features)` and `(32, 1)`, the last one smaller; evaluation is in order."""
     data = ready(source)
     batches = list(data.train_dataloader())
     rows = len(data.train_rows)
@@ -61,7 +61,7 @@ def test_batches(source):
 
 
 def test_one_epoch_has_each_training_row_once():
-    """Inputs stay with their targets."""
+    """An epoch has each training row once, and inputs stay with their targets."""
     data = ready(n_samples=100)
     inputs, targets = (torch.cat(parts) for parts in zip(*data.train_dataloader(), strict=True))
     order = targets[:, 0].argsort()
@@ -71,7 +71,7 @@ def test_one_epoch_has_each_training_row_once():
 
 
 def test_the_global_seed_decides_the_order():
-    """Same seed, same order; it differs between epochs and between seeds."""
+    """The same seed gives the same order; it differs between epochs and between seeds."""
     data = ready()
     orders = []
     for seed in (0, 0, 1):
@@ -85,7 +85,7 @@ def test_the_global_seed_decides_the_order():
 
 
 def test_diabetes_rows_are_shuffled_and_scaled_on_the_training_half():
-    """Each patient appears once; features have mean 0 and standard deviation 1 of the 221 training rows."""
+    """Each patient appears once, and features are standardized by the 221 training rows."""
     inputs, target = load_diabetes(return_X_y=True, scaled=False)
     data = ready("diabetes", random_state=3)
     train, held_out = data.train_rows.inputs.double(), data.eval_rows.inputs.double()
@@ -100,7 +100,7 @@ def test_diabetes_rows_are_shuffled_and_scaled_on_the_training_half():
 
 
 def test_random_state_decides_the_diabetes_split():
-    """And nothing else: not the global seed."""
+    """`random_state` sets the split, and the global seed does not."""
     seed_everything(0)
     first = all_rows(ready("diabetes"))[1]
     seed_everything(1)
@@ -110,7 +110,7 @@ def test_random_state_decides_the_diabetes_split():
 
 @pytest.mark.parametrize("source", ["synthetic", "diabetes"])
 def test_standardized_targets_use_training_statistics(source):
-    """Mean 0, standard deviation 1 on the training half; the held-out half is moved by the same numbers."""
+    """Both halves are standardized by the mean and standard deviation of the training half."""
     raw, data = ready(source), ready(source, standardize_target=True)
     assert (raw.target_mean, raw.target_std) == (0.0, 1.0)
     train, held_out = data.train_rows.targets, data.eval_rows.targets
@@ -122,7 +122,7 @@ def test_standardized_targets_use_training_statistics(source):
 
 
 def test_setup_for_a_second_stage_keeps_the_rows():
-    """Fitting and then testing makes the data once."""
+    """A second `setup` does not generate the data again."""
     data = ready()
     rows = data.train_rows
     data.setup("test")
@@ -130,7 +130,7 @@ def test_setup_for_a_second_stage_keeps_the_rows():
 
 
 def test_it_can_be_sent_to_another_process():
-    """Before and after `setup`, and so can its loaders."""
+    """It can be pickled before and after `setup`, and so can its loaders."""
     early = pickle.loads(pickle.dumps(RegressionDataModule(n_samples=10)))
     early.setup("fit")
     late = pickle.loads(pickle.dumps(early))
@@ -140,7 +140,7 @@ def test_it_can_be_sent_to_another_process():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls what jsonargparse deprecates
 def test_the_command_line_makes_it(monkeypatch):
-    """From YAML's plain types."""
+    """The command line builds it from plain values."""
     arguments = ["--data=lightning_clip.RegressionDataModule", "--data.source=diabetes", "--data.batch_size=8"]
     monkeypatch.setattr(sys, "argv", ["program", "--model=lightning_clip.MLPRegressor", *arguments])
     made = LightningCLI(run=False, save_config_callback=None, seed_everything_default=0).datamodule
@@ -167,6 +167,6 @@ def test_the_command_line_makes_it(monkeypatch):
     ],
 )
 def test_bad_arguments(arguments, error, message):
-    """Refused in one line, with the call and the rule."""
+    """Bad arguments raise an error of one line with the call and the rule."""
     with pytest.raises(error, match=message):
         RegressionDataModule(**arguments)

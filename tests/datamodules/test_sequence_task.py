@@ -1,4 +1,4 @@
-"""What every generated sequence task promises."""
+"""The common behavior of all generated sequence tasks."""
 
 import pickle
 
@@ -38,7 +38,7 @@ def same(a: list, b: list) -> bool:
 
 
 class Recorder(BoringModel):
-    """Keeps the batches it is trained on, and learns nothing from them."""
+    """Keeps its training batches, and learns nothing from them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def trained(
 
 @each_task
 def test_batches_have_the_declared_shapes_and_types(task):
-    """Batch first; float32 inputs; classes as int64 or numbers as float32 of one column."""
+    """Inputs are float32 and batch first; targets are int64 classes or one float32 column."""
     data = make(task, batch_size=4)
     for inputs, targets in data.train_dataloader():
         assert inputs.dtype == torch.float32
@@ -81,14 +81,14 @@ def test_batches_have_the_declared_shapes_and_types(task):
 
 @each_task
 def test_the_seed_decides_the_sequences(task):
-    """Same seed, same batches; another seed, others."""
+    """The same seed gives the same batches; another seed gives different ones."""
     first, again, other = (list(make(task, seed=seed).train_dataloader()) for seed in (0, 0, 1))
     assert same(first, again)
     assert not any(torch.equal(a[0], b[0]) for a, b in zip(first, other, strict=True) if a[0].shape == b[0].shape)
 
 
 def test_without_a_seed_the_global_seed_decides():
-    """`seed_everything` governs the data; drawing other random numbers in between does not."""
+    """`seed_everything` sets the data; drawing other random numbers in between does not change them."""
     batches = []
     for seed, draws in ((3, 0), (3, 5), (4, 0)):
         seed_everything(seed)
@@ -100,7 +100,7 @@ def test_without_a_seed_the_global_seed_decides():
 
 @each_task
 def test_no_batch_is_seen_twice(task, tmp_path):
-    """All batches of three epochs differ, and the validation and test sequences differ from them."""
+    """All batches of three epochs differ, also from the validation and test sequences."""
     data = make(task, batch_size=7, n_val=7, n_test=7)
     model, _ = trained(data, tmp_path, max_epochs=3, limit_val_batches=1, num_sanity_val_steps=0)
     every = [*model.seen, *data.val_dataloader(), *data.test_dataloader()]
@@ -109,7 +109,7 @@ def test_no_batch_is_seen_twice(task, tmp_path):
 
 
 def test_evaluation_sees_the_same_sequences_each_time():
-    """As many as asked for, in few batches."""
+    """Evaluation has the same `n_val` or `n_test` sequences every time, in few batches."""
     data = make(TemporalOrderDataModule, n_val=1203, n_test=9)
     loader = data.val_dataloader()
     assert [len(inputs) for inputs, _ in loader] == [500, 500, 203]
@@ -119,7 +119,7 @@ def test_evaluation_sees_the_same_sequences_each_time():
 
 
 def test_a_resumed_run_goes_on_with_the_same_sequences(tmp_path):
-    """Epochs 1 and 2 after a restart equal those of a run that was not interrupted."""
+    """Epochs 1 and 2 after a restart have the batches of an uninterrupted run."""
     whole, _ = trained(make(TemporalOrderDataModule), tmp_path, max_epochs=3, limit_val_batches=0)
     _, trainer = trained(make(TemporalOrderDataModule), tmp_path, max_epochs=1, limit_val_batches=0)
     trainer.save_checkpoint(tmp_path / "first.ckpt")
@@ -132,7 +132,7 @@ def test_a_resumed_run_goes_on_with_the_same_sequences(tmp_path):
 
 
 def test_processes_share_the_batches_of_an_epoch():
-    """Two ranks see disjoint batches, equally many, and together those of one process; the odd one is left out."""
+    """Two ranks have disjoint batches, equally many, that make up those of one process; an odd one is dropped."""
     batches = make(TemporalOrderDataModule, batches_per_epoch=5).train_dataloader().dataset
     parts = []
     for rank in (0, 1):
@@ -145,7 +145,7 @@ def test_processes_share_the_batches_of_an_epoch():
 
 @each_task
 def test_a_batch_is_a_function_of_its_number(task):
-    """The same in any order, as loaders with workers need it."""
+    """Batches are the same in any order, as loaders with workers require."""
     batches = make(task).train_dataloader().dataset
     forwards = [batches[number] for number in range(5)]
     assert same(forwards, [batches[number] for number in reversed(range(5))][::-1])
@@ -160,14 +160,14 @@ def test_max_length_draws_a_length_for_each_batch(task):
 
 @each_task
 def test_it_can_be_sent_to_another_process(task):
-    """And so can its loaders."""
+    """The data module and its loaders can be pickled."""
     data = make(task)
     twin = pickle.loads(pickle.dumps(data))
     assert same(list(data.train_dataloader()), list(pickle.loads(pickle.dumps(twin.train_dataloader()))))
 
 
 def test_wrong_classes():
-    """One miss makes a sequence wrong; so does an output that is not a number, whatever its place."""
+    """One wrong class or a NaN output makes a sequence wrong."""
     data = make(TemporalOrderDataModule)
     scores = torch.tensor([[0.0, 3.0, 1.0, 2.0]] * 2 + [[float("nan")] * 4])
     assert data.wrong(scores, torch.tensor([1, 2, 0])).tolist() == [False, True, True]
@@ -176,7 +176,7 @@ def test_wrong_classes():
 
 
 def test_wrong_numbers():
-    """Off by more than 0.2 is wrong, and so is what is not a number."""
+    """A number is wrong if it is off by more than 0.2, or NaN."""
     outputs = torch.tensor([[0.69], [0.31], [0.71], [0.29], [float("nan")]])
     wrong = make(AddingProblemDataModule).wrong(outputs, torch.full((5, 1), 0.5))
     assert wrong.tolist() == [False, False, True, True, True]
@@ -197,7 +197,7 @@ def test_wrong_numbers():
         (AddingProblemDataModule, {"batches_per_epoch": 0}, "batches_per_epoch must be at least 1"),
         (AddingProblemDataModule, {"n_val": 0}, "n_val must be at least 1"),
         (AddingProblemDataModule, {"seed": -1}, "seed must be at least 0"),
-        (TemporalOrderDataModule, {"n_bits": 4}, r"TemporalOrderDataModule\(n_bits=4\): n_bits must be 2 or 3"),
+        (TemporalOrderDataModule, {"n_bits": 4}, r"TemporalOrderDataModule\(n_bits=4\): n_bits must be one of 2, 3"),
         (MemorizationDataModule, {"n_values": 0}, "n_values must be at least 1"),
         (
             MemorizationDataModule,
@@ -207,12 +207,12 @@ def test_wrong_numbers():
     ],
 )
 def test_bad_arguments(task, arguments, message):
-    """Refused in one line, with the call and the rule."""
+    """Bad arguments raise an error of one line with the call and the rule."""
     with pytest.raises(ValueError, match=message):
         make(task, **arguments)
 
 
 def test_counts_are_whole_numbers():
-    """A fraction is refused."""
+    """A fractional count raises a type error."""
     with pytest.raises(TypeError, match=r"AddingProblemDataModule\(length=20\.5\): length must be a whole number"):
         make(AddingProblemDataModule, length=20.5)

@@ -15,7 +15,7 @@ def ready(**options) -> SequentialDigitsDataModule:
 
 
 def test_each_image_is_in_one_split_with_its_digit():
-    """1,198, 299 and 300 images; grey values divided by 16, row by row."""
+    """Splits have 1,198, 299 and 300 images, with gray values divided by 16, row by row."""
     data = ready()
     parts = (data.train_rows, data.val_rows, data.test_rows)
     assert [tuple(part.inputs.shape) for part in parts] == [(1198, 64, 1), (299, 64, 1), (300, 64, 1)]
@@ -33,7 +33,7 @@ def test_each_image_is_in_one_split_with_its_digit():
 
 
 def test_batches():
-    """Training batches of `batch_size`, shuffled by the global seed; evaluation in order, in one batch."""
+    """Training batches have `batch_size` images, shuffled by the global seed; evaluation is one batch, in order."""
     data = ready(batch_size=50)
     torch.manual_seed(0)
     sizes, classes = zip(*[(tuple(inputs.shape), targets) for inputs, targets in data.train_dataloader()], strict=True)
@@ -49,14 +49,14 @@ def test_batches():
 
 
 def test_random_state_decides_the_split():
-    """Same state, same split."""
+    """The same `random_state` gives the same split."""
     first, again, other = (ready(random_state=state).test_rows.inputs for state in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_bad_arguments():
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(ValueError, match=r"SequentialDigitsDataModule\(batch_size=0\): batch_size must be at least 1"):
         SequentialDigitsDataModule(batch_size=0)
     with pytest.raises(ValueError, match="random_state must be at least 0"):

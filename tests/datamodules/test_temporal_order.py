@@ -1,4 +1,4 @@
-"""`TemporalOrderDataModule`: where A and B stand, and the class they make."""
+"""`TemporalOrderDataModule`: where A and B are, and the class that they make."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def symbols_and_classes(length: int, n_bits: int) -> tuple[torch.Tensor, torch.T
 @pytest.mark.parametrize(("n_bits", "tenths"), [(2, (0.1, 0.5)), (3, (0.1, 0.3, 0.6))])
 @pytest.mark.parametrize("length", [10, 57, 100])
 def test_a_plain_loop_finds_the_class(length, n_bits, tenths):
-    """Each sequence has exactly `n_bits` of A or B, each in its stretch, and the class is their bits in order."""
+    """Each sequence has `n_bits` symbols A or B, one per stretch, and the class is their bits in order."""
     symbols, classes = symbols_and_classes(length, n_bits)
     steps_seen = [set() for _ in tenths]
     for sequence, target in zip(symbols.tolist(), classes.tolist(), strict=True):
@@ -32,7 +32,7 @@ def test_a_plain_loop_finds_the_class(length, n_bits, tenths):
 
 @pytest.mark.parametrize("n_bits", [2, 3])
 def test_classes_and_distractors_are_equally_likely(n_bits):
-    """Each of 4 or 8 classes, and each of 4 distractors, within five standard errors."""
+    """Classes and distractors are equally likely, within five standard errors."""
     symbols, classes = symbols_and_classes(50, n_bits)
     for values, choices in ((classes, 2**n_bits), (symbols[symbols > 1] - 2, 4)):
         shares = torch.bincount(values, minlength=choices) / len(values)

@@ -1,4 +1,4 @@
-"""`TimeSeriesDataModule`: windows, scaling, missing values."""
+"""`TimeSeriesDataModule`: windows, scaling and missing values."""
 
 import pickle
 import sys
@@ -33,7 +33,7 @@ def walk(n=200, columns=2):
 
 
 def test_windows_do_not_reach_into_another_split(tmp_path):
-    """Steps 0 to 69 train, 70 to 84 validate, 85 to 99 test; inputs and targets alike."""
+    """Inputs and targets of 100 steps stay within steps 0–69, 70–84 and 85–99."""
     data = ready(path=saved(tmp_path, np.arange(100.0)), window=5, scale=False)
     ranges = []
     for rows in (data.train_rows, data.val_rows, data.test_rows):
@@ -43,7 +43,7 @@ def test_windows_do_not_reach_into_another_split(tmp_path):
 
 
 def test_scaling_looks_at_the_training_part_only(tmp_path):
-    """Mean 0 and deviation 1 there; later values, however large, change nothing before them."""
+    """The training part has mean 0 and standard deviation 1, whatever values come later."""
     series = walk()
     data = ready(path=saved(tmp_path, series), window=4)
     series[140:] *= 1e6
@@ -64,7 +64,7 @@ def test_outputs_lead_back_to_the_units_of_the_file(tmp_path):
 
 
 def test_columns_and_targets_are_chosen_by_name(tmp_path):
-    """From a CSV with a date."""
+    """Columns and targets of a CSV file with dates are selected by name."""
     path = tmp_path / "prices.csv"
     lines = [f"2020-01-{day},{day},{day * 10},{day * 100}" for day in range(1, 61)]
     path.write_text("\n".join(["date,a,b,c", *lines]))
@@ -76,14 +76,14 @@ def test_columns_and_targets_are_chosen_by_name(tmp_path):
 
 
 def test_a_constant_column_is_left_at_zero(tmp_path):
-    """Instead of being divided by 0."""
+    """A constant column becomes zero, without division by zero."""
     data = ready(path=saved(tmp_path, np.stack([np.arange(50.0), np.full(50, 7.0)], axis=1)), window=4)
     assert not data.train_rows.inputs[:, 1].any()
     assert data.std.tolist()[1] == 1.0
 
 
 def test_training_windows_overlap_and_are_shuffled(tmp_path):
-    """`stride` apart; those of evaluation do not overlap, and all count where each has one target."""
+    """Training windows are `stride` apart; evaluation windows do not overlap unless each has a single target."""
     path = saved(tmp_path, np.arange(100.0))
     data = ready(path=path, window=5, stride=2, batch_size=4, scale=False)
     assert len(data.train_rows) == 33
@@ -95,14 +95,14 @@ def test_training_windows_overlap_and_are_shuffled(tmp_path):
 
 
 def test_a_split_may_be_missing(tmp_path):
-    """Then it has no loader."""
+    """A fraction of 0 gives no loader."""
     data = ready(path=saved(tmp_path, np.arange(100.0)), window=5, val_fraction=0, test_fraction=0)
     assert data.val_dataloader() == data.test_dataloader() == []
     assert len(data.train_rows.inputs) == 100
 
 
 def test_missing_values_are_refused(tmp_path):
-    """With the place of the first and what to do."""
+    """By default, a missing value raises an error with its place and what to do."""
     path = tmp_path / "data.csv"
     path.write_text("a,b\n" + "1,2\n" * 20 + "1,\n" + "1,2\n" * 20)
     with pytest.raises(ValueError, match=r"data\.csv, line 22, column 'b': the value is missing; .* missing='mask'\."):
@@ -117,7 +117,7 @@ def with_gaps():
 
 
 def test_missing_values_can_be_masked(tmp_path):
-    """The mean in their place, an indicator beside each column, and no target: nothing is NaN."""
+    """`missing="mask"` replaces values by the mean, adds indicators and masks targets; nothing is NaN."""
     series = with_gaps()
     data = ready(path=saved(tmp_path, series), missing="mask", window=8)
     assert (data.in_features, data.out_features) == (4, 2)
@@ -133,7 +133,7 @@ def test_missing_values_can_be_masked(tmp_path):
 
 
 def test_with_one_target_a_window_without_it_is_left_out(tmp_path):
-    """No mask is needed then."""
+    """With `last_step_only`, windows without a target are dropped and there is no mask."""
     data = ready(path=saved(tmp_path, with_gaps()), missing="mask", window=8, last_step_only=True)
     inputs, targets = everything(data.train_dataloader())
     assert len(inputs) == len(targets) == 202 - 11
@@ -141,7 +141,7 @@ def test_with_one_target_a_window_without_it_is_left_out(tmp_path):
 
 
 def test_the_default_is_the_mackey_glass_series():
-    """10,000 values, standardised."""
+    """The default is 10,000 standardized values of the Mackey-Glass series."""
     data = ready()
     series = mackey_glass(10_000)
     scaled = (series[:7000] - series[:7000].mean()) / series[:7000].std()
@@ -151,7 +151,7 @@ def test_the_default_is_the_mackey_glass_series():
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("missing", ["refuse", "mask"])
 def test_networks_train_on_it(tmp_path, last, missing):
-    """In chunks; and as whole windows where there is no mask."""
+    """Networks train on it in chunks, and on whole windows if there is no mask."""
     path = saved(tmp_path, with_gaps() if missing == "mask" else walk(300))
     data = TimeSeriesDataModule(path, window=20, missing=missing, last_step_only=last)
     sizes = {"in_features": data.in_features, "out_features": 2, "task": "regression", "many_to_many": not last}
@@ -162,7 +162,7 @@ def test_networks_train_on_it(tmp_path, last, missing):
 
 
 def test_it_can_be_sent_to_another_process():
-    """Before and after `setup`."""
+    """It can be pickled before and after `setup`."""
     early = pickle.loads(pickle.dumps(TimeSeriesDataModule(window=5)))
     early.setup("fit")
     late = pickle.loads(pickle.dumps(early))
@@ -170,7 +170,7 @@ def test_it_can_be_sent_to_another_process():
 
 
 def test_setup_for_a_second_stage_reads_nothing():
-    """The file is read once."""
+    """A second `setup` does not read the file again."""
     data = ready()
     rows = data.train_rows
     data.setup("test")
@@ -179,7 +179,7 @@ def test_setup_for_a_second_stage_reads_nothing():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls what jsonargparse deprecates
 def test_the_command_line_makes_it(monkeypatch):
-    """From YAML's plain types."""
+    """The command line builds it from plain values."""
     arguments = ["--data=lightning_clip.TimeSeriesDataModule", "--data.columns=[a,b]", "--data.missing=mask"]
     monkeypatch.setattr(sys, "argv", ["program", "--model=lightning_clip.LSTMModule", *arguments])
     made = LightningCLI(run=False, save_config_callback=None, seed_everything_default=0).datamodule
@@ -193,18 +193,18 @@ def test_the_command_line_makes_it(monkeypatch):
         ({"horizon": 0}, ValueError, "horizon must be at least 1"),
         ({"stride": 1.0}, TypeError, "stride must be a whole number"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
-        ({"missing": "drop"}, ValueError, r"missing='drop'\): missing must be 'refuse' or 'mask'"),
+        ({"missing": "drop"}, ValueError, r"missing='drop'\): missing must be one of 'refuse', 'mask'"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, ValueError, "both must be at least 0, and their sum below 1"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(error, match=message):
         TimeSeriesDataModule(**arguments)
 
 
 def test_files_that_cannot_be_used(tmp_path):
-    """Refused in one line: too short, infinite, empty in the training part, not there."""
+    """Files that are too short, infinite, empty in the training part or missing raise an error of one line."""
     with pytest.raises(ValueError, match=r"window=64, horizon=1\): the training part has 14 steps, too few for a win"):
         ready(path=saved(tmp_path, np.arange(20.0)))
     series = walk()
@@ -212,7 +212,7 @@ def test_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match=r"series\.npy, row 7, column '1': the value is infinite"):
         ready(path=saved(tmp_path, series))
     series[:, 1] = np.nan
-    with pytest.raises(ValueError, match="a column has no value at all in the training part"):
+    with pytest.raises(ValueError, match="a column has no values in the training part"):
         ready(path=saved(tmp_path, series), missing="mask")
     with pytest.raises(ValueError, match=r"nowhere\.csv: No such file"):
         ready(path=str(tmp_path / "nowhere.csv"))

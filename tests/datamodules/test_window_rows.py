@@ -1,4 +1,4 @@
-"""`WindowRows`: stretches of a series and what follows."""
+"""`WindowRows`: windows of a series and their targets."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def rows(n=20, *, missing=(), **options):
 @pytest.mark.parametrize("horizon", [1, 3])
 @pytest.mark.parametrize("stride", [1, 4])
 def test_each_step_has_the_target_that_many_steps_ahead(horizon, stride):
-    """For every window that fits, `stride` apart."""
+    """Every window that fits, `stride` apart, has the targets `horizon` steps ahead."""
     made = rows(horizon=horizon, stride=stride)
     assert len(made) == len(range(0, 20 - 4 - horizon + 1, stride))
     for row in range(len(made)):
@@ -28,7 +28,7 @@ def test_each_step_has_the_target_that_many_steps_ahead(horizon, stride):
 
 
 def test_a_batch_is_its_rows():
-    """One indexing operation gives what single rows give."""
+    """A batch, fetched with one indexing operation, equals its single rows."""
     made = rows()
     batch = made.__getitems__([3, 0, 7])
     for number, row in enumerate([3, 0, 7]):
@@ -36,7 +36,7 @@ def test_a_batch_is_its_rows():
 
 
 def test_one_target_after_the_last_step():
-    """Windows in which it is missing are left out."""
+    """With `last_step_only`, windows whose target is missing are dropped."""
     made = rows(last_step_only=True, missing=[6, 19])
     targets = made.__getitems__(range(len(made)))[1]
     assert targets.shape == (14, 1)
@@ -44,13 +44,13 @@ def test_one_target_after_the_last_step():
 
 
 def test_missing_targets_are_masked():
-    """They are 0, so that no NaN is about."""
+    """Missing targets are 0 and masked, so nothing is NaN."""
     _, targets, mask = rows(missing=[5], with_mask=True)[2]
     assert mask.tolist() == [True, True, False, True]
     assert targets[:, 0].tolist() == [30, 40, 0, 60]
 
 
 def test_too_short_a_series_has_no_window():
-    """Not an error here: a split may be short."""
+    """A series that is too short has no window, and raises no error."""
     assert len(rows(4)) == 0
     assert len(rows(5)) == 1

@@ -1,4 +1,4 @@
-"""fp16 with a gradient scaler, fused optimizers, and gradients in half precision."""
+"""Mixed precision with a gradient scaler, fused optimizers, and gradients in half precision."""
 
 import lightning.pytorch as pl
 import pytest
@@ -32,7 +32,7 @@ def fit(module, *callbacks, scale=SCALE, **options):
 
 
 def factors(bad: dict[int, float], mode: type[Net] = Net) -> type[Net]:
-    """A module whose loss is multiplied at some batches."""
+    """Return a module whose loss is multiplied by a factor at some batches."""
 
     class Multiplied(mode):
         def manual_backward(self, loss, *args, **kwargs):
@@ -53,7 +53,7 @@ def norms(callback):
 @FUSED
 @pytest.mark.parametrize("strategy", [NormClip(0.7), ValueClip(0.3), AutoClip(50)], ids=lambda s: type(s).__name__)
 def test_gradients_are_seen_and_clipped_unscaled(mode, fused, strategy):
-    """A scale of 1024 leaves the weights and the record of a scale of 1."""
+    """A scale of 1024 gives the same weights and record as a scale of 1."""
     scaled, plain = mode("sgd", fused=fused), mode("sgd", fused=fused)
     with_scale, without = GradientClipping(strategy), GradientClipping(strategy)
     fit(scaled, with_scale)
@@ -66,7 +66,7 @@ def test_gradients_are_seen_and_clipped_unscaled(mode, fused, strategy):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_gives_the_weights_of_the_trainers_own_clipping(kind):
-    """In fp16, too, bit for bit."""
+    """In fp16 the weights are the same, bit for bit."""
     ours, theirs = Net(kind), Net(kind)
     fit(ours, GradientMonitor(), GradientClipping(NormClip(0.7)))
     fit(theirs, gradient_clip_val=0.7)
@@ -76,7 +76,7 @@ def test_it_gives_the_weights_of_the_trainers_own_clipping(kind):
 @MODES
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fused_optimizer_makes_the_update_of_the_unfused_one(mode, kind):
-    """To 6 digits, with several of our callbacks active: gradients are unscaled once."""
+    """With several callbacks active, gradients are unscaled only once; the weights agree to 6 digits."""
     runs = {}
     for fused in (False, True):
         clipping, monitor = GradientClipping(NormClip(0.7)), GradientMonitor()
@@ -90,8 +90,8 @@ def test_a_fused_optimizer_makes_the_update_of_the_unfused_one(mode, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_watching_a_fused_optimizer_changes_no_bit(kind):
-    """Unscaling before the step gives what the optimizer makes of scaled gradients."""
+def test_monitoring_a_fused_optimizer_changes_no_bit(kind):
+    """Unscaling before the step gives the same update as unscaling inside the optimizer."""
     watched, alone = Net(kind, fused=True), Net(kind, fused=True)
     fit(watched, GradientMonitor())
     fit(alone)
@@ -102,7 +102,7 @@ def test_watching_a_fused_optimizer_changes_no_bit(kind):
 @FUSED
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_step_that_the_scaler_skips_is_recorded_as_skipped(mode, fused, bad):
-    """The weights stay, the scale falls, the record says so, and the strategy has learned nothing from it."""
+    """The weights stay, the scale falls, the record shows the skip, and the strategy learns nothing from it."""
     module = factors({5: bad}, mode)("adam", fused=fused)
     shorter = mode("adam", fused=fused)
     monitor, clipping, guard = GradientMonitor(), GradientClipping(AutoClip(50)), NonFiniteGuard("skip")
@@ -120,8 +120,8 @@ def test_a_step_that_the_scaler_skips_is_recorded_as_skipped(mode, fused, bad):
 
 @FUSED
 @pytest.mark.parametrize("action", ["skip", "raise", "stop", "zero"])
-def test_the_guard_bears_what_the_scaler_is_there_for(fused, action):
-    """An overflow while the scale is above 1 is how it is found: training goes on, and the guard counts."""
+def test_the_guard_tolerates_overflows_that_the_scaler_handles(fused, action):
+    """While the scale is above 1, overflows calibrate it: training continues, and the guard only counts."""
     guard = NonFiniteGuard(action, max_consecutive=1)
     trainer = fit(factors({0: float("inf"), 1: float("inf"), 2: float("inf")})("adam", fused=fused), guard)
     assert trainer.global_step == 6
@@ -130,7 +130,7 @@ def test_the_guard_bears_what_the_scaler_is_there_for(fused, action):
 
 @FUSED
 def test_the_guard_raises_once_the_scale_has_fallen_below_one(fused):
-    """Then the gradients themselves are to blame."""
+    """Below a scale of 1 the gradients themselves are bad."""
     module = factors(dict.fromkeys(range(6), float("nan")))("sgd", fused=fused)
     guard, monitor = NonFiniteGuard("raise"), GradientMonitor()
     with pytest.raises(FloatingPointError, match=r"step 3 .*4 in a row.*Lower the learning rate"):
@@ -140,12 +140,12 @@ def test_the_guard_raises_once_the_scale_has_fallen_below_one(fused):
 
 @MODES
 @FUSED
-def test_a_strategy_that_skips_does_so_beside_a_scaler(mode, fused):
-    """The skip of a spike is exact, and every record of the step has it, whoever comes first."""
+def test_a_strategy_can_skip_with_a_scaler(mode, fused):
+    """The skip of a spike is exact, and every callback records it, whatever the order of the callbacks."""
     module = factors({5: 1000.0}, mode)("adam", fused=fused)
     shorter = mode("adam", fused=fused)
     before, clipping = GradientMonitor(), GradientClipping(SkipSpikes(window=4))
-    after = GradientClipping(SkipSpikes(1e6, window=4), name="bears everything")
+    after = GradientClipping(SkipSpikes(1e6, window=4), name="tolerates everything")
     trainer = fit(module, before, clipping, after, scale=8.0)
     fit(shorter, scale=8.0, limit_train_batches=5)
     assert_same_weights(module, shorter)
@@ -158,8 +158,8 @@ def test_a_strategy_that_skips_does_so_beside_a_scaler(mode, fused):
 @FUSED
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.filterwarnings("ignore:.*training_step. returned .None.")
-def test_a_step_that_is_not_made_leaves_no_trace(fused, accumulate):
-    """Where `training_step` returns `None` Lightning makes no step; the next one is unscaled as ever."""
+def test_a_step_that_is_not_made_changes_nothing(fused, accumulate):
+    """If `training_step` returns `None`, Lightning makes no step; the next step is unscaled as usual."""
 
     class Absent(Net):
         def training_step(self, batch, batch_idx):
@@ -171,12 +171,12 @@ def test_a_step_that_is_not_made_leaves_no_trace(fused, accumulate):
     fit(alone, accumulate_grad_batches=accumulate)
     assert_same_weights(watched, alone)
     assert max(norms(monitor)) < 60
-    if not (fused and accumulate == 2):  # there it shows only later
+    if not (fused and accumulate == 2):  # there it shows only at the next step
         assert monitor.history[1 if accumulate == 1 else 0].skipped
 
 
 class Steep(pl.LightningModule):
-    """A gradient of 1,000 elements of 3,000: its norm, 94,868, is more than float16 holds."""
+    """Has a gradient of 1,000 elements of 3,000, whose norm of 94,868 overflows float16."""
 
     def __init__(self, automatic: bool) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class Steep(pl.LightningModule):
     [("16-true", torch.float16), ("bf16-true", torch.bfloat16), ("bf16-mixed", torch.float32)],
 )
 def test_norms_are_accumulated_in_float32(precision, dtype, automatic):
-    """A finite gradient has a finite norm, is clipped to the limit, and is no case for the guard."""
+    """A finite gradient has a finite norm, is clipped to the limit, and does not trigger the guard."""
     module, clipping, guard = Steep(automatic), GradientClipping(NormClip(10.0)), NonFiniteGuard("raise")
     trainer = quiet_trainer(callbacks=[guard, clipping], precision=precision, max_steps=1)
     trainer.fit(module, loader())

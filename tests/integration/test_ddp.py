@@ -1,4 +1,4 @@
-"""Two processes under DDP: one decision, one set of weights, one record."""
+"""DDP on two processes: both ranks make the same decisions, and there is one record."""
 
 import math
 
@@ -29,7 +29,7 @@ SPIKE = 4
 
 
 class Spiking(Net):
-    """The loss of one rank is multiplied at one batch."""
+    """Multiplies the loss of one rank at one batch."""
 
     def __init__(self, kind: str = "adam", *, factor: float = 1000.0, rank: int = 1) -> None:
         super().__init__(kind)
@@ -41,7 +41,7 @@ class Spiking(Net):
 
 
 class ManualSpiking(Spiking, ManualNet):
-    """The same, the spike being in the backward pass."""
+    """Multiplies the loss of one rank in the manual backward pass of one step."""
 
     def training_step(self, batch, batch_idx):
         return ManualNet.training_step(self, batch, batch_idx)
@@ -52,7 +52,7 @@ class ManualSpiking(Spiking, ManualNet):
 
 
 class OneRanksNan(pl.Callback):
-    """Ruins a gradient that has been reduced already, on one rank only."""
+    """Puts NaN into an already reduced gradient, on one rank only."""
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if trainer.global_step == SPIKE and trainer.global_rank == 1:
@@ -60,7 +60,7 @@ class OneRanksNan(pl.Callback):
 
 
 def assert_same_run(ranks):
-    """Weights, metrics and events are the same to the last bit, records up to the loss of the rank's own batch."""
+    """Assert that both ranks have the same weights, metrics, events and records, except for the loss of a record."""
     first, second = ranks
     assert_same_weights(first["weights"], second["weights"])
     assert first["events"] == second["events"]
@@ -75,7 +75,7 @@ def assert_same_run(ranks):
     ids=lambda strategy: type(strategy).__name__,
 )
 def test_both_ranks_decide_the_same(module, strategy, tmp_path):
-    """At every step, a spike on one of them included."""
+    """They decide the same at every step, including a spike on one rank."""
     ranks = fit_in_two(module(), [GradientClipping(strategy), NonFiniteGuard()], tmp_path, log_every_n_steps=1)
     assert_same_run(ranks)
     assert len(ranks[0]["records"]) == 6
@@ -83,8 +83,8 @@ def test_both_ranks_decide_the_same(module, strategy, tmp_path):
     assert ranks[0]["records"][SPIKE]["skipped"] == isinstance(strategy, SkipSpikes)
 
 
-def test_two_processes_clip_as_one_with_the_batches_of_both(tmp_path):
-    """The norm is that of the reduced gradient."""
+def test_two_processes_clip_like_one_with_the_batches_of_both(tmp_path):
+    """The norm is that of the reduced gradient, so weights and norms are those of a single process."""
 
     class Half(Net):
         def training_step(self, batch, batch_idx):
@@ -101,7 +101,7 @@ def test_two_processes_clip_as_one_with_the_batches_of_both(tmp_path):
 @pytest.mark.parametrize("cause", ["loss", "gradient"])
 @pytest.mark.parametrize("view", [False, True], ids=["", "bucket view"])
 def test_the_nan_of_one_rank_skips_the_step_on_both(cause, view, tmp_path):
-    """Also one that only that rank can see: the ranks agree first."""
+    """The ranks agree first, so this works even for a NaN that only one rank can see."""
     guard, clipping = NonFiniteGuard("skip"), GradientClipping(NormClip(0.7))
     module = Spiking(factor=math.nan) if cause == "loss" else Net("adam")
     strategy = DDPStrategy(start_method="fork", process_group_backend="gloo", gradient_as_bucket_view=view)
@@ -116,8 +116,8 @@ def test_the_nan_of_one_rank_skips_the_step_on_both(cause, view, tmp_path):
     assert [name in kept["events"][0]["message"] for name, kept in zip(told, ranks, strict=True)] == [True, True]
 
 
-def test_a_switch_comes_at_the_same_step_on_both(tmp_path):
-    """The switcher reads reduced norms only."""
+def test_a_switch_comes_at_the_same_step_on_both_ranks(tmp_path):
+    """The switcher only uses norms of reduced gradients."""
     callbacks = [GradientClipping(NormClip(1e6)), StrategySwitcher([NormClip(0.5)])]
     ranks = fit_in_two(Spiking(factor=1e6), callbacks, tmp_path, max_epochs=10)
     assert_same_run(ranks)
@@ -125,7 +125,7 @@ def test_a_switch_comes_at_the_same_step_on_both(tmp_path):
 
 
 def test_records_and_reports_come_from_rank_zero_alone(tmp_path, capfd):
-    """One file without a line written twice, and one report."""
+    """There is one file without duplicate lines, and one report."""
     sink = JsonlSink(tmp_path / "run.jsonl")
     ranks = fit_in_two(Net(), [GradientClipping(NormClip(0.7), sinks=[sink]), RichGradientReport()], tmp_path)
     assert [record.step for record in read_jsonl(tmp_path / "run.jsonl")[1]] == list(range(6))

@@ -1,4 +1,4 @@
-"""The engine under Lightning Fabric: what the Trainer's callback does."""
+"""`clip_` with Lightning Fabric does the same as `GradientClipping` with the Trainer."""
 
 from copy import deepcopy
 
@@ -17,7 +17,7 @@ loop = example("07_fabric")
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: type(strategy).__name__)
 def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
-    """Bit for bit, the spike in the middle included."""
+    """Weights and records are the same, bit for bit, including a spike."""
     ours, theirs = loop.network(), loop.network()
     history = loop.train(Fabric(accelerator="cpu", devices=1), ours, loop.batches(STEPS), deepcopy(strategy))
     expected = with_a_trainer(theirs, loop.batches(STEPS), strategy)
@@ -27,7 +27,7 @@ def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
 
 
 def test_a_gradient_scaler_makes_no_difference():
-    """Norms are of unscaled gradients: a scale of 1024 leaves the record of a scale of 1."""
+    """Norms are those of unscaled gradients: a scale of 1024 gives the same record as a scale of 1."""
     norms = []
     for scale in (1.0, 1024.0):
         plugin = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=scale))
@@ -39,7 +39,7 @@ def test_a_gradient_scaler_makes_no_difference():
 
 
 def test_two_processes_agree(tmp_path):
-    """With DDP the gradients are those of both, and so are decisions and weights."""
+    """With DDP both ranks have the same norms and weights, and the norms are those of a single process."""
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_fork")
 
     def run(fabric):
@@ -58,6 +58,6 @@ def test_two_processes_agree(tmp_path):
 
 
 def test_the_example_prints_a_report(capsys):
-    """Run as a script."""
+    """The script prints how many steps were clipped."""
     loop.main()
     assert "bound on 1 of 200 steps" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The engine in a plain PyTorch loop: what the Trainer's callback does."""
+"""`clip_` in a plain PyTorch loop does the same as `GradientClipping` with the Trainer."""
 
 from copy import deepcopy
 
@@ -11,7 +11,7 @@ from tests.support.training import assert_same_weights
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: type(strategy).__name__)
 def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
-    """Bit for bit, the spike in the middle included."""
+    """Weights and records are the same, bit for bit, including a spike."""
     loop = example("06_plain_loop")
     ours, theirs = loop.network(), loop.network()
     history = loop.train(ours, loop.batches(STEPS), deepcopy(strategy))
@@ -24,6 +24,6 @@ def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
 
 
 def test_the_example_prints_a_report(capsys):
-    """Run as a script."""
+    """The script prints how many steps were clipped."""
     example("06_plain_loop").main()
     assert "bound on 1 of 200 steps" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`RecurrentSpectrumMonitor` in two processes, and with a compiled module."""
+"""`RecurrentSpectrumMonitor` with two processes and with a compiled module."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.support.watched_rnn import RecurrentNet, recurrent_batches
 
 
 class OfRows(RecurrentNet):
-    """Reads each row five times over."""
+    """Repeats each row as a sequence of five steps."""
 
     def training_step(self, batch, batch_idx):
         x, y = batch
@@ -18,8 +18,8 @@ class OfRows(RecurrentNet):
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
-def test_with_two_processes_the_first_one_measures(tmp_path):
-    """The other waits for nothing, and the weights are those of a run without it."""
+def test_with_two_processes_rank_zero_measures(tmp_path):
+    """The other rank does not wait, and the weights are those of a run without the monitor."""
     folders = [tmp_path / "watched", tmp_path / "alone"]
     for folder in folders:
         folder.mkdir()
@@ -30,9 +30,9 @@ def test_with_two_processes_the_first_one_measures(tmp_path):
         assert_same_weights(kept["weights"], alone[0]["weights"])
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # of the compiler
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # the compiler's
 def test_a_compiled_module_is_measured_under_its_plain_names():
-    """Without the wrapper's prefix, and with the weights of a run that is not watched."""
+    """Names have no wrapper prefix, and the weights are those of an unmonitored run."""
     torch._dynamo.reset()
     monitor, alone = RecurrentSpectrumMonitor(2), RecurrentNet("gru")
     modules = [torch.compile(RecurrentNet("gru"), backend="eager"), torch.compile(alone, backend="eager")]

@@ -1,4 +1,4 @@
-"""Parallel strategies under which gradients cannot be seen whole are refused before training, with a way out."""
+"""Parallel strategies that hide the full gradients are rejected before training, with a remedy."""
 
 import lightning.pytorch as pl
 import pytest
@@ -17,7 +17,7 @@ CALLBACKS = {
 
 @pytest.fixture
 def under(monkeypatch):
-    """A trainer that has, for all it says, a parallel strategy; the strategy itself needs GPUs to exist."""
+    """Return a function that creates a trainer with a fake parallel strategy, because a real one needs GPUs."""
 
     def trainer_under(strategy, *callbacks):
         trainer = quiet_trainer(callbacks=list(callbacks))
@@ -35,7 +35,7 @@ def under(monkeypatch):
         (FSDPStrategy, "each rank sees slices", r"Use ModelParallelStrategy \(FSDP2\)"),
     ],
 )
-def test_they_are_refused_in_setup(under, name, strategy, reason, remedy):
+def test_unsupported_strategies_are_rejected_in_setup(under, name, strategy, reason, remedy):
     """The message names the callback, the strategy, why, and what to use instead."""
     callback = CALLBACKS[name]()
     trainer = under(strategy, callback)
@@ -47,14 +47,14 @@ def test_they_are_refused_in_setup(under, name, strategy, reason, remedy):
 
 @pytest.mark.parametrize("name", CALLBACKS)
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
-def test_what_does_not_train_is_not_refused(under, name, stage):
-    """Validating the same module with the same callbacks takes no gradients."""
+def test_stages_without_training_are_not_rejected(under, name, stage):
+    """Validation, testing and prediction need no gradients, so any strategy is allowed."""
     callback = CALLBACKS[name]()
     callback.setup(under(FSDPStrategy, callback), Net(), stage)
 
 
-def test_a_report_that_brings_its_own_monitor_is_refused_too(under):
-    """Nobody has to name a monitor to be told."""
+def test_the_monitor_that_a_report_adds_is_rejected_too(under):
+    """The monitor that `RichGradientReport` adds raises the same error."""
     report = RichGradientReport()
     trainer = under(DeepSpeedStrategy, report)
     report.setup(trainer, Net(), "fit")
@@ -65,7 +65,7 @@ def test_a_report_that_brings_its_own_monitor_is_refused_too(under):
 @pytest.mark.parametrize("callback", [GradientMonitor(), GradientClipping(NormClip(1.0))], ids=["monitor", "clipping"])
 @pytest.mark.parametrize(("algorithm", "ours"), [("norm", "NormClip"), ("value", "ValueClip")])
 def test_a_trainer_that_clips_is_told_what_does_the_same(callback, algorithm, ours):
-    """The remedy is a line that works: clipping is the clipping callback's."""
+    """The message names the strategy that gives the same weights as the trainer's clipping."""
     trainer = quiet_trainer(callbacks=[callback], gradient_clip_val=0.5, gradient_clip_algorithm=algorithm)
     with pytest.raises(
         MisconfigurationException, match=rf"Remove .*: GradientClipping\({ours}\(0\.5\)\) gives the same"

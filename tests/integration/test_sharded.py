@@ -1,4 +1,4 @@
-"""Trainings with `ModelParallelStrategy` on two processes (FSDP2, tensor parallelism): as on one."""
+"""Training with `ModelParallelStrategy` on two processes (FSDP2, tensor parallelism) equals training on one."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this build of t
 
 
 class Sharded(Net):
-    """Laid out over the processes of a `ModelParallelStrategy`, whole without one."""
+    """Is sharded over the processes of a `ModelParallelStrategy`, and whole without one."""
 
     def __init__(self, kind: str = "sgd", **options: object) -> None:
         super().__init__(kind, **options)
@@ -63,8 +63,8 @@ def _strategies():
 
 
 @pytest.mark.parametrize("tensor_parallel", [False, True], ids=["FSDP2", "tensor parallel"])
-def test_a_training_goes_as_on_one_process(tensor_parallel):
-    """Norms, coefficients, skips and weights; with a monitor and a guard beside."""
+def test_training_equals_that_on_one_process(tensor_parallel):
+    """Norms, skips and weights are the same, with a monitor and a guard active."""
     expected = []
     for strategy in _strategies():
         module, clipping = Sharded("adam"), GradientClipping(strategy)
@@ -88,7 +88,7 @@ def test_a_training_goes_as_on_one_process(tensor_parallel):
 
 
 def test_resuming_a_sharded_run_equals_not_stopping(tmp_path):
-    """Weights and history of a resumed run are those of an uninterrupted one, from a distributed checkpoint."""
+    """A run resumed from a distributed checkpoint has the weights and history of an uninterrupted one."""
 
     def check(rank):
         for strategy in (AutoClip(50), AdaGC(warmup_steps=3)):
@@ -105,8 +105,8 @@ def test_resuming_a_sharded_run_equals_not_stopping(tmp_path):
     as_torchrun(check)
 
 
-def test_a_history_by_element_starts_again_and_says_so(tmp_path):
-    """It is of shards, which a checkpoint leaves out: nothing is clipped until it has warmed up again."""
+def test_a_per_element_history_starts_again_with_a_warning(tmp_path):
+    """A checkpoint does not contain the history of shards: nothing is clipped until it has warmed up again."""
 
     def check(rank):
         strategy = CoordinateClip(warmup_steps=3)
@@ -115,7 +115,9 @@ def test_a_history_by_element_starts_again_and_says_so(tmp_path):
         assert any(record.clipped for record in first.history)
         restored = GradientClipping(strategy)
         if rank == 0:
-            with pytest.warns(UserWarning, match=r"CoordinateClip\(.*no history .*net\.0\.weight.*warmed up again"):
+            with pytest.warns(
+                UserWarning, match=r"CoordinateClip\(.*no per-element history .*net\.0\.weight.*warmed up again"
+            ):
                 _fit(Sharded(foreach=False), restored, max_epochs=2, ckpt_path=tmp_path / "half")
         else:
             _fit(Sharded(foreach=False), restored, max_epochs=2, ckpt_path=tmp_path / "half")

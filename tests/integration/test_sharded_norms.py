@@ -1,4 +1,4 @@
-"""Norms of gradients laid out over two processes (FSDP2, tensor and sequence parallelism)."""
+"""Norms of gradients sharded over two processes (FSDP2, tensor and sequence parallelism)."""
 
 import math
 
@@ -75,7 +75,7 @@ def _norms_that_overflow_float32_are_measured(rank: int) -> None:
     assert float(grads.remeasured().total_norm()) == pytest.approx(1.0, rel=1e-5)
 
 
-def _a_rank_that_alone_sees_a_bad_number_waits_for_nobody(rank: int) -> None:
+def _a_rank_with_its_own_nan_does_not_wait(rank: int) -> None:
     layout = Layout(rank, {"a": Shard(0)})
     params = {name: nn.Parameter(layout(name, torch.zeros(4))) for name in ("a", "own")}
     for name, param in params.items():
@@ -88,7 +88,7 @@ def _a_rank_that_alone_sees_a_bad_number_waits_for_nobody(rank: int) -> None:
 
 
 class Sequence(nn.Module):
-    """Sequence parallelism as in the tutorials of torch: sums of gradients are left to be carried out."""
+    """A network for sequence parallelism as in torch's tutorials, which leaves some gradient sums pending."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def _sequence_parallel(net: nn.Module, mesh) -> None:
     parallelize_module(net, mesh, plan)
 
 
-def _sums_that_have_not_been_carried_out_are(rank: int) -> None:
+def _pending_sums_are_finished(rank: int) -> None:
     mesh = init_device_mesh("cpu", (2,))
     for make in (lambda: NormClip(0.5), lambda: AGC(0.05), lambda: CoordinateClip(warmup_steps=1)):
         runs = []
@@ -128,7 +128,7 @@ def _sums_that_have_not_been_carried_out_are(rank: int) -> None:
                 adam.zero_grad()
                 net(torch.arange(8).roll(step).view(2, 4)).pow(2).sum().backward()
                 if parallel and step == 0:
-                    assert net.norm.weight.grad.placements[0].is_partial(), "or the check says nothing"
+                    assert net.norm.weight.grad.placements[0].is_partial(), "otherwise the check proves nothing"
                 grads = Gradients.of_optimizer(adam, parameter_names(net), step=step)
                 totals.append(clip_(grads, strategy).norm_before)
                 adam.step()
@@ -141,8 +141,8 @@ def _sums_that_have_not_been_carried_out_are(rank: int) -> None:
     [
         _norms_are_those_of_whole_gradients,
         _norms_that_overflow_float32_are_measured,
-        _a_rank_that_alone_sees_a_bad_number_waits_for_nobody,
-        _sums_that_have_not_been_carried_out_are,
+        _a_rank_with_its_own_nan_does_not_wait,
+        _pending_sums_are_finished,
     ],
     ids=lambda check: check.__name__.strip("_"),
 )

@@ -1,4 +1,4 @@
-"""Truncated backpropagation on two processes, in both designs."""
+"""Truncated backpropagation on two processes, with both mixins."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ TWO = {"devices": 2, "strategy": "ddp_fork"}
 
 
 class Diary(Callback):
-    """Each process writes down what it has seen."""
+    """Each process writes down what it sees."""
 
     def __init__(self, directory, save_at=None):
         self.directory, self.save_at, self.seen = directory, save_at, []
@@ -37,12 +37,12 @@ class Diary(Callback):
         torch.save((self.seen, weights), self.directory / f"{trainer.global_rank}.pt")
 
     def read(self):
-        """What each of the two has written."""
+        """What each of the two processes has written."""
         return [torch.load(self.directory / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 
 class OwnSeeds(Callback):
-    """Each process has another global seed."""
+    """Sets a different global seed in each process."""
 
     def setup(self, trainer, pl_module, stage):
         torch.manual_seed(3 + trainer.global_rank)
@@ -54,7 +54,7 @@ def notes(seen):
 
 @pytest.mark.parametrize("lengths", [None, NormalLengths(3.0, min_steps=2, half_fraction=0.3)])
 def test_each_process_has_its_own_streams(tmp_path, lengths):
-    """As many chunks, streams that no other has, states that differ; together they are one process with all streams."""
+    """Processes have equally many chunks but different streams and states; together they equal one process."""
     diary, together, alone = Diary(tmp_path), Streaming(), Streaming()
     fit(together, streams_of(303, seed=None, chunk_lengths=lengths), callbacks=[diary, OwnSeeds()], **TWO)
     torch.manual_seed(3)
@@ -73,7 +73,7 @@ def test_each_process_has_its_own_streams(tmp_path, lengths):
 
 
 def test_a_buffer_would_lose_the_state_of_other_processes(tmp_path):
-    """Why the state is a plain attribute: of a buffer the second process reads what the first has written."""
+    """If the state were a buffer, the second process would read that of the first."""
 
     class Buffered(Streaming):
         def __init__(self):
@@ -96,7 +96,7 @@ def test_a_buffer_would_lose_the_state_of_other_processes(tmp_path):
 
 
 def test_a_checkpoint_holds_the_streams_of_all_processes(tmp_path):
-    """Resumed inside an epoch by two processes, bit for bit, or by one with all streams."""
+    """Two processes resume within an epoch bit for bit, and so does one process with all streams."""
     full, resumed = Diary(tmp_path, save_at=3), Diary(tmp_path / "resumed")
     (tmp_path / "resumed").mkdir()
     fit(Streaming(), streams_of(303), callbacks=[full], max_epochs=2, **TWO)
@@ -114,7 +114,7 @@ def test_a_checkpoint_holds_the_streams_of_all_processes(tmp_path):
 
 
 def test_the_number_of_processes_has_to_stay(tmp_path):
-    """Inside an epoch: the position of two processes has no meaning for one with as many rows."""
+    """Resuming within an epoch with a different number of streams raises an error."""
     fit(Streaming(), streams_of(303), callbacks=[Diary(tmp_path, save_at=3)], **TWO)
     with pytest.raises(ValueError, match=r"'n_streams': 8.*'n_streams': 4.*Resume with the same .* processes"):
         fit(Streaming(), streams_of(303), ckpt_path=tmp_path / "mid.ckpt")
@@ -122,7 +122,7 @@ def test_the_number_of_processes_has_to_stay(tmp_path):
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 def test_sequences_of_different_length_do_not_deadlock(tmp_path, accumulate):
-    """All processes make as many backward passes as the longest batch needs; replicas stay the same."""
+    """All processes make as many backward passes as the longest batch needs, and replicas stay equal."""
     batches = [sequences(2, steps, seed=steps) for steps in (30, 12, 6, 24)]
     loader = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
     diary, clip = Diary(tmp_path), GradientClipping(NormClip(0.5))
@@ -135,7 +135,7 @@ def test_sequences_of_different_length_do_not_deadlock(tmp_path, accumulate):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_are_one_with_all_rows(tmp_path, accumulate):
-    """Gradients are averaged at each step, not in between."""
+    """Gradients are averaged over processes at each step, and not in between."""
     options = {"truncated_bptt_steps": 8, "accumulate_chunks": accumulate}
     together, alone, diary = Splitting(**options), Splitting(**options), Diary(tmp_path)
     inputs, targets = sequences(8, 30)
@@ -149,7 +149,7 @@ def test_two_processes_are_one_with_all_rows(tmp_path, accumulate):
 
 
 def test_both_designs_are_wrapped_whole():
-    """The mixins add no parameter that DDP would find unused."""
+    """The mixins add no parameters that DDP would report as unused."""
     for model in (Streaming(), Splitting(truncated_bptt_steps=3)):
         assert all(isinstance(param, nn.Parameter) for param in model.parameters())
         assert {name.partition(".")[0] for name, _ in model.named_parameters()} == {"rnn", "head"}

@@ -1,4 +1,4 @@
-"""The memory of truncated backpropagation: what autograd saves, in bytes."""
+"""The memory of truncated backpropagation: the bytes that autograd saves."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ cells = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 
 
 def bytes_of_chunks(cell, k, steps):
-    """Design A: bytes of each whole chunk of streams of so many steps."""
+    """With `StatefulMixin`, the bytes of each full chunk of streams with the given number of steps."""
     data = ChunkedSequenceDataModule(
         series(steps * ROWS + 1, FEATURES), truncated_bptt_steps=k, batch_size=ROWS, val_fraction=0, test_fraction=0
     )
@@ -30,7 +30,7 @@ def bytes_of_chunks(cell, k, steps):
 
 
 def bytes_of_split(cell, k, steps):
-    """Design B: bytes of each whole chunk of a batch of so many steps."""
+    """With `TruncatedBPTTMixin`, the bytes of each chunk of a batch with the given number of steps."""
     inputs, targets = sequences(ROWS, steps)
     model, sizes = Splitting(cell, hidden=HIDDEN, truncated_bptt_steps=k), []
     hiddens = None
@@ -46,7 +46,7 @@ def bytes_of_split(cell, k, steps):
 @cells
 @pytest.mark.parametrize("measure", [bytes_of_chunks, bytes_of_split])
 def test_memory_does_not_depend_on_the_length_of_the_sequence(cell, measure):
-    """Each chunk but the first, which has no state before it, saves the same, in short sequences and long ones."""
+    """Each chunk but the first, which has no earlier state, saves the same for sequences of any length."""
     short, long = measure(cell, 8, 32), measure(cell, 8, 256)
     assert len(long) == 32
     assert set(short[1:]) == set(long[1:])
@@ -56,7 +56,7 @@ def test_memory_does_not_depend_on_the_length_of_the_sequence(cell, measure):
 @cells
 @pytest.mark.parametrize("measure", [bytes_of_chunks, bytes_of_split])
 def test_memory_is_affine_in_the_length_of_a_chunk(cell, measure):
-    """Exactly: `a + b k`; from 16 steps on, since the LSTM of the CPU takes another way for fewer."""
+    """Memory is exactly `a + b k` from 16 steps on; the CPU's LSTM uses other code for fewer steps."""
     k = (16, 32, 64, 128)
     sizes = [measure(cell, steps, 256)[1] for steps in k]
     per_step = (sizes[1] - sizes[0]) / (k[1] - k[0])
@@ -65,9 +65,9 @@ def test_memory_is_affine_in_the_length_of_a_chunk(cell, measure):
 
 
 class Ticket:
-    """Stands for a tensor that autograd keeps, for as long as it does."""
+    """Stands for a tensor for as long as autograd keeps it."""
 
-    live: dict = {}  # noqa: RUF012  (of the run that is measured)
+    live: dict = {}  # noqa: RUF012  (shared by the measured run)
 
     def __init__(self, tensor):
         self.tensor = tensor
@@ -78,7 +78,7 @@ class Ticket:
 
 
 def peak_while_training(steps, **options):
-    """The most bytes that autograd has kept at once in a training on one batch of so many steps."""
+    """The most bytes that autograd keeps at once while training on one batch with the given number of steps."""
     model = Splitting("gru", hidden=HIDDEN, truncated_bptt_steps=8, **options)
     inputs, targets = sequences(ROWS, steps)
     known, sizes = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), inputs, targets)}, [0]
@@ -96,7 +96,7 @@ def peak_while_training(steps, **options):
 
 
 def test_a_training_keeps_one_chunk_at_a_time():
-    """Or `backward_steps`, however long the sequences are, and one number, its weight, for each chunk of the batch."""
+    """Training keeps one chunk, or `backward_steps`, at a time, plus one number per chunk for its weight."""
     one = peak_while_training(64)
     more_weights = 4 * (512 - 64) // 8
     assert peak_while_training(512) == one + more_weights
@@ -106,7 +106,7 @@ def test_a_training_keeps_one_chunk_at_a_time():
 
 @cells
 def test_the_ready_made_modules_keep_no_more(cell):
-    """Their chunks save the same whatever the length of the sequence, too."""
+    """Chunks of the ready-made modules save the same for sequences of any length."""
     sizes = []
     for steps in (32, 256):
         data = ChunkedSequenceDataModule(

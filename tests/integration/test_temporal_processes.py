@@ -1,4 +1,4 @@
-"""Gradients through time where there are several processes."""
+"""`TemporalGradientMonitor` with several processes."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this build of t
 
 
 class Keep(Callback):
-    """Each process writes down its weights, the steps of its profiles and whether it has the metric."""
+    """Saves, per process, the weights, the steps of the profiles and whether the metric exists."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -37,8 +37,8 @@ def fit_in_two(directory, *callbacks):
     return [torch.load(directory / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-def test_rank_zero_measures_and_the_weights_are_those_of_a_run_without(tmp_path):
-    """Both processes end with them; the record of rank zero has the profiles."""
+def test_rank_zero_measures_and_the_weights_are_unchanged(tmp_path):
+    """Both processes end with the weights of a run without the monitor; only rank zero has the profiles."""
     plain = fit_in_two(tmp_path)
     sink = JsonlSink(tmp_path / "run.jsonl")
     watched = fit_in_two(tmp_path, TemporalGradientMonitor(every_n_steps=3), GradientMonitor(sinks=[sink]))
@@ -48,7 +48,7 @@ def test_rank_zero_measures_and_the_weights_are_those_of_a_run_without(tmp_path)
     assert [one.step for one in read_jsonl(sink.path)[1].measurements.of("temporal-gradient")] == [0, 3]
 
 
-def _a_sharded_layer_is_refused(rank: int) -> None:
+def _a_sharded_layer_is_rejected(rank: int) -> None:
     layer = nn.RNN(4, 6)
     sharded = distribute_tensor(layer.weight_hh_l0.detach(), init_device_mesh("cpu", (2,)), [Shard(0)])
     layer.weight_hh_l0 = nn.Parameter(sharded)
@@ -56,6 +56,6 @@ def _a_sharded_layer_is_refused(rank: int) -> None:
         find_recurrent_layer("TemporalGradientMonitor", nn.Sequential(layer), None)
 
 
-def test_a_sharded_layer_is_refused(tmp_path):
-    """No process has its weights, and measuring must not wait for the others."""
-    on_two_ranks(_a_sharded_layer_is_refused, tmp_path)
+def test_a_sharded_layer_is_rejected(tmp_path):
+    """No process has all of its weights, and measuring must not wait for the others."""
+    on_two_ranks(_a_sharded_layer_is_rejected, tmp_path)

@@ -1,4 +1,4 @@
-"""`GRUModule`: what a GRU has of its own."""
+"""`GRUModule`: the initial bias of its update gates."""
 
 import math
 
@@ -18,7 +18,7 @@ def update_bias(model: GRUModule) -> torch.Tensor:
 @pytest.mark.parametrize("value", [0, 3.5, "chrono"])
 @pytest.mark.parametrize("init", ["default", "orthogonal"])
 def test_update_gates_start_at_the_bias(value, init):
-    """A number or the word, as YAML gives them, whatever the start."""
+    """Update gates have the given initial bias, a number or `"chrono"`, with any weight initialization."""
     torch.manual_seed(0)
     model = built(LightningModule, "GRUModule", update_bias=value, max_lag=100, init=init)
     assert model.update_bias == value
@@ -30,11 +30,13 @@ def test_update_gates_start_at_the_bias(value, init):
 
 
 def test_without_an_update_bias_torch_draws_it():
-    """Around zero."""
+    """Without `update_bias`, biases are torch's, near zero."""
     assert 0 < update_bias(GRUModule()).abs().max() < 2 / math.sqrt(50)
 
 
 def test_chrono_needs_the_longest_lag():
-    """The message names the argument to set."""
-    with pytest.raises(ValueError, match="bias 'chrono' with max_lag=None: set max_lag"):
+    """`"chrono"` without `max_lag` raises an error that names the argument."""
+    with pytest.raises(
+        ValueError, match="bias='chrono', max_lag=None: max_lag, the longest lag in steps, must be at least 3"
+    ):
         GRUModule(update_bias="chrono")

@@ -1,4 +1,4 @@
-"""`LSTMModule`: what an LSTM has of its own."""
+"""`LSTMModule`: the initial bias of its forget gates, and gradient clamping at its gates."""
 
 import math
 
@@ -22,19 +22,19 @@ def forget_bias(model: LSTMModule) -> torch.Tensor:
 @pytest.mark.parametrize("bias", [0.0, 1.0, 4.6])
 @pytest.mark.parametrize("init", ["default", "orthogonal"])
 def test_the_forget_bias_is_set_after_the_start(bias, init):
-    """A start that puts biases to zero does not undo it."""
+    """An initialization that sets biases to zero does not overwrite the forget bias."""
     torch.testing.assert_close(forget_bias(LSTMModule(forget_bias=bias, init=init)), torch.full((50,), bias))
 
 
 def test_without_a_forget_bias_torch_draws_it():
-    """Around zero."""
+    """Without `forget_bias`, biases are torch's, near zero."""
     values = forget_bias(LSTMModule())
     assert 0 < values.abs().max() < 2 / math.sqrt(50)
 
 
 @pytest.mark.parametrize("value", [1, 4.6, "chrono"])
 def test_it_is_built_from_plain_values(value):
-    """A number or the word, as YAML gives them."""
+    """`forget_bias` can be a number or `"chrono"` in YAML."""
     torch.manual_seed(0)
     model = built(LightningModule, "LSTMModule", forget_bias=value, max_lag=100)
     assert model.forget_bias == value
@@ -46,7 +46,7 @@ def test_it_is_built_from_plain_values(value):
 
 
 def test_bounds_at_the_gates_need_the_unrolled_layer():
-    """Which replaces the fused one, trains, and logs the share of clamped derivatives."""
+    """`grad_clip_gates` replaces the fused layer by the unrolled one, and logs the fraction of clamped gradients."""
     assert type(LSTMModule().recurrent) is nn.LSTM
     model = LSTMModule(hidden_size=6, grad_clip_gates=1e-12)
     assert type(model.recurrent) is ClippedLSTM
@@ -57,11 +57,14 @@ def test_bounds_at_the_gates_need_the_unrolled_layer():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"forget_bias": "chrono"}, "bias 'chrono' with max_lag=None: set max_lag"),
+        (
+            {"forget_bias": "chrono"},
+            "chrono', max_lag=None: max_lag, the longest lag in steps, must be at least 3",
+        ),
         ({"grad_clip_gates": -1.0}, r"LSTMModule\(grad_clip_gates=-1\.0\): grad_clip_gates must be a positive number"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    """Refused with what to set."""
+    """Bad arguments raise an error that tells what to set."""
     with pytest.raises(ValueError, match=message):
         LSTMModule(**arguments)

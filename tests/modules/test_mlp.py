@@ -1,4 +1,4 @@
-"""`MLPRegressor`: its shapes, initialisation, metrics and optimizers."""
+"""`MLPRegressor`: its shapes, initialization, metrics and optimizers."""
 
 import copy
 import math
@@ -61,7 +61,7 @@ def command_line(monkeypatch):
     ],
 )
 def test_sizes_say_what_layers_there_are(arguments, shapes):
-    """One linear layer between neighbouring sizes, ReLU after each hidden one, and predictions of the last size."""
+    """There is a linear layer between consecutive sizes, and a ReLU after each hidden layer."""
     model = MLPRegressor(**arguments)
     assert [tuple(layer.weight.shape) for layer in linears(model)] == shapes
     assert sum(isinstance(layer, nn.ReLU) for layer in model.modules()) == len(shapes) - 1
@@ -78,7 +78,7 @@ def test_hidden_units_are_rectified():
 
 
 def test_weights_start_as_in_keras():
-    """Hidden weights fill ±sqrt(6 / fan_in), output weights ±sqrt(6 / (fan_in + fan_out)), biases are zero."""
+    """Hidden weights fill ±sqrt(6 / fan_in), output weights ±sqrt(6 / (fan_in + fan_out)); biases are zero."""
     seed_everything(0)
     first, second, last = linears(MLPRegressor(50, (400, 300), 10))
     for layer, bound in [(first, math.sqrt(6 / 50)), (second, math.sqrt(6 / 400)), (last, math.sqrt(6 / 310))]:
@@ -90,7 +90,7 @@ def test_weights_start_as_in_keras():
 
 
 def test_the_global_seed_decides_the_weights():
-    """Same seed, same weights; another seed, others."""
+    """The same seed gives the same weights; another seed gives different ones."""
     weights = []
     for seed in (3, 3, 4):
         seed_everything(seed)
@@ -100,7 +100,7 @@ def test_the_global_seed_decides_the_weights():
 
 
 def test_it_trains_as_a_plain_loop_does(tmp_path):
-    """Weights after two epochs, and `train_mse` of the second, equal those of a loop with SGD written by hand."""
+    """Weights after two epochs, and `train_mse` of the second, equal those of a handwritten SGD loop."""
     model = MLPRegressor()
     twin, data = copy.deepcopy(model), loader(rows=20)
     fit = fitted(tmp_path, model, data)
@@ -123,7 +123,7 @@ def test_it_trains_as_a_plain_loop_does(tmp_path):
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_evaluation_is_the_mean_over_all_rows(tmp_path, split):
-    """Batches of 8, 8 and 4 rows count by their rows."""
+    """Metrics weight batches of 8, 8 and 4 rows by their number of rows."""
     model, data = MLPRegressor(), loader(rows=20)
     run = trainer(tmp_path)
     evaluate = {"val": run.validate, "test": run.test}[split]
@@ -133,7 +133,7 @@ def test_evaluation_is_the_mean_over_all_rows(tmp_path, split):
 
 
 def test_validation_metric_is_logged_while_fitting(tmp_path):
-    """`val_mse` is there for callbacks that monitor it."""
+    """`val_mse` is available to callbacks that monitor it."""
     fit = fitted(tmp_path, MLPRegressor(), loader())
     assert fit.callback_metrics.keys() == {"train_loss", "train_mse", "val_mse"}
 
@@ -148,7 +148,7 @@ def test_flat_targets_do_not_broadcast(tmp_path):
 
 
 def test_predict_step_returns_predictions_alone(tmp_path):
-    """Targets in the batch are not looked at."""
+    """Predictions ignore the targets of a batch."""
     model, data = MLPRegressor(), loader(rows=20)
     parts = trainer(tmp_path).predict(model, data)
     assert [part.shape for part in parts] == [(8, 1), (8, 1), (4, 1)]
@@ -157,7 +157,7 @@ def test_predict_step_returns_predictions_alone(tmp_path):
 
 @pytest.mark.parametrize(("every", "logged"), [(1, 6), (3, 2), (100, 1)])
 def test_the_loss_is_logged_when_a_logger_writes_and_at_the_end_of_an_epoch(tmp_path, monkeypatch, every, logged):
-    """Of 6 steps of one epoch, every first, every third, or only the last."""
+    """Of 6 steps of one epoch, all, every third, or only the last are logged."""
     model, names = MLPRegressor(), []
     original = model.log
     monkeypatch.setattr(model, "log", lambda name, *a, **k: (names.append(name), original(name, *a, **k)))
@@ -166,7 +166,7 @@ def test_the_loss_is_logged_when_a_logger_writes_and_at_the_end_of_an_epoch(tmp_
 
 
 def test_the_default_optimizer_is_sgd_with_momentum():
-    """Learning rate 0.01, momentum 0.9, no scheduler."""
+    """The default is SGD with learning rate 0.01 and momentum 0.9, without a scheduler."""
     optimizer = MLPRegressor().configure_optimizers()
     assert isinstance(optimizer, torch.optim.SGD)
     assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (0.01, 0.9)
@@ -174,7 +174,7 @@ def test_the_default_optimizer_is_sgd_with_momentum():
 
 @pytest.mark.parametrize(("interval", "rate"), [("epoch", 0.25), ("step", 0.5**6)])
 def test_the_scheduler_moves_in_its_interval(tmp_path, interval, rate):
-    """Halved once an epoch, or once a step, over two epochs of three steps."""
+    """The scheduler halves the rate once per epoch or once per step, over two epochs of three steps."""
     halving = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
     model = MLPRegressor(optimizer=partial(torch.optim.Adam, lr=1.0), scheduler=halving, scheduler_interval=interval)
     fit = fitted(tmp_path, model, loader())
@@ -182,7 +182,7 @@ def test_the_scheduler_moves_in_its_interval(tmp_path, interval, rate):
 
 
 def test_a_plateau_scheduler_watches_the_validation_error(tmp_path):
-    """`ReduceLROnPlateau` of torch names no metric: `val_mse` is taken, which falls here, against mode "max"."""
+    """Torch's `ReduceLROnPlateau` monitors `val_mse` by default; it falls here, which counts as bad in mode "max"."""
     plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max", patience=0, factor=0.1)
     fit = fitted(tmp_path, MLPRegressor(scheduler=plateau), loader(), max_epochs=3)
     assert fit.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0001)
@@ -190,7 +190,7 @@ def test_a_plateau_scheduler_watches_the_validation_error(tmp_path):
 
 @old_names
 def test_the_command_line_shows_and_overrides_the_default_optimizer(command_line):
-    """One argument of the default optimizer can be changed without writing the rest."""
+    """A single argument of the default optimizer can be changed on the command line."""
     cli = command_line("--model=lightning_clip.MLPRegressor", "--model.optimizer.lr=0.5")
     optimizer = cli.model.configure_optimizers()
     assert isinstance(optimizer, torch.optim.SGD)
@@ -199,7 +199,7 @@ def test_the_command_line_shows_and_overrides_the_default_optimizer(command_line
 
 @old_names
 def test_the_command_line_takes_other_optimizers_and_schedulers(command_line):
-    """By class name, as LightningCLI does; a scheduler that names its metric is believed."""
+    """Optimizers and schedulers can be given by class name; a scheduler's own `monitor` takes precedence."""
     made = command_line(
         "--model=lightning_clip.MLPRegressor",
         "--model.hidden_sizes=[4,3]",
@@ -216,7 +216,7 @@ def test_the_command_line_takes_other_optimizers_and_schedulers(command_line):
 
 
 def test_the_printed_configuration_gives_the_same_configuration(command_line, tmp_path, capsys):
-    """`--print_config` writes the optimizer out, and reads back."""
+    """`--print_config` writes the optimizer out, and its output can be read back."""
     texts = []
     for argument in ("--model=lightning_clip.MLPRegressor", f"--config={tmp_path / 'printed.yaml'}"):
         with pytest.raises(SystemExit):
@@ -230,7 +230,7 @@ def test_the_printed_configuration_gives_the_same_configuration(command_line, tm
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
 @pytest.mark.parametrize("arguments", [{}, {"optimizer": partial(torch.optim.Adam, lr=0.3)}], ids=["default", "given"])
 def test_it_can_be_sent_to_another_process(duplicate, arguments):
-    """A copy has the same weights and makes the same optimizer, the default one included."""
+    """A copy has the same weights and builds the same optimizer, including the default one."""
     model = MLPRegressor(**arguments)
     twin = duplicate(model)
     assert torch.equal(linears(twin)[0].weight, linears(model)[0].weight)
@@ -240,7 +240,7 @@ def test_it_can_be_sent_to_another_process(duplicate, arguments):
 
 
 def test_a_checkpoint_restores_the_sizes(tmp_path):
-    """`load_from_checkpoint` needs no arguments, and reads plain types only."""
+    """`load_from_checkpoint` needs no arguments and works with `weights_only`."""
     model = MLPRegressor(4, (3, 2))
     fit = fitted(tmp_path, model, loader(features=4))
     fit.save_checkpoint(tmp_path / "last.ckpt")
@@ -260,17 +260,17 @@ def test_a_checkpoint_restores_the_sizes(tmp_path):
         ({"out_features": 1.5}, r"1\.5\): .*must be positive whole numbers"),
         (
             {"scheduler_interval": "batch"},
-            r"scheduler_interval='batch'\): scheduler_interval must be 'epoch' or 'step'",
+            r"scheduler_interval='batch'\): scheduler_interval must be one of 'epoch', 'step'",
         ),
     ],
 )
 def test_bad_arguments(arguments, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(ValueError, match=message):
         MLPRegressor(**arguments)
 
 
 def test_inputs_of_another_width():
-    """The message names the argument to change."""
+    """Inputs of the wrong width raise an error that names the argument to change."""
     with pytest.raises(ValueError, match=r"MLPRegressor\(in_features=20\).*10 features; set in_features=10"):
         MLPRegressor()(torch.zeros(2, 10))

@@ -1,4 +1,4 @@
-"""`OptimizedModule`: when it logs; the rest is tested through the modules built on it."""
+"""`OptimizedModule`: when it logs. The modules built on it test the rest."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.support.training import loader, quiet_trainer
 
 
 class Asking(OptimizedModule):
-    """Asks at each training step and after each backward pass whether a logger is about to write."""
+    """Records at each training step whether a logger is about to write, and checks the same after the backward pass."""
 
     def __init__(self, *, optimizer=lambda params: torch.optim.SGD(params, lr=0.1)) -> None:
         super().__init__(optimizer=optimizer, scheduler=None, scheduler_interval="epoch", monitor="loss")
@@ -27,7 +27,7 @@ class Asking(OptimizedModule):
 
 @pytest.mark.parametrize(("every", "batches"), [(1, [0, 1, 2, 3, 4, 5]), (3, [2, 5]), (4, [3, 5]), (0, [5])])
 def test_it_logs_when_a_logger_writes_and_at_the_end_of_an_epoch(every, batches):
-    """Of 6 steps; the answer is the same before and after the backward pass."""
+    """The answer is right for 6 steps, and the same before and after the backward pass."""
     model = Asking()
     trainer = quiet_trainer(max_epochs=1, log_every_n_steps=every)
     trainer.fit(model, loader())

@@ -1,4 +1,4 @@
-"""What `RNNModule`, `LSTMModule` and `GRUModule` have in common."""
+"""The common behavior of `RNNModule`, `LSTMModule` and `GRUModule`."""
 
 import copy
 import math
@@ -27,7 +27,7 @@ each_module = pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 
 
 def text(rows: int = 6, steps: int = 9, symbols: int = 5) -> DataLoader:
-    """Symbols and the ones that follow them."""
+    """Symbols as inputs, and the next symbols as targets."""
     stream = torch.randint(symbols, (rows, steps + 1), generator=torch.Generator().manual_seed(0))
     return DataLoader(TensorDataset(stream[:, :-1], stream[:, 1:]), batch_size=4)
 
@@ -39,7 +39,7 @@ def small(data: type[LightningDataModule], **options) -> LightningDataModule:
 @each_module
 @pytest.mark.parametrize(("many_to_many", "shape"), [(None, (2, 4)), (False, (2, 4)), (True, (2, 7, 4))])
 def test_there_is_an_output_after_the_last_step_or_at_each(module, many_to_many, shape):
-    """The last of many is the one."""
+    """With `many_to_many` there is an output at every step, and the last one is that without it."""
     model, x = module(3, 4, many_to_many=many_to_many, hidden_size=6), torch.randn(2, 7, 3)
     assert model(x).shape == shape
     every = copy.deepcopy(model)
@@ -49,14 +49,14 @@ def test_there_is_an_output_after_the_last_step_or_at_each(module, many_to_many,
 
 @each_module
 def test_the_next_token_is_asked_for_at_every_step(module):
-    """Without being told so."""
+    """The task `"next_token"` has an output at every step by default."""
     model = module(5, 5, task="next_token", hidden_size=6)
     assert model(torch.randint(5, (2, 7))).shape == (2, 7, 5)
 
 
 @each_module
 def test_outputs_are_those_of_the_layers_of_torch(module):
-    """The fused layer of the class's name, then a linear one."""
+    """Outputs are those of torch's fused layer followed by a linear layer."""
     model, x = module(3, 4, hidden_size=6, num_layers=2, many_to_many=True), torch.randn(2, 7, 3)
     fused = getattr(torch.nn, module.__name__.removesuffix("Module"))(3, 6, 2, batch_first=True)
     fused.load_state_dict(model.recurrent.state_dict())
@@ -66,7 +66,7 @@ def test_outputs_are_those_of_the_layers_of_torch(module):
 
 @each_module
 def test_symbols_act_as_their_unit_vectors(module):
-    """The same outputs for both; with an embedding, others."""
+    """Symbols and their one-hot vectors give the same outputs; an embedding changes the input size."""
     model, symbols = module(5, 4, hidden_size=6), torch.randint(5, (2, 7))
     assert torch.equal(model(symbols), model(torch.nn.functional.one_hot(symbols, 5).float()))
     embedded = module(5, 4, hidden_size=6, embedding_dim=3)
@@ -76,7 +76,7 @@ def test_symbols_act_as_their_unit_vectors(module):
 
 @each_module
 def test_it_goes_on_from_a_state(module):
-    """Two halves give what the whole gives."""
+    """Two halves, connected by the state, give the outputs of the whole sequence."""
     model, x = module(3, 4, hidden_size=6, many_to_many=True), torch.randn(2, 8, 3)
     start, hiddens = model.advance(x[:, :5])
     end, _ = model.advance(x[:, 5:], hiddens)
@@ -85,7 +85,7 @@ def test_it_goes_on_from_a_state(module):
 
 @each_module
 def test_dropout_acts_while_training_only(module):
-    """On the states that the outputs are made of, and between layers."""
+    """Dropout applies between layers and before the head, in training only."""
     model, x = module(3, 4, hidden_size=6, num_layers=2, dropout=0.5), torch.randn(2, 7, 3)
     assert model.recurrent.dropout == 0.5
     assert not torch.equal(model(x), model(x))
@@ -97,7 +97,7 @@ def test_dropout_acts_while_training_only(module):
 
 @each_module
 def test_the_start_can_be_chosen(module):
-    """Recurrent blocks by `init` and `init_gain`, input and output weights by `weight_std`."""
+    """`init` and `init_gain` set the recurrent blocks, `weight_std` the input and output weights."""
     torch.manual_seed(0)
     model = module(30, 40, hidden_size=20, init="orthogonal", init_gain=0.9, weight_std=0.3)
     for block in model.recurrent.weight_hh_l0.detach().split(20):
@@ -108,7 +108,7 @@ def test_the_start_can_be_chosen(module):
 
 
 def first_gradients(model: RecurrentModule) -> dict[str, Tensor]:
-    """Those of one training step, which is not applied."""
+    """The gradients of one training step with learning rate 0."""
     model.optimizer = partial(torch.optim.SGD, lr=0.0)
     torch.manual_seed(0)
     quiet_trainer(max_steps=1, limit_val_batches=0, log_every_n_steps=1).fit(model, small(TemporalOrderDataModule))
@@ -117,7 +117,7 @@ def first_gradients(model: RecurrentModule) -> dict[str, Tensor]:
 
 @each_module
 def test_penalties_touch_recurrent_weights_only(module):
-    """`l1 sign(w) + 2 l2 w` is added to the gradient of every `weight_hh`, and the logged loss is without them."""
+    """Penalties add `l1 sign(w) + 2 l2 w` to the gradient of every `weight_hh`; the logged loss excludes them."""
     torch.manual_seed(0)
     plain = module(6, 4, hidden_size=5, num_layers=2)
     penalised = copy.deepcopy(plain)
@@ -142,7 +142,7 @@ TRAINED = {
 @each_module
 @pytest.mark.parametrize(("data", "sizes", "options", "measured"), TRAINED.values(), ids=TRAINED)
 def test_it_trains_on_data_of_every_kind(module, data, sizes, options, measured):
-    """A few steps change every parameter, and evaluation logs what the task measures."""
+    """A few steps change every parameter, and evaluation logs the metrics of the task."""
     torch.manual_seed(0)
     model = module(*sizes, hidden_size=6, init="orthogonal", optimizer=partial(torch.optim.SGD, lr=0.1), **options)
     start = copy.deepcopy(model)
@@ -158,7 +158,7 @@ def test_it_trains_on_data_of_every_kind(module, data, sizes, options, measured)
 
 
 def test_metrics_are_means_over_all_sequences():
-    """Batches of 4 and 2 sequences count by their sequences and steps."""
+    """Metrics weight batches of 4 and 2 sequences by their numbers of sequences and steps."""
     model, data = RNNModule(5, 5, task="next_token", hidden_size=6), text()
     (tested,) = quiet_trainer().test(model, data, verbose=False)
     inputs, targets = data.dataset.tensors
@@ -172,7 +172,7 @@ def test_metrics_are_means_over_all_sequences():
 
 
 def test_the_data_module_says_what_is_wrong():
-    """An addition off by at most 0.2 is right, which no task of a module knows."""
+    """The data module's `wrong` defines `error`: a sum that is off by at most 0.2 is right."""
     data, model = small(AddingProblemDataModule), RNNModule(2, 1, task="regression", hidden_size=6)
     model.head.weight.data.zero_()
     model.head.bias.data.fill_(0.5)
@@ -184,7 +184,7 @@ def test_the_data_module_says_what_is_wrong():
 
 
 def test_a_loss_that_is_not_a_number_stays_one():
-    """One sequence in six is enough: it is not left out of the mean."""
+    """A single NaN among six sequences makes the mean loss NaN."""
     inputs = torch.randn(6, 7, 6)
     inputs[4] = float("nan")
     data = DataLoader(TensorDataset(inputs, torch.zeros(6, dtype=torch.int64)), batch_size=4)
@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_a_number_stays_one():
 
 
 def test_predictions_do_not_look_at_targets():
-    """Outputs of each batch."""
+    """Prediction returns the outputs of each batch."""
     model, data = RNNModule(hidden_size=6), small(TemporalOrderDataModule)
     (outputs,) = quiet_trainer().predict(model, data)
     assert outputs.shape == (9, 4)
@@ -202,14 +202,14 @@ def test_predictions_do_not_look_at_targets():
 
 @pytest.mark.parametrize(("task", "watched"), [("classification", "val_loss"), ("regression", "val_mse")])
 def test_a_plateau_scheduler_watches_the_first_measure(task, watched):
-    """Of validation."""
+    """`ReduceLROnPlateau` monitors the first validation metric of the task."""
     plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0)
     model = RNNModule(task=task, scheduler=plateau)
     assert model.configure_optimizers()["lr_scheduler"]["monitor"] == watched
 
 
 def test_the_derivative_at_the_outputs_is_clamped():
-    """Every one of a mean over 20 sequences is beyond 1e-6, and the share is logged."""
+    """`grad_clip_output` clamps every gradient at the outputs, and the clamped fraction is logged."""
     model = LSTMModule(hidden_size=6, grad_clip_output=1e-6)
     grads = first_gradients(model)
     assert grads["head.bias"].abs().max() <= 20 * 1.01e-6
@@ -217,7 +217,7 @@ def test_the_derivative_at_the_outputs_is_clamped():
 
 
 def test_the_share_of_clamped_derivatives_is_since_the_last_log():
-    """All of them in the first step, none in the second, whose bound is out of reach."""
+    """The clamped fraction restarts after each log: all gradients in the first step, none in the second."""
     model, shares = LSTMModule(hidden_size=6, grad_clip_output=1e-9), []
 
     class Loosening(Callback):
@@ -232,7 +232,7 @@ def test_the_share_of_clamped_derivatives_is_since_the_last_log():
 
 @pytest.mark.parametrize("module", [RNNModule, LSTMModule])
 def test_bounds_on_derivatives_follow_the_scale_of_mixed_precision(module):
-    """Unscaled gradients are the same whatever the loss is multiplied by."""
+    """Unscaled gradients are the same for any scale of the loss."""
     torch.manual_seed(0)
     first = module(hidden_size=6, grad_clip_gates=2e-4, grad_clip_output=1e-2)
     second, grads = copy.deepcopy(first), []
@@ -256,7 +256,7 @@ def test_bounds_on_derivatives_follow_the_scale_of_mixed_precision(module):
 
 @each_module
 def test_a_checkpoint_restores_the_arguments(module, tmp_path):
-    """`load_from_checkpoint` needs none, and reads plain types only."""
+    """`load_from_checkpoint` needs no arguments and works with `weights_only`."""
     model = module(3, 2, hidden_size=6, num_layers=2, init="xavier", many_to_many=True)
     trainer = quiet_trainer()
     trainer.strategy.connect(model)
@@ -270,7 +270,7 @@ def test_a_checkpoint_restores_the_arguments(module, tmp_path):
 @each_module
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
 def test_it_can_be_sent_to_another_process(module, duplicate):
-    """A copy gives the same outputs and makes the same default optimizer."""
+    """A copy gives the same outputs and builds the same default optimizer."""
     model, x = module(hidden_size=6), torch.randn(2, 7, 6)
     twin = duplicate(model)
     assert torch.equal(twin(x), model(x))
@@ -281,7 +281,7 @@ def test_it_can_be_sent_to_another_process(module, duplicate):
 
 @each_module
 def test_it_is_built_from_plain_values(module):
-    """As YAML gives them: options of the class and of its ground, optimizer and scheduler."""
+    """YAML can set options of the class and its base class, the optimizer and the scheduler."""
     model = built(
         LightningModule,
         module.__name__,
@@ -306,9 +306,9 @@ def test_it_is_built_from_plain_values(module):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"in_features": 0}, ValueError, r"\(in_features=0\): in_features must be positive"),
+        ({"in_features": 0}, ValueError, r"\(in_features=0\): in_features must be at least 1"),
         ({"hidden_size": 2.5}, TypeError, r"\(hidden_size=2\.5\): hidden_size must be a whole number"),
-        ({"embedding_dim": 0}, ValueError, r"\(embedding_dim=0\): embedding_dim must be positive"),
+        ({"embedding_dim": 0}, ValueError, r"\(embedding_dim=0\): embedding_dim must be at least 1"),
         ({"task": "poetry"}, ValueError, r"\(task='poetry'\): task must be one of 'classification', 'regression'"),
         ({"init": "zero"}, ValueError, r"\(init='zero'\): init must be one of 'default', 'orthogonal'"),
         ({"dropout": 1.0}, ValueError, r"\(dropout=1\.0\): dropout must be at least 0 and below 1"),
@@ -317,17 +317,17 @@ def test_it_is_built_from_plain_values(module):
         ({"grad_clip_output": 0}, ValueError, r"\(grad_clip_output=0\): grad_clip_output must be a positive number"),
         ({"recurrent_l1": -1}, ValueError, r"\(recurrent_l1=-1\): recurrent_l1 must be a number of at least 0"),
         ({"recurrent_l2": -1}, ValueError, r"\(recurrent_l2=-1\): recurrent_l2 must be a number of at least 0"),
-        ({"scheduler_interval": "batch"}, ValueError, r"scheduler_interval must be 'epoch' or 'step'"),
+        ({"scheduler_interval": "batch"}, ValueError, r"scheduler_interval must be one of 'epoch', 'step'"),
     ],
 )
 def test_bad_arguments(module, arguments, error, message):
-    """Refused with the class, the call and the rule."""
+    """Bad arguments raise an error with the class, the call and the rule."""
     with pytest.raises(error, match=module.__name__ + r".*" + message):
         module(**arguments)
 
 
 @each_module
 def test_inputs_of_another_width(module):
-    """The message names the argument to change."""
+    """Inputs of the wrong width raise an error that names the argument to change."""
     with pytest.raises(ValueError, match=r"in_features=6, .*the inputs have 10 features; set in_features=10"):
         module()(torch.zeros(2, 5, 10))

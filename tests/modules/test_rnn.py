@@ -1,4 +1,4 @@
-"""`RNNModule`: what a plain recurrent network has of its own."""
+"""`RNNModule`: its layers, and the options that only a plain recurrent network has."""
 
 import copy
 from functools import partial
@@ -20,7 +20,7 @@ def data() -> TemporalOrderDataModule:
 
 
 def gradients(model: RNNModule, **options) -> dict[str, torch.Tensor]:
-    """Those of one training step, which is not applied."""
+    """The gradients of one training step with learning rate 0."""
     model.optimizer = partial(torch.optim.SGD, lr=0.0)
     quiet_trainer(max_steps=1, limit_val_batches=0, log_every_n_steps=1, **options).fit(model, data())
     return {name: param.grad.clone() for name, param in model.named_parameters()}
@@ -37,7 +37,7 @@ def gradients(model: RNNModule, **options) -> dict[str, torch.Tensor]:
 )
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_options_say_which_layer_there_is(options, kind, nonlinearity):
-    """The fused one, unless an option needs another; each trains on a task."""
+    """The layer is fused unless an option needs another one; every layer trains on a task."""
     model = RNNModule(nonlinearity=nonlinearity, hidden_size=6, **options)
     assert type(model.recurrent) is kind
     assert model.recurrent.nonlinearity == nonlinearity
@@ -47,7 +47,7 @@ def test_options_say_which_layer_there_is(options, kind, nonlinearity):
 
 
 def test_the_regularizer_acts_on_the_gradient_of_recurrent_weights():
-    """By what the regularizer itself adds; what it measures is logged."""
+    """Training adds exactly the regularizer's gradient, and logs what the regularizer measures."""
     torch.manual_seed(0)
     plain = RNNModule(hidden_size=6)
     regularized = copy.deepcopy(plain)
@@ -68,7 +68,7 @@ def test_the_regularizer_acts_on_the_gradient_of_recurrent_weights():
 
 
 def test_accumulated_batches_count_as_one():
-    """Two equal batches give the gradient of one: the regularizer's part is divided as the loss is."""
+    """Two equal accumulated batches give the gradient of one: the regularizer's part is divided as the loss is."""
     torch.manual_seed(0)
     single = RNNModule(hidden_size=6, regularizer=VanishingGradientRegularizer(3.0))
     double = copy.deepcopy(single)
@@ -86,7 +86,7 @@ def test_accumulated_batches_count_as_one():
 
 
 def test_two_processes_count_as_one():
-    """With half the batch each, they make the step of one process: the regularizer's part is averaged."""
+    """Two processes with half a batch each make the step of one process: the regularizer's part is averaged."""
     torch.manual_seed(0)
     rows = torch.utils.data.TensorDataset(torch.randn(8, 10, 6), torch.randint(4, (8,)))
     alone = RNNModule(hidden_size=6, regularizer=VanishingGradientRegularizer(3.0))
@@ -100,7 +100,7 @@ def test_two_processes_count_as_one():
 
 
 def test_mixed_precision_scales_the_regularizer_too():
-    """Unscaled gradients are the same whatever the loss is multiplied by."""
+    """Unscaled gradients are the same for any scale of the loss."""
     torch.manual_seed(0)
     first = RNNModule(hidden_size=6, regularizer=VanishingGradientRegularizer(3.0))
     second, grads = copy.deepcopy(first), []
@@ -112,7 +112,7 @@ def test_mixed_precision_scales_the_regularizer_too():
 
 
 def test_the_schedule_of_the_regularizer_follows_the_run():
-    """It is told the step and the epoch before each backward pass."""
+    """The regularizer knows the step and the epoch before each backward pass."""
     seen = []
 
     class Watching(VanishingGradientRegularizer):
@@ -127,7 +127,7 @@ def test_the_schedule_of_the_regularizer_follows_the_run():
 
 
 def test_the_regularizer_is_built_from_plain_values():
-    """As YAML gives them."""
+    """A regularizer can be configured in YAML."""
     regularizer = {
         "class_path": "lightning_clip.modules.VanishingGradientRegularizer",
         "init_args": {"weight": 2.0, "schedule": "1/epoch"},
@@ -138,7 +138,7 @@ def test_the_regularizer_is_built_from_plain_values():
 
 
 def test_clamped_derivatives_are_logged():
-    """The share at the gates since the last time: all at the last of 12 steps, those before get what is left of it."""
+    """The clamped fraction is logged: all gradients at the last of 12 steps, and those that flow back from it."""
     model = RNNModule(hidden_size=6, grad_clip_gates=1e-12)
     quiet_trainer(max_epochs=1).fit(model, data())
     assert model.trainer.callback_metrics["clamped_fraction/gates"] > 0.9 / 12
@@ -152,19 +152,19 @@ def test_clamped_derivatives_are_logged():
             r"RNNModule\(nonlinearity='sigmoid'\): nonlinearity must be one of 'tanh', 'relu'",
         ),
         ({"grad_clip_gates": 0}, r"RNNModule\(grad_clip_gates=0\): grad_clip_gates must be a positive number"),
-        ({"layer_norm": True, "grad_clip_gates": 1.0}, "layer_norm and grad_clip_gates: .*use one of them"),
+        ({"layer_norm": True, "grad_clip_gates": 1.0}, "layer_norm and grad_clip_gates: .*use only one of them"),
         (
             {"regularizer": VanishingGradientRegularizer(), "grad_clip_gates": 1.0},
-            "regularizer and grad_clip_gates: .*use one of them",
+            "regularizer and grad_clip_gates: .*use only one of them",
         ),
         (
             {"regularizer": VanishingGradientRegularizer(), "layer_norm": True},
-            "layer_norm and regularizer: .*use one of them",
+            "layer_norm and regularizer: .*use only one of them",
         ),
         ({"regularizer": VanishingGradientRegularizer(), "num_layers": 2}, "plain nn.RNN; use one with num_layers=1"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    """Refused with the call and the rule, or with what does not go together."""
+    """Bad arguments raise an error with the call and the rule, or with the options that exclude each other."""
     with pytest.raises(ValueError, match=message):
         RNNModule(**arguments)

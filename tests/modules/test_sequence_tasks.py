@@ -1,4 +1,4 @@
-"""What recurrent networks are trained for: losses and measures against plain loops."""
+"""The tasks of recurrent networks: their losses and metrics against plain loops."""
 
 import math
 
@@ -14,7 +14,7 @@ def nats(outputs: torch.Tensor, target: int) -> float:
 
 @pytest.mark.parametrize("name", ["classification", "next_token"])
 def test_the_loss_is_the_mean_over_sequences_and_steps(name):
-    """In nats, for one class a sequence and for one at each step."""
+    """Cross-entropy is in nats, for one class per sequence and for one at each step."""
     outputs, targets = torch.randn(3, 5, 4), torch.randint(4, (3, 5))
     each = [[nats(o, t) for o, t in zip(*row, strict=True)] for row in zip(outputs, targets.tolist(), strict=True)]
     task = TASKS[name]
@@ -24,7 +24,7 @@ def test_the_loss_is_the_mean_over_sequences_and_steps(name):
 
 
 def test_a_sequence_is_wrong_if_any_step_is():
-    """Or if an output is not finite; the loss is measured at each step."""
+    """One wrong class or an infinite output makes a sequence wrong; the loss is measured at each step."""
     targets = torch.tensor([[0, 1], [0, 1], [0, 1], [0, 1]])
     outputs = 5.0 * torch.nn.functional.one_hot(torch.tensor([[0, 1], [0, 0], [1, 0], [0, 1]]), 3)
     outputs[3, 0, 2] = float("-inf")
@@ -54,7 +54,7 @@ def test_bits_are_nats_over_the_logarithm_of_two():
 
 
 def test_which_tasks_have_a_target_at_every_step():
-    """Only the next symbol is asked for all the time, unless the user says otherwise."""
+    """Only `"next_token"` has a target at every step by default."""
     assert {name: task.every_step for name, task in TASKS.items()} == {
         "classification": False,
         "regression": False,

@@ -1,4 +1,4 @@
-"""`summed_loss`: one loss for each target, and which of them count."""
+"""`summed_loss`: the loss of each kind of target, and masks."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from lightning_clip.modules.summed_loss import summed_loss
 @pytest.mark.parametrize("shape", [(5,), (2, 5)])
 @pytest.mark.parametrize("task", ["classification", "next_token"])
 def test_classes(task, shape):
-    """Cross-entropy in nats."""
+    """Classes give cross-entropy in nats."""
     outputs, targets = torch.randn(*shape, 4), torch.randint(4, shape)
     total, count = summed_loss(task, outputs, targets)
     torch.testing.assert_close(total, -outputs.log_softmax(-1).gather(-1, targets[..., None]).sum())
@@ -20,7 +20,7 @@ def test_classes(task, shape):
 @pytest.mark.parametrize(("outputs", "targets"), [((2, 5, 3), (2, 5, 3)), ((2, 5, 1), (2, 5)), ((2, 1), (2,))])
 @pytest.mark.parametrize("masked", [True, False])
 def test_numbers(outputs, targets, masked):
-    """Squared error, the mean over the numbers of a target; one number needs no dimension of its own."""
+    """Numbers give the squared error averaged over features; a single feature needs no dimension."""
     y, t = torch.randn(outputs), torch.randn(targets)
     mask = torch.ones(outputs[:-1], dtype=torch.bool) if masked else None
     total, count = summed_loss("regression", y, t, mask)
@@ -28,13 +28,13 @@ def test_numbers(outputs, targets, masked):
 
 
 def test_half_precision_is_summed_in_single():
-    """Otherwise a long sum stops growing."""
+    """Half precision is summed in float32, in which a long sum does not saturate."""
     ones = torch.ones(1, 5000, 1, dtype=torch.bfloat16)
     assert summed_loss("regression", ones, torch.zeros(1, 5000, 1))[0] == 5000
 
 
 def test_targets_that_do_not_count_may_be_anything():
-    """NaN, or no class at all: their loss and their gradient are 0."""
+    """Masked targets may be NaN or no class at all; their loss and gradient are 0."""
     mask = torch.tensor([[True, False, False, True]])
     outputs = torch.ones(1, 4, 1, requires_grad=True)
     total, count = summed_loss("regression", outputs, torch.tensor([[0.0, float("nan"), float("inf"), 3.0]]), mask)
@@ -48,7 +48,7 @@ def test_targets_that_do_not_count_may_be_anything():
 
 
 def test_without_a_mask_the_number_is_known():
-    """Without reading the device."""
+    """Without a mask, the number of targets is known without reading the device."""
     total, count = summed_loss("regression", torch.ones(2, 3, 1, device="meta"), torch.ones(2, 3, device="meta"))
     assert total.shape == ()
     assert count == 6

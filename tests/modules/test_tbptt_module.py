@@ -68,7 +68,7 @@ def by_hand(model, data, *, epochs=1):
 @pytest.mark.parametrize("kind", ["numbers", "symbols"])
 @pytest.mark.parametrize("law", [None, NormalLengths(2.0, min_steps=3)])
 def test_it_trains_as_a_loop_written_by_hand(cell, kind, law):
-    """Short chunks have a proportionally smaller gradient; the last targets of short streams are masked."""
+    """Training equals a handwritten loop in which short chunks have smaller gradients and padding is masked."""
     make, data_of = (network, streams_of) if kind == "numbers" else (reader, symbols)
     model, plain, data = make(cell), make(cell), data_of(203, chunk_lengths=law, seed=0)
     fit(model, data, max_epochs=2)
@@ -79,7 +79,7 @@ def test_it_trains_as_a_loop_written_by_hand(cell, kind, law):
 
 @cells
 def test_one_chunk_is_full_backpropagation(cell):
-    """The gradient of the mean over all targets of the streams, bit for bit, for any longer chunk too."""
+    """A chunk as long as the streams, or longer, gives the gradient of full backpropagation, bit for bit."""
     grads = []
     for k in (75, 1000):
         model = reader(cell)
@@ -92,7 +92,7 @@ def test_one_chunk_is_full_backpropagation(cell):
 
 
 def test_the_gradient_of_a_short_chunk_is_small():
-    """By its length relative to the nominal one, at frozen weights."""
+    """At frozen weights, the gradient of a short chunk is scaled by its relative length."""
     model, grads = network(optimizer=partial(torch.optim.SGD, lr=0.0)), []
     model.on_after_backward = lambda: grads.append(model.head.bias.grad.clone())
     data = streams_of(205, truncated_bptt_steps=20)
@@ -107,7 +107,7 @@ def test_the_gradient_of_a_short_chunk_is_small():
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_learning_rate_of_a_short_chunk_can_be_small_instead(accumulate):
-    """With `scale_steps_by="lr"`, as AWD-LSTM has it: mean losses, and steps scaled by the length of their chunks."""
+    """With `scale_steps_by="lr"`, losses are means and learning rates are scaled by the lengths of the chunks."""
     law = NormalLengths(2.0, min_steps=3)
     model, plain = network(scale_steps_by="lr"), network()
     data = streams_of(201, chunk_lengths=law)
@@ -130,7 +130,7 @@ def test_the_learning_rate_of_a_short_chunk_can_be_small_instead(accumulate):
 
 
 def test_the_two_ways_are_the_same_for_plain_sgd():
-    """And differ for Adam, which does not care how large a loss is."""
+    """Scaling the loss or the learning rate is the same for SGD, but not for Adam, which ignores the loss scale."""
     law = NormalLengths(2.0, min_steps=3)
     for optimizer, same in ((sgd, True), (partial(torch.optim.Adam, lr=0.01), False)):
         models = [network(scale_steps_by=by, optimizer=optimizer) for by in ("loss", "lr")]
@@ -141,7 +141,7 @@ def test_the_two_ways_are_the_same_for_plain_sgd():
 
 
 def test_the_learning_rate_is_put_back():
-    """Schedulers and monitors see the one that was set."""
+    """Schedulers and monitors see the unscaled learning rate."""
     model = network(
         scale_steps_by="lr",
         scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5),
@@ -152,7 +152,7 @@ def test_the_learning_rate_is_put_back():
 
 
 def test_random_truncation_multiplies_messages():
-    """A training with it equals a loop that does so by hand at each place where there might have been a cut."""
+    """Training with random truncation equals a handwritten loop that rescales gradients at possible cuts."""
     model, plain, data = network("gru"), network("gru"), streams_of(403, chunk_lengths=RandomTruncation(0.4), seed=1)
     fit(model, data)
     optimizer, hiddens, lengths = torch.optim.SGD(plain.parameters(), lr=0.1), None, set()
@@ -176,7 +176,7 @@ def test_random_truncation_multiplies_messages():
 
 
 def test_metrics_are_means_over_all_targets():
-    """Of an epoch, whatever the chunks are: equal to one pass over the streams; bits are nats over log 2."""
+    """Epoch metrics equal one pass over the streams, whatever the chunks are; bits are nats over log 2."""
     model = reader(optimizer=partial(torch.optim.SGD, lr=0.0))
     data = symbols(1000, val_fraction=0.25, test_fraction=0.25)
     trainer = fit(model, data, limit_val_batches=1.0)
@@ -191,7 +191,7 @@ def test_metrics_are_means_over_all_targets():
 
 
 def test_the_error_of_numbers_is_a_mean_square():
-    """In squared units of the target."""
+    """The metric for numbers is the mean squared error, in squared units of the target."""
     model = network(optimizer=partial(torch.optim.SGD, lr=0.0))
     data = streams_of(203)
     metrics = fit(model, data).callback_metrics
@@ -203,7 +203,7 @@ def test_the_error_of_numbers_is_a_mean_square():
 
 
 def test_clipping_on_top_equals_the_trainers_own():
-    """Bit for bit, with random lengths and scaled steps."""
+    """`GradientClipping` equals the Trainer's clipping bit for bit, with random lengths and scaled steps."""
     options = {"chunk_lengths": NormalLengths(2.0, min_steps=3)}
     ours, theirs = reader(scale_steps_by="lr"), reader(scale_steps_by="lr")
     callback = GradientClipping(NormClip(0.1))
@@ -215,7 +215,7 @@ def test_clipping_on_top_equals_the_trainers_own():
 
 
 def test_penalties_are_minimised_and_not_reported():
-    """A penalty on recurrent weights makes them smaller; `train_loss` is without it."""
+    """A penalty shrinks the recurrent weights, and `train_loss` excludes it."""
     plain, shrunk = network(), network(recurrent_l2=1.0)
     runs = [fit(model, streams_of(), limit_train_batches=1) for model in (plain, shrunk)]
     assert len({float(run.callback_metrics["train_loss"]) for run in runs}) == 1
@@ -223,7 +223,7 @@ def test_penalties_are_minimised_and_not_reported():
 
 
 def test_predictions_go_on_from_chunk_to_chunk():
-    """They are those of whole streams."""
+    """Predictions of chunks equal those of whole streams."""
     model, data = network(), streams_of(1003, val_fraction=0.3, test_fraction=0.5)
     trainer = fit(model, data, limit_train_batches=1)
     parts = trainer.predict(model, data)
@@ -234,7 +234,7 @@ def test_predictions_go_on_from_chunk_to_chunk():
 
 @pytest.mark.parametrize("bias", [1.0, "chrono"])
 def test_gates_start_as_is_said(bias):
-    """Of both kinds that have them."""
+    """`forget_bias` sets the gates of both an LSTM and a GRU."""
     for cell in ("lstm", "gru"):
         model = network(cell, forget_bias=bias, max_lag=30)
         total = (model.recurrent.bias_ih_l0 + model.recurrent.bias_hh_l0)[5:10]
@@ -243,7 +243,7 @@ def test_gates_start_as_is_said(bias):
 
 
 def test_it_is_saved_and_loaded(tmp_path):
-    """With its sizes, in plain types; and it can be copied and sent."""
+    """It loads from a checkpoint with `weights_only`, and can be copied and pickled."""
     model = reader("gru", forget_bias=1.0, scale_steps_by="lr")
     trainer = fit(model, symbols())
     trainer.save_checkpoint(tmp_path / "end.ckpt")
@@ -256,7 +256,7 @@ def test_it_is_saved_and_loaded(tmp_path):
 
 @pytest.mark.parametrize("step", [2, 11])
 def test_a_resumed_training_is_the_same(tmp_path, step):
-    """With random lengths and Adam, bit for bit."""
+    """A resumed run with random lengths and Adam equals an uninterrupted one, bit for bit."""
     options = {"chunk_lengths": NormalLengths(2.0, min_steps=3), "seed": 0}
     make = partial(reader, optimizer=partial(torch.optim.Adam, lr=0.01))
     full, resumed = make(), make()
@@ -267,7 +267,7 @@ def test_a_resumed_training_is_the_same(tmp_path, step):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls what jsonargparse deprecates
 def test_the_command_line_makes_it(monkeypatch):
-    """Its own arguments and those of every recurrent network."""
+    """The command line accepts its own arguments and those of `RecurrentModule`."""
     arguments = ["--model=lightning_clip.TBPTTModule", "--model.cell=gru", "--model.forget_bias=chrono"]
     arguments += ["--model.max_lag=50", "--model.init=orthogonal", "--model.optimizer.lr=0.5", "--model.hidden_size=7"]
     monkeypatch.setattr(sys, "argv", ["program", *arguments])
@@ -278,7 +278,7 @@ def test_the_command_line_makes_it(monkeypatch):
 
 
 def test_the_built_in_text_goes_with_the_defaults():
-    """As many symbols on both sides."""
+    """Data module and module have the same number of symbols by default."""
     data, model = CharTextDataModule(), TBPTTModule()
     assert (data.in_features, data.out_features) == (model.in_features, model.out_features)
 
@@ -290,13 +290,13 @@ def test_the_built_in_text_goes_with_the_defaults():
         ({"task": "classification"}, r"task='classification'\): task must be one of 'next_token', 'regression'"),
         ({"scale_steps_by": "time"}, r"scale_steps_by='time'\): scale_steps_by must be one of 'loss', 'lr'"),
         ({"cell": "rnn", "forget_bias": 1.0}, r"TBPTTModule\(cell='rnn', forget_bias=1\.0\): a plain RNN has no gates"),
-        ({"nonlinearity": "relu"}, "only cell='rnn' has a nonlinearity to choose"),
-        ({"forget_bias": "chrono"}, "set max_lag, the longest lag"),
-        ({"hidden_size": 0}, "hidden_size must be positive"),
+        ({"nonlinearity": "relu"}, "nonlinearity applies only to cell='rnn'"),
+        ({"forget_bias": "chrono"}, "max_lag, the longest lag in steps, must be at least 3"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1"),
         ({"many_to_many": False}, r"many_to_many=False\): streams have a target at every step"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(ValueError, match=message):
         TBPTTModule(**arguments)

@@ -40,7 +40,7 @@ def loader(*batches):
 
 @cells
 def test_with_one_target_only_the_last_chunk_learns(cell):
-    """One step a batch; gradients flow back `backward_steps`, the state brings the rest."""
+    """There is one step per batch; its gradient flows back `backward_steps`, and the state carries the rest."""
     inputs, classes = labelled()
     for back, first in ((None, 24), (16, 16), (32, 0)):
         model, plain = network(cell, backward_steps=back), network(cell)
@@ -58,7 +58,7 @@ def test_with_one_target_only_the_last_chunk_learns(cell):
 
 @pytest.mark.parametrize("k", [30, 100])
 def test_one_chunk_is_the_module_for_whole_sequences(k):
-    """Weights equal those of `LSTMModule`."""
+    """With a single chunk, training equals that of `LSTMModule`."""
     batch = labelled()
     model = network(truncated_bptt_steps=k)
     torch.manual_seed(0)
@@ -72,7 +72,7 @@ def test_one_chunk_is_the_module_for_whole_sequences(k):
 @cells
 @pytest.mark.parametrize("every_step", [True, False])
 def test_padded_sequences_are_as_if_they_had_come_alone(cell, every_step):
-    """Loss and outputs over chunks equal those of each sequence on its own; padding may be anything."""
+    """The loss over chunks of padded sequences equals that of each sequence alone, whatever the padding is."""
     lengths = torch.tensor([30, 17, 16, 3])
     model = regressor(cell) if every_step else network(cell)
     inputs, targets = sequences(4, 30) if every_step else labelled()
@@ -92,7 +92,7 @@ def test_padded_sequences_are_as_if_they_had_come_alone(cell, every_step):
 
 @cells
 def test_padding_does_not_touch_the_gradient(cell):
-    """With and without garbage behind the sequences the weights are the same, bit for bit."""
+    """Weights are the same, bit for bit, with and without garbage in the padding."""
     lengths, after = torch.tensor([30, 17, 16, 3]), []
     for garbage in (0.0, 1e3):
         inputs, targets = sequences(4, 30)
@@ -105,7 +105,7 @@ def test_padding_does_not_touch_the_gradient(cell):
 
 
 def test_sequences_that_end_in_different_chunks_learn_there():
-    """A step for each chunk in which one ends, of a size by how many do."""
+    """Each chunk in which sequences end makes a step, scaled by how many end there."""
     inputs, classes = labelled()
     model, grads = network(optimizer=partial(torch.optim.SGD, lr=0.0)), []
     model.on_before_optimizer_step = lambda optimizer: grads.append(model.head.bias.grad.clone())
@@ -122,7 +122,7 @@ def test_sequences_that_end_in_different_chunks_learn_there():
 
 
 def test_masked_targets_do_not_count():
-    """They may be NaN; metrics are means over the others."""
+    """Masked targets may be NaN, and metrics are means over the others."""
     inputs, targets = sequences(4, 30)
     mask = torch.rand(4, 30, generator=torch.Generator().manual_seed(0)) < 0.4
     mask[:, 8:16] = False
@@ -137,7 +137,7 @@ def test_masked_targets_do_not_count():
 
 
 def test_metrics_are_those_of_whole_sequences():
-    """As `RecurrentModule` has them; in bits for symbols, also with lengths."""
+    """Metrics equal those of whole sequences; for symbols they are in bits, also with lengths."""
     symbols = torch.randint(3, (4, 31), generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     model = TBPTTSequenceModule(3, 3, task="next_token", truncated_bptt_steps=7, optimizer=partial(sgd, lr=0.0))
@@ -154,7 +154,7 @@ def test_metrics_are_those_of_whole_sequences():
 
 @pytest.mark.parametrize("options", [{}, {"accumulate_chunks": 2}, {"backward_steps": 16}])
 def test_clipping_acts_on_top(options):
-    """Once an optimizer step, also with targets after the last step only."""
+    """`GradientClipping` clips every optimizer step, also with targets after the last step only."""
     for model, batch, steps in [(regressor(**options), sequences(4, 30), 4), (network(**options), labelled(), 1)]:
         callback = GradientClipping(NormClip(0.01))
         trainer = fit(model, loader(batch), callbacks=[callback])
@@ -163,7 +163,7 @@ def test_clipping_acts_on_top(options):
 
 
 def test_penalties_are_minimised_in_training_only():
-    """They are part of what a chunk minimises, and not of what is measured."""
+    """Penalties are part of the training loss and not of the metrics."""
     batch = sequences(4, 30)
     plain, shrunk = regressor(), regressor(recurrent_l2=1.0)
     measured = [model.eval().evaluate_chunks(batch)[0] for model in (plain, shrunk)]
@@ -174,7 +174,7 @@ def test_penalties_are_minimised_in_training_only():
 
 
 def test_dropout_and_clamped_outputs_work_with_lengths_too():
-    """The way through padded rows is the same network."""
+    """Dropout and output clamping act the same on padded rows."""
     batch = sequences(4, 30)
     full = torch.full((4,), 30)
     for options in ({"dropout": 0.5}, {"grad_clip_output": 1e-4}):
@@ -188,7 +188,7 @@ def test_dropout_and_clamped_outputs_work_with_lengths_too():
 
 @pytest.mark.parametrize("interval", ["step", "epoch"])
 def test_schedulers_move(interval):
-    """Without a word from Lightning, which leaves them to us; a plateau watches the validation metric."""
+    """Schedulers step in manual optimization, and a plateau scheduler monitors the validation metric."""
     halving = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
     model = regressor(scheduler=halving, scheduler_interval=interval)
     trainer = fit(model, loader(sequences(4, 30)), max_epochs=2)
@@ -201,7 +201,7 @@ def test_schedulers_move(interval):
 
 
 def test_it_learns_what_lies_further_back_than_a_chunk():
-    """The order of two symbols in 50 steps, with chunks of 25 and gradients through two of them."""
+    """It learns the order of two symbols in 50 steps with chunks of 25 and gradients through two of them."""
     torch.manual_seed(0)
     model = TBPTTSequenceModule(
         cell="rnn",
@@ -218,7 +218,7 @@ def test_it_learns_what_lies_further_back_than_a_chunk():
 
 
 def test_it_is_saved_and_loaded(tmp_path):
-    """With its sizes, in plain types."""
+    """It loads from a checkpoint with `weights_only`."""
     model = network("gru", forget_bias=1.0, backward_steps=16, accumulate_chunks=2)
     fit(model, loader(labelled())).save_checkpoint(tmp_path / "end.ckpt")
     loaded = TBPTTSequenceModule.load_from_checkpoint(tmp_path / "end.ckpt", weights_only=True)
@@ -228,7 +228,7 @@ def test_it_is_saved_and_loaded(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls what jsonargparse deprecates
 def test_the_command_line_makes_it(monkeypatch):
-    """Its own arguments and those of every recurrent network."""
+    """The command line accepts its own arguments and those of `RecurrentModule`."""
     arguments = ["--model=lightning_clip.TBPTTSequenceModule", "--model.cell=rnn", "--model.nonlinearity=relu"]
     arguments += ["--model.truncated_bptt_steps=5", "--model.backward_steps=10", "--model.init=identity"]
     monkeypatch.setattr(sys, "argv", ["program", *arguments, "--model.many_to_many=true", "--model.optimizer.lr=0.5"])
@@ -249,6 +249,6 @@ def test_the_command_line_makes_it(monkeypatch):
     ],
 )
 def test_bad_arguments(arguments, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(ValueError, match=message):
         TBPTTSequenceModule(**arguments)

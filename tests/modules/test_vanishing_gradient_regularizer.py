@@ -12,10 +12,10 @@ from lightning_clip.modules.vanishing_gradient_regularizer import omega_and_grad
 
 
 def by_autograd(rnn: nn.RNN, x: Tensor, loss_of, bound: float = 1e-20) -> tuple[Tensor, Tensor, float]:
-    """Ω, its gradient with respect to `weight_hh` and the share of steps kept, in double precision.
+    """Ω, its gradient with respect to `weight_hh` and the fraction of steps kept, in double precision.
 
-    Every state is a node of its own, so that autograd tells the total derivative there; then the one step back is
-    written down again with derivatives and states as constants, and differentiated by autograd.
+    Every state is a separate node, so autograd gives the total gradient at each. The step back is then computed again
+    with gradients and states as constants, and differentiated by autograd.
     """
     rnn = copy.deepcopy(rnn).double()
     x = (x.transpose(0, 1) if rnn.batch_first else x).double()
@@ -69,7 +69,7 @@ def gradients(rnn: nn.RNN, x: Tensor, loss_of, regularizer=None, scale: float = 
 @pytest.mark.parametrize("loss_of", [at_the_last_step, at_every_step])
 @pytest.mark.parametrize("gain", [0.7, 1.3])
 def test_the_gradient_is_that_of_omega(nonlinearity, batch_first, loss_of, gain):
-    """`weight` times it is added to that of `weight_hh`, and to no other; Ω can be read."""
+    """`weight` times the gradient of Ω is added to that of `weight_hh` only, and Ω is available."""
     rnn = network(nonlinearity, gain, batch_first=batch_first)
     x = torch.randn(4, 12, 3) if batch_first else torch.randn(12, 4, 3)
     regularizer = VanishingGradientRegularizer(3.0)
@@ -83,7 +83,7 @@ def test_the_gradient_is_that_of_omega(nonlinearity, batch_first, loss_of, gain)
 
 
 def test_vanished_derivatives_do_not_count():
-    """Steps below the bound are in neither sum nor number: here the early ones."""
+    """Steps with a squared gradient norm below the bound, here the early ones, are excluded from sum and count."""
     rnn, x, bound = network(gain=0.5), torch.randn(30, 4, 3), 1e-6
     regularizer = VanishingGradientRegularizer(1.0, bound=bound)
     plain, regularized = gradients(rnn, x, at_the_last_step), gradients(rnn, x, at_the_last_step, regularizer)
@@ -96,7 +96,7 @@ def test_vanished_derivatives_do_not_count():
 
 
 def test_the_fused_layer_runs_and_its_output_is_untouched():
-    """Bit for bit; without gradients there is no node either."""
+    """The output is unchanged, bit for bit; without gradients it is the same tensor."""
     rnn, x = network(), torch.randn(12, 4, 3)
     output, _ = rnn(x)
     regularizer = VanishingGradientRegularizer()
@@ -108,7 +108,7 @@ def test_the_fused_layer_runs_and_its_output_is_untouched():
 
 @pytest.mark.parametrize("gain", [0.7, 1.6])
 def test_following_it_makes_derivatives_keep_their_length(gain):
-    """Ω falls, from derivatives that shrink and from ones that grow."""
+    """Gradient descent on Ω lowers it, from vanishing and from exploding gradients."""
     rnn, x, regularizer = network("relu", gain), torch.rand(12, 4, 3), VanishingGradientRegularizer(1.0)
     omegas = []
     for _ in range(30):
@@ -121,7 +121,7 @@ def test_following_it_makes_derivatives_keep_their_length(gain):
 
 
 def test_a_scaled_loss_gives_a_scaled_gradient():
-    """As long as `loss_scale` says by how much; what counts as vanished does not change with it."""
+    """With `loss_scale` set, a scaled loss scales the gradient, and the same steps count as vanished."""
     rnn, x = network(gain=0.5), torch.randn(30, 4, 3)
     regularizer = VanishingGradientRegularizer(2.0, bound=1e-6)
     plain, kept = gradients(rnn, x, at_the_last_step, regularizer), regularizer.kept_fraction
@@ -134,7 +134,7 @@ def test_a_scaled_loss_gives_a_scaled_gradient():
 
 @pytest.mark.parametrize("size", [1e-18, 1e25])
 def test_squares_out_of_the_range_of_float32(size):
-    """Derivatives whose square no float32 holds give the same penalty as others."""
+    """Gradients whose squares overflow or underflow float32 give the same penalty as others."""
     direct, slopes, w_hh = torch.randn(8, 4, 10), torch.rand(8, 4, 10), torch.randn(10, 10)
     expected = omega_and_gradient(direct, slopes, w_hh)
     for ours, theirs in zip(omega_and_gradient(direct * size, slopes, w_hh, bound=1e-60), expected, strict=True):
@@ -142,7 +142,7 @@ def test_squares_out_of_the_range_of_float32(size):
 
 
 def test_nothing_is_added_where_everything_has_vanished():
-    """Zero, not a NaN."""
+    """If all gradients have vanished, the penalty and its gradient are zero, not NaN."""
     omega, gradient, kept = omega_and_gradient(torch.zeros(8, 4, 10), torch.rand(8, 4, 10), torch.randn(10, 10))
     assert (omega, kept) == (0, 0)
     assert not gradient.any()
@@ -152,7 +152,7 @@ def test_nothing_is_added_where_everything_has_vanished():
     ("schedule", "factor"), [("constant", 1.0), ("1/step", 1 / 8), ("1/epoch", 1 / 3)], ids=lambda value: str(value)
 )
 def test_the_schedule_counts_from_one(schedule, factor):
-    """In the eighth step, of the third epoch."""
+    """The schedule divides by 8 in the eighth step and by 3 in the third epoch."""
     rnn, x = network(), torch.randn(12, 4, 3)
     regularizer = VanishingGradientRegularizer(4.0, schedule=schedule)
     regularizer.step, regularizer.epoch = 7, 2
@@ -172,7 +172,7 @@ def test_the_schedule_counts_from_one(schedule, factor):
     ],
 )
 def test_other_layers(layer):
-    """Refused with the layer and what fits."""
+    """Other layers raise an error with the layer and what to use instead."""
     output, _ = layer(torch.zeros(5, 2, 3))
     with pytest.raises(ValueError, match=rf"on {type(layer).__name__}\(3, 10.*use one with num_layers=1"):
         VanishingGradientRegularizer()(output, layer)
@@ -187,13 +187,13 @@ def test_other_layers(layer):
     ],
 )
 def test_bad_arguments(arguments, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(ValueError, match=message):
         VanishingGradientRegularizer(**arguments)
 
 
 def test_it_can_be_sent_to_another_process():
-    """With its arguments and its latest values."""
+    """It pickles with its arguments and latest values."""
     rnn, x, regularizer = network(), torch.randn(12, 4, 3), VanishingGradientRegularizer(2.0, schedule="1/epoch")
     gradients(rnn, x, at_every_step, regularizer)
     twin = pickle.loads(pickle.dumps(regularizer))

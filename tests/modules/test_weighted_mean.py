@@ -1,4 +1,4 @@
-"""`WeightedMean`: sums over numbers of targets."""
+"""`WeightedMean`: the mean over all targets, from partial sums."""
 
 import torch
 
@@ -7,7 +7,7 @@ from tests.support.ranks import on_two_ranks
 
 
 def test_it_is_the_mean_over_all_targets():
-    """Not the mean of means."""
+    """Parts of different sizes give the mean over all targets, not the mean of means."""
     values, mean = torch.randn(100), WeightedMean()
     for part in values.split([60, 39, 1]):
         mean.update(part.sum(), len(part))
@@ -15,7 +15,7 @@ def test_it_is_the_mean_over_all_targets():
 
 
 def test_values_that_are_not_finite_stay():
-    """A NaN is no smaller loss."""
+    """A single NaN makes the mean NaN."""
     mean = WeightedMean()
     mean.update(torch.tensor(1.0), torch.tensor(3))
     mean.update(torch.tensor(float("nan")), 1)
@@ -23,20 +23,20 @@ def test_values_that_are_not_finite_stay():
 
 
 def test_it_keeps_no_graph():
-    """Of what it is given."""
+    """The metric detaches its inputs."""
     mean = WeightedMean()
     mean.update(torch.ones(1, requires_grad=True).sum(), 1)
     assert not mean.total.requires_grad
 
 
 def test_it_reads_no_device():
-    """It works where nothing can be read."""
+    """Updates work on the meta device, where any read raises."""
     mean = WeightedMean().to("meta")
     mean.update(torch.ones((), device="meta"), torch.ones((), device="meta"))
 
 
 def test_nothing_was_measured():
-    """Then it is 0; a reset forgets the rest."""
+    """Without targets the mean is 0, also after a reset."""
     mean = WeightedMean()
     mean.update(torch.tensor(4.0), 2)
     mean.reset()
@@ -45,7 +45,7 @@ def test_nothing_was_measured():
 
 
 def test_two_processes_count_together(tmp_path):
-    """By their numbers of targets."""
+    """Two processes are weighted by their numbers of targets."""
 
     def measured(rank):
         mean = WeightedMean()

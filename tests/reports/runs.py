@@ -4,6 +4,7 @@
 """
 
 import math
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -179,23 +180,24 @@ COMPARISONS = {
     "lengths": lambda width: to_text(render_comparison(lengths(), title="temporal-order"), width=width),
     "remedies": lambda width: to_text(render_comparison(remedies(), title="remedies"), width=width),
 }
+_made = cache(lambda make: make())  # to be shown and not to be changed
 TEXTS = {
-    "healthy": lambda width: to_text(render_report(*healthy()), width=width),
-    "exploding": lambda width: to_text(render_report(*exploding()), width=width),
-    "recurrent": lambda width: to_text(render_report(*recurrent()), width=width),
-    "adversarial": lambda width: to_text(render_report(*adversarial()), width=width),
     **{
-        make.__name__: lambda width, make=make: to_text(render_report(*make()), width=width)
+        make.__name__: lambda width, make=make: to_text(render_report(*_made(make)), width=width)
         for make in (
+            healthy,
+            exploding,
+            recurrent,
+            adversarial,
             grows_through_time,
             vanishes_through_time,
             weak_rest_through_time,
             healthy_through_time,
             overflows_through_time,
+            exploded_weights,
+            gates,
         )
     },
-    "exploded_weights": lambda width: to_text(render_report(*exploded_weights()), width=width),
-    "gates": lambda width: to_text(render_report(*gates()), width=width),
     **COMPARISONS,
 }
 

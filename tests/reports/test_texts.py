@@ -1,8 +1,6 @@
 """What people see, whole."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from tests.reports.runs import (
     recurrent,
 )
 from tests.reports.studied import result, study
+from tests.support.fresh import run
 from tests.support.recorded import history_of
 
 
@@ -178,7 +177,7 @@ def test_the_results_of_a_study_are_not_changed_by_showing_them():
     assert to_text(render_comparison(results), width=80) == first
 
 
-def test_what_is_seen_loads_on_first_use():
+def test_what_is_seen_loads_on_first_use(tmp_path: Path):
     """Importing the package loads nothing of rich or matplotlib that Lightning has not loaded, and no report."""
     code = (
         "import json, sys, lightning.pytorch; before = set(sys.modules);"
@@ -186,8 +185,9 @@ def test_what_is_seen_loads_on_first_use():
         "heavy = ('matplotlib', 'rich', 'lightning_clip.reports.');"
         "print(json.dumps([m for m in set(sys.modules) - before if m.startswith(heavy)]))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(out.stdout.splitlines()[-1]) == []
+    done = run(["-c", code], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -1,4 +1,4 @@
-"""Steps as rows of a table."""
+"""`CsvSink`: one row per step."""
 
 import csv
 import math
@@ -23,8 +23,8 @@ def write(path: Path, *norms: float, start: int = 0) -> None:
     sink.close(RunInfo(), ParameterTotals())
 
 
-def test_one_row_a_step_under_a_header(tmp_path: Path):
-    """Rows hold the fields of the records in order; the folder is made."""
+def test_there_is_one_row_per_step_under_a_header(tmp_path: Path):
+    """Rows have the fields of the records in order, and a missing folder is created."""
     path = tmp_path / "deep" / "run.csv"
     write(path, 4.0, 0.5)
     assert path.read_text().splitlines() == [
@@ -34,8 +34,8 @@ def test_one_row_a_step_under_a_header(tmp_path: Path):
     ]
 
 
-def test_numbers_that_are_not_finite_can_be_read_back(tmp_path: Path):
-    """They are written as `nan` and `inf`, which every reader of floats takes."""
+def test_non_finite_numbers_can_be_read_back(tmp_path: Path):
+    """NaN and infinity are written as `nan` and `inf`, which parsers of floats accept."""
     write(tmp_path / "run.csv", math.nan, math.inf)
     rows = list(csv.DictReader((tmp_path / "run.csv").read_text().splitlines()))
     assert math.isnan(float(rows[0]["norm_before"]))
@@ -43,7 +43,7 @@ def test_numbers_that_are_not_finite_can_be_read_back(tmp_path: Path):
 
 
 def test_a_resumed_run_appends_without_a_second_header(tmp_path: Path):
-    """Rows go on where the file ends; a row torn by a crash is cut off."""
+    """New rows follow the old ones, and an incomplete last row is removed."""
     path = tmp_path / "run.csv"
     write(path, 4.0, 0.5)
     path.write_text(path.read_text() + "2,0,Norm")
@@ -53,16 +53,16 @@ def test_a_resumed_run_appends_without_a_second_header(tmp_path: Path):
     assert [line[0] for line in lines[1:]] == ["0", "1", "2"]
 
 
-def test_a_torn_header_is_written_again(tmp_path: Path):
-    """A crash in the first line leaves nothing to keep."""
+def test_an_incomplete_header_is_written_again(tmp_path: Path):
+    """After a crash in the first line the file starts again."""
     path = tmp_path / "run.csv"
     path.write_text(HEADER[:20])
     write(path, 3.0)
     assert path.read_text().splitlines()[0] == HEADER
 
 
-def test_a_file_of_someone_else_is_left_alone(tmp_path: Path):
-    """The error names the expected header and the remedy; the file is as it was."""
+def test_another_file_is_not_touched(tmp_path: Path):
+    """The error names the expected header and the remedy, and the file is unchanged."""
     path = tmp_path / "run.csv"
     path.write_text("epoch,loss\n1,2\n")
     with pytest.raises(ValueError, match=r"run.csv: line 1: expected the header step,.*give CsvSink a new file"):
@@ -70,12 +70,12 @@ def test_a_file_of_someone_else_is_left_alone(tmp_path: Path):
     assert path.read_text() == "epoch,loss\n1,2\n"
 
 
-def test_writing_before_opening_is_refused(tmp_path: Path):
+def test_writing_before_opening_is_rejected(tmp_path: Path):
     """The error says what to call first."""
     with pytest.raises(ValueError, match=r"CsvSink\(.*is not open: call open\(run\) first"):
         CsvSink(tmp_path / "run.csv").write([record(0, 1.0)])
 
 
 def test_it_is_a_sink(tmp_path: Path):
-    """Callbacks take anything with these four methods."""
+    """It has the four methods that callbacks need."""
     assert isinstance(CsvSink(tmp_path / "run.csv"), Sink)

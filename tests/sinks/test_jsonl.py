@@ -1,4 +1,4 @@
-"""The record of a run on disk, and back."""
+"""`JsonlSink` and `read_jsonl`: the record of a run on disk, and back."""
 
 import json
 import math
@@ -23,7 +23,7 @@ def write(
     events: tuple[Event, ...] = (),
     measurements: tuple[Measurement, ...] = (),
 ) -> History:
-    """Write sessions as a callback does; the history that the callback would hold."""
+    """Write sessions as a callback does, and return the history that the callback would have."""
     history = History()
     for records in sessions:
         sink = JsonlSink(path)
@@ -44,7 +44,7 @@ def write(
 
 @pytest.fixture(params=["orjson", "json"], autouse=True)
 def _parser(request, monkeypatch):
-    """Reading is the same with the fast parser, where it is installed, and with Python's own."""
+    """Run each test with orjson, if it is installed, and with the standard library's `json`."""
     if request.param == "json":
         monkeypatch.setattr("lightning_clip.sinks.jsonl_reader.loads", json.loads)
 
@@ -55,7 +55,7 @@ def records(start: int, stop: int, *, level: float = 1.0) -> list[StepRecord]:
 
 
 def assert_same(actual: History, expected: History) -> None:
-    """Every total, record and event is the same; only the window's NaN needs care."""
+    """Compare every total, record, event and measurement; strings make NaN equal to NaN."""
     ours, theirs = actual.state_dict(), expected.state_dict()
     assert str(ours["aggregates"]) == str(theirs["aggregates"])
     assert str(ours["layers"]) == str(theirs["layers"])
@@ -64,8 +64,8 @@ def assert_same(actual: History, expected: History) -> None:
     assert str(ours["measurements"]) == str(theirs["measurements"])
 
 
-def test_the_history_read_back_is_the_one_that_was_written(tmp_path: Path):
-    """Totals, quantiles, course, window, layers and events survive the file, bit for bit."""
+def test_the_history_survives_the_file(tmp_path: Path):
+    """Totals, quantiles, trajectory, window, parameters and events are the same, bit for bit."""
     path = tmp_path / "deep" / "run.jsonl"
     event = Event(7, "switch", "NoClip() → NormClip(1.0)", {"norm": 41.0, "to": "NormClip"})
     expected = write(path, records(0, 320), events=(event,))
@@ -74,8 +74,8 @@ def test_the_history_read_back_is_the_one_that_was_written(tmp_path: Path):
     assert_same(actual, expected)
 
 
-def test_numbers_that_are_not_finite_are_strings_of_standard_json(tmp_path: Path):
-    """Every line parses without Python's NaN extension, and the numbers come back."""
+def test_non_finite_numbers_are_strings_in_standard_json(tmp_path: Path):
+    """Every line parses without Python's NaN extension, and the numbers are read back."""
     path = tmp_path / "run.jsonl"
     bad = [record(0, 2.0, shares=SHARES), record(1, math.nan), record(2, math.inf), record(3, -math.inf)]
     event = Event(1, "stop", "stopped", {"norm": math.inf})
@@ -86,7 +86,7 @@ def test_numbers_that_are_not_finite_are_strings_of_standard_json(tmp_path: Path
 
 
 def test_the_first_bad_parameters_are_named_once(tmp_path: Path):
-    """The first step that is not finite carries the names of its bad parameters, later ones do not."""
+    """Only the first bad step has the names of its bad parameters."""
     path = tmp_path / "run.jsonl"
     steps = [record(0, 1.0, shares=SHARES), *(record(i, math.nan, shares=SHARES) for i in (1, 2))]
     steps[1].params.before[1] = 0.5
@@ -96,7 +96,7 @@ def test_the_first_bad_parameters_are_named_once(tmp_path: Path):
 
 
 def test_a_step_line_has_plain_keys(tmp_path: Path):
-    """The keys of a step are the fields of `StepRecord`; `watched` only where there is something."""
+    """The keys of a step are the fields of `StepRecord`; `watched` is present only if it is not empty."""
     path = tmp_path / "run.jsonl"
     watching = record(1, 1.0)
     watching.watched = {"AutoClip()": 0.5}
@@ -109,8 +109,8 @@ def test_a_step_line_has_plain_keys(tmp_path: Path):
     assert read_jsonl(path)[1][1].watched == {"AutoClip()": 0.5}
 
 
-def test_each_batch_of_lines_is_on_disk_at_once(tmp_path: Path):
-    """What was written can be read while the run goes on."""
+def test_each_batch_of_lines_is_on_disk_immediately(tmp_path: Path):
+    """The file can be read while the run continues."""
     sink = JsonlSink(tmp_path / "run.jsonl")
     sink.open(RUN)
     sink.write(records(0, 3))
@@ -118,8 +118,8 @@ def test_each_batch_of_lines_is_on_disk_at_once(tmp_path: Path):
     sink.close(RUN, ParameterTotals())
 
 
-def test_steps_made_again_after_a_resume_replace_the_first_ones(tmp_path: Path):
-    """A run of 100 steps that goes on from step 80 counts each step once, and the later record of it."""
+def test_steps_repeated_after_a_resume_replace_the_first_ones(tmp_path: Path):
+    """If a run of 100 steps resumes from step 80, each step counts once, with its later record."""
     path = tmp_path / "run.jsonl"
     first, second = records(0, 100), records(80, 150, level=1000.0)
     write(path, first, second)
@@ -131,8 +131,8 @@ def test_steps_made_again_after_a_resume_replace_the_first_ones(tmp_path: Path):
     assert str(actual.state_dict()["records"]) == str(expected.state_dict()["records"])
 
 
-def test_each_optimizer_goes_on_where_it_was_resumed(tmp_path: Path):
-    """What is replaced is told by optimizer: their steps need not be the same."""
+def test_each_optimizer_is_replaced_from_its_own_step(tmp_path: Path):
+    """Optimizers may resume at different steps."""
     path = tmp_path / "run.jsonl"
     once = [record(step, 1.0, optimizer=0) for step in range(10)] + [record(step, 1.0, optimizer=1) for step in (0, 5)]
     again = [record(5, 2.0, optimizer=1), *(record(step, 2.0, optimizer=0) for step in range(8, 12))]
@@ -141,8 +141,8 @@ def test_each_optimizer_goes_on_where_it_was_resumed(tmp_path: Path):
     assert (aggregates[0].steps, aggregates[1].steps) == (12, 2)
 
 
-def test_events_after_the_resumed_step_belong_to_a_past_that_did_not_happen(tmp_path: Path):
-    """A stop at step 90 is forgotten when the run goes on from step 80; a switch at step 10 is not."""
+def test_events_after_the_resumed_step_are_dropped(tmp_path: Path):
+    """If the run resumes from step 80, an event at step 90 is dropped, and one at step 10 is kept."""
     path = tmp_path / "run.jsonl"
     write(path, records(0, 95), events=(Event(10, "switch", "a"), Event(90, "stop", "b")))
     write(path, records(80, 90))
@@ -150,7 +150,7 @@ def test_events_after_the_resumed_step_belong_to_a_past_that_did_not_happen(tmp_
 
 
 def test_measurements_survive_the_file(tmp_path: Path):
-    """Words, numbers and lists of both come back as they were, those that are not finite too, in standard JSON."""
+    """Strings, numbers and lists of both are read back, including NaN and infinity, from standard JSON."""
     path = tmp_path / "run.jsonl"
     data = {"verdict": "exploding", "rate": math.nan, "norms": [1.0, 1e-310, -math.inf], "layers": ["a", "b"], "lag": 7}
     expected = write(path, records(0, 5), measurements=(Measurement(3, "flow", data), Measurement(4, "flow")))
@@ -160,8 +160,8 @@ def test_measurements_survive_the_file(tmp_path: Path):
     assert len(expected.measurements.of("flow")) == 2
 
 
-def test_measurements_after_the_resumed_step_belong_to_a_past_that_did_not_happen(tmp_path: Path):
-    """One of step 80 is measured again when the run goes on from there; one of step 10 is kept."""
+def test_measurements_after_the_resumed_step_are_dropped(tmp_path: Path):
+    """If the run resumes from step 80, its new measurement replaces the old ones, and that of step 10 is kept."""
     path = tmp_path / "run.jsonl"
     write(path, records(0, 95), measurements=tuple(Measurement(step, "flow", {"try": 1.0}) for step in (10, 80, 90)))
     write(path, records(80, 90), measurements=(Measurement(80, "flow", {"try": 2.0}),))
@@ -169,16 +169,16 @@ def test_measurements_after_the_resumed_step_belong_to_a_past_that_did_not_happe
     assert [(one.step, one.data["try"]) for one in found] == [(10, 1.0), (80, 2.0)]
 
 
-def test_the_latest_totals_win(tmp_path: Path):
-    """Closing twice is safe: the layers are those of the last line."""
+def test_the_last_totals_are_valid(tmp_path: Path):
+    """If a file has several lines of totals, the last one counts."""
     path = tmp_path / "run.jsonl"
     expected = write(path, records(0, 30), records(30, 60))
     assert path.read_text().count('"totals"') == 2
     assert str(read_jsonl(path)[1].parameters.state_dict()) == str(expected.parameters.state_dict())
 
 
-def test_a_torn_last_line_is_passed_over_and_cut_off_on_resume(tmp_path: Path):
-    """A crash in the middle of a line costs that line only, and the run can go on in the same file."""
+def test_an_incomplete_last_line_is_ignored_and_removed_on_resume(tmp_path: Path):
+    """A crash in the middle of a line loses only that line, and the run can continue in the same file."""
     path = tmp_path / "run.jsonl"
     write(path, records(0, 20))
     whole = path.read_bytes()
@@ -189,8 +189,8 @@ def test_a_torn_last_line_is_passed_over_and_cut_off_on_resume(tmp_path: Path):
     assert read_jsonl(path)[1].aggregates[0].steps == 25
 
 
-def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path: Path):
-    """A file whose last newline was lost loses no step."""
+def test_a_complete_last_line_without_newline_counts(tmp_path: Path):
+    """A file without its last newline loses no step."""
     path = tmp_path / "run.jsonl"
     write(path, records(0, 20))
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
@@ -218,7 +218,7 @@ def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path: Path):
         ('{"totals": {"seconds": "long", "layers": {}}}', r"line 3: expected the key 'names'"),
     ],
 )
-def test_a_bad_line_is_one_clear_error(tmp_path: Path, line: str, message: str):
+def test_a_malformed_line_raises_one_clear_error(tmp_path: Path, line: str, message: str):
     """The error names the file, the line and what was expected."""
     path = tmp_path / "run.jsonl"
     write(path, records(0, 5))
@@ -240,8 +240,8 @@ def test_a_bad_line_is_one_clear_error(tmp_path: Path, line: str, message: str):
         ("strategy", None, "strategy to be a string, found None"),
     ],
 )
-def test_a_bad_value_of_a_step_is_one_clear_error(tmp_path: Path, key: str, value: object, message: str):
-    """The error names the field and what was found, wherever in the file it is."""
+def test_a_bad_value_of_a_step_raises_one_clear_error(tmp_path: Path, key: str, value: object, message: str):
+    """The error names the line, the field and the value, wherever it is in the file."""
     path = tmp_path / "run.jsonl"
     write(path, records(0, 3000))
     lines = path.read_text().splitlines()
@@ -251,8 +251,8 @@ def test_a_bad_value_of_a_step_is_one_clear_error(tmp_path: Path, key: str, valu
         read_jsonl(path)
 
 
-def test_a_file_without_a_run_is_refused(tmp_path: Path):
-    """Neither an empty file nor one that begins with a step is a record."""
+def test_a_file_without_a_run_is_rejected(tmp_path: Path):
+    """An empty file and one that begins with a step are no records."""
     path = tmp_path / "run.jsonl"
     path.write_text("")
     with pytest.raises(ValueError, match=r'line 1: expected {"run": …}, found the end of the file'):
@@ -262,18 +262,25 @@ def test_a_file_without_a_run_is_refused(tmp_path: Path):
         read_jsonl(path)
 
 
-def test_writing_before_opening_is_refused(tmp_path: Path):
+def test_writing_before_opening_is_rejected(tmp_path: Path):
     """The error says what to call first."""
     with pytest.raises(ValueError, match=r"JsonlSink\(.*run.jsonl'\) is not open: call open\(run\) first"):
         JsonlSink(tmp_path / "run.jsonl").write(records(0, 1))
 
 
-def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path):
-    """Reading 60,000 steps takes as much memory as reading 20,000, up to a tenth."""
+@pytest.fixture(scope="module")
+def long_records(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Records of 15,000 and of 45,000 steps: both longer than the window of a history."""
+    paths = [tmp_path_factory.mktemp("long") / f"{steps}.jsonl" for steps in (15_000, 45_000)]
+    for path in paths:
+        write(path, [record(step, 1.5, max_norm=1.0) for step in range(int(path.stem))])
+    return paths
+
+
+def test_memory_does_not_grow_with_the_length_of_the_run(long_records: list[Path]):
+    """Reading 45,000 steps takes at most 10% more memory than reading 15,000."""
     peaks = []
-    for steps in (20_000, 60_000):
-        path = tmp_path / f"{steps}.jsonl"
-        write(path, [record(step, 1.5, max_norm=1.0) for step in range(steps)])
+    for path in long_records:
         tracemalloc.start()
         read_jsonl(path)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -282,6 +289,6 @@ def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path):
 
 
 def test_it_is_a_sink(tmp_path: Path):
-    """Callbacks take anything with these four methods, and give measurements to what has a fifth."""
+    """It has the four methods that callbacks need, and the fifth for measurements."""
     assert isinstance(JsonlSink(tmp_path / "run.jsonl"), Sink)
     assert isinstance(JsonlSink(tmp_path / "run.jsonl"), MeasurementSink)

@@ -21,11 +21,22 @@ def shortened(name: str, folder: Path, axes: dict[str, float | str], **changes: 
 
 
 def test_clipping_and_omega_solve_what_nothing_else_does(tmp_path):
-    """Temporal order over 50 steps: solved within 750 updates with Ω and clipping, not without."""
-    only = {"strategies": ["none", "norm-1.0+omega-4"]}
-    runs = shortened("rnn-temporal-order", tmp_path, {"length": 50}, seeds=1, setting=only, trainer={"max_steps": 750})
-    assert solved(of(runs, "none")) == 0
-    assert solved(of(runs, "norm-1.0+omega-4")) == 1
+    """Temporal order over 30 steps: solved with Ω and clipping, and not without by three times as many updates.
+
+    Over 50 steps, as in the study, it depends on how the CPU rounds whether 750 updates or 1,000 are needed.
+    """
+
+    def run(strategy: str, **trainer: Any) -> RunResult:
+        only = {"strategies": [strategy], "data": {"init_args": {"length": 30, "n_test": 1000}}}
+        folder, axes = tmp_path / strategy, {"length": 50}
+        (one,) = shortened("rnn-temporal-order", folder, axes, seeds=1, setting=only, trainer=trainer)
+        return one
+
+    remedied = run("norm-1.0+omega-4")
+    alone = run("none", max_steps=3 * remedied.steps)
+    assert solved([remedied]) == 1
+    assert solved([alone]) == 0
+    assert alone.metrics["test_error"] > 0.5
 
 
 def test_most_networks_die_within_a_few_updates_without_clipping(tmp_path):

@@ -1,8 +1,5 @@
 """`build`: from a written `class_path` to an object."""
 
-import subprocess
-import sys
-
 import pytest
 from lightning.pytorch import LightningDataModule, LightningModule
 
@@ -10,6 +7,7 @@ from lightning_clip import Chain, MLPRegressor, NormClip, RegressionDataModule
 from lightning_clip._errors import InputError
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.studies.factory import build
+from tests.support.fresh import run
 
 
 def test_an_object_is_what_its_configuration_says():
@@ -29,7 +27,7 @@ def test_modules_and_data_are_built_the_same_way():
     assert isinstance(build(LightningDataModule, {"class_path": "RegressionDataModule"}), RegressionDataModule)
 
 
-def test_class_names_are_found_without_imports():
+def test_class_names_are_found_without_imports(tmp_path):
     """What the package exports is found by its class name, whatever has been imported before."""
     script = (
         "from lightning.pytorch import LightningDataModule, LightningModule\n"
@@ -37,7 +35,8 @@ def test_class_names_are_found_without_imports():
         "build(LightningDataModule, {'class_path': 'RegressionDataModule'})\n"
         "build(LightningModule, {'class_path': 'MLPRegressor'})"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    done = run(["-c", script], tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_each_object_is_new():

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +10,7 @@ import psutil
 import pytest
 
 from tests.support.command import call
+from tests.support.fresh import Program, start
 from tests.support.studies import timeless_runs, written_study
 
 
@@ -20,33 +19,24 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def _hear_interrupts() -> None:
-    """A shell starts what runs in its background deaf to Ctrl-C, and processes inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextmanager
-def started_study(config: Path, *options: str, runs: int) -> Iterator[subprocess.Popen[str]]:
-    """A study of three runs in a process group of its own, once some of them have finished."""
-    command = [sys.executable, "-m", "lightning_clip", "compare", "--config", str(config), *options]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, start_new_session=True, preexec_fn=_hear_interrupts, **pipes)
+def started_study(config: Path, *options: str, runs: int) -> Iterator[Program]:
+    """A study of three runs in a process group of its own, once so many of them have finished; the next do not end."""
+    command = ["-m", "lightning_clip", "compare", "--config", str(config), *options]
+    program = start(command, Path.cwd(), WAIT_FROM_SEED=str(runs))
     try:
-        assert process.stdout is not None
-        assert [process.stdout.readline()[:5] for _ in range(runs)] == [f"[{n}/3]" for n in range(1, runs + 1)]
-        yield process
+        assert [program.line()[:5] for _ in range(runs)] == [f"[{n}/3]" for n in range(1, runs + 1)]
+        yield program
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        program.close()
 
 
 @pytest.fixture(scope="module")
 def long_study(tmp_path_factory):
-    """A study whose runs take about a second, and its results."""
+    """A study whose runs may be made to last, and its results."""
     folder = tmp_path_factory.mktemp("long")
-    norm = {"class_path": "lightning_clip.NormClip"}
-    config = written_study(folder, strategies={"norm": norm}, seeds=3, max_epochs=40)
+    norm, waiting = {"class_path": "lightning_clip.NormClip"}, {"class_path": "tests.support.studies.WaitingMLP"}
+    config = written_study(folder, strategies={"norm": norm}, models={"mlp": waiting}, seeds=3)
     assert call("compare", "--config", config, "--jobs", "2", "--output", folder / "whole") == 0
     return config, timeless_runs(folder / "whole")
 
@@ -55,16 +45,16 @@ def long_study(tmp_path_factory):
 def test_an_interrupted_study_can_be_finished(long_study, jobs):
     """Ctrl-C keeps the finished runs, says how to go on and leaves no process; `--resume` gives the same numbers."""
     config, whole = long_study
-    with started_study(config, "--jobs", str(jobs), "--output", "out", runs=jobs) as process:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the program and its workers, busy or not
-        output, error = process.communicate(timeout=60)  # ends when no process holds the pipe any more
+    with started_study(config, "--jobs", str(jobs), "--output", "out", runs=jobs) as program:
+        os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the program and its workers, busy or not
+        output, error = program.communicate(timeout=60)  # ends when no process holds the pipe any more
     done = timeless_runs(Path("out"))
-    assert (process.returncode, error) == (130, "")
+    assert (program.returncode, error) == (130, "")
     assert len(done) == jobs
     assert done == [run for run in whole if run in done]
     for seed in {run["seed"] for run in whole} - {run["seed"] for run in done}:
         record = Path(f"out/records/mlp-norm-{seed}.jsonl")
-        assert not record.exists() or '"step": 639' not in record.read_text(encoding="utf-8")
+        assert not record.exists() or '"step": 15' not in record.read_text(encoding="utf-8")
     command = f"lightning-clip compare --config {config} --jobs {jobs} --output out --resume"
     assert output.splitlines()[-1] == f"Interrupted: {jobs} of 3 runs are in out. Go on with: {command}"
 
@@ -77,12 +67,12 @@ def test_an_interrupt_ends_what_an_engine_has_started(long_study, monkeypatch, e
     """Ctrl-C keeps the finished runs and leaves no worker and no cluster, silently."""
     config, whole = long_study
     monkeypatch.setenv("STUDY_OF_A_TEST", f"{os.getpid()}-{engine}")
-    with started_study(config, "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as process:
-        assert len(processes_of_study()) > 2
-        os.killpg(process.pid, signal.SIGINT)
-        output, error = process.communicate(timeout=120)
+    with started_study(config, "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as program:
+        assert len(processes_of_study()) >= 2  # beside the program itself
+        os.killpg(program.pid, signal.SIGINT)
+        output, error = program.communicate(timeout=120)
     assert psutil.wait_procs(processes_of_study(), timeout=60)[1] == []
-    assert (process.returncode, error) == (130, "")
+    assert (program.returncode, error) == (130, "")
     done = timeless_runs(Path("out"))
     assert done == [run for run in whole if run in done]
     assert 1 <= len(done) < 3
@@ -102,7 +92,7 @@ def processes_of_study() -> list[psutil.Process]:
 @pytest.mark.parametrize("engine", ["processes", "loky"])
 def test_workers_end_with_their_parent(long_study, engine):
     """A program that is killed leaves no process behind that works on."""
-    with started_study(long_study[0], "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as process:
-        process.kill()
-        process.communicate(timeout=60)
+    with started_study(long_study[0], "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as program:
+        os.kill(program.pid, signal.SIGKILL)
+        program.communicate(timeout=60)
     assert len(timeless_runs(Path("out"))) < 3

@@ -1,4 +1,4 @@
-"""Objects made from `class_path` and `init_args`, as the command line makes them."""
+"""Objects built from `class_path` and `init_args`, as the command line builds them."""
 
 import warnings
 from typing import Any
@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser
 
 
 def built(base: type, name: str, **init_args: Any) -> Any:
-    """An object of a class of the package, from plain values."""
+    """Build an object of a class of the package from plain values."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--object", type=base)
     parsed = parser.parse_object({"object": {"class_path": f"lightning_clip.{name}", "init_args": init_args}})

@@ -1,4 +1,4 @@
-"""Clusters of two workers on this machine, and runs that tell where they are made."""
+"""Local clusters with two workers, and runs that reveal in which process they run."""
 
 import logging
 import os
@@ -16,23 +16,27 @@ import torch
 from lightning_clip import MLPRegressor
 from lightning_clip.studies import Cell
 from lightning_clip.studies.comparison.result import RunResult
+from tests.support import fresh
 from tests.support.studies import result
 
 
 @contextmanager
 def dask_cluster() -> Iterator[str]:
-    """The address of a scheduler whose two workers have two threads each; a run may not be the death of two."""
+    """Yield the address of a scheduler with two workers of two threads each; a run may kill at most one worker."""
     import dask
     from distributed import LocalCluster
 
     options = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None, "silence_logs": logging.CRITICAL}
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), LocalCluster(**options) as cluster:
+    options["scheduler_kwargs"] = {"dashboard_address": ":0"}
+    fresh.prepare()  # from which the workers are forked, and need not import Lightning again
+    config = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.multiprocessing-method": "forkserver"}
+    with dask.config.set(config), LocalCluster(**options) as cluster:
         yield cluster.scheduler_address
 
 
 @contextmanager
 def ray_cluster() -> Iterator[str]:
-    """The address of a cluster of two processors, which this process is connected to."""
+    """Yield the address of a cluster with two CPUs, to which this process is connected."""
     import ray
 
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -47,7 +51,7 @@ def ray_cluster() -> Iterator[str]:
 
 
 class ClusterMLP(MLPRegressor):
-    """Trains in the workers of `ray_cluster` only."""
+    """Trains only in the workers of `ray_cluster`."""
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if _MARK not in os.environ:
@@ -56,12 +60,12 @@ class ClusterMLP(MLPRegressor):
 
 
 def run_nothing(cell: Cell, record: Path) -> RunResult:
-    """A run without training or record, whose steps are the number of the process that made it."""
+    """Return a run without training or record, whose `steps` is the id of its process."""
     return replace(result(cell.strategy_name, cell.seed), steps=os.getpid())
 
 
 def run_alone(cell: Cell, record: Path) -> RunResult:
-    """A run that fails if another one is made in the same process meanwhile."""
+    """Return a run that fails if another one runs in the same process at the same time."""
     if not _ALONE.acquire(blocking=False):
         raise RuntimeError("not alone")
     time.sleep(0.2)
@@ -70,7 +74,7 @@ def run_alone(cell: Cell, record: Path) -> RunResult:
 
 
 def run_until_death(cell: Cell, record: Path) -> RunResult:
-    """A run that takes its process with it."""
+    """Kill the process of the run."""
     os._exit(1)
 
 

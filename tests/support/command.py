@@ -1,4 +1,4 @@
-"""The command line, called from a test."""
+"""Calls of the command line."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from lightning_clip.cli.main import main
 
 
 def call(*args: str | Path) -> int:
-    """The exit code of a command."""
+    """Run a command and return its exit code."""
     try:
         return main([str(arg) for arg in args])
     except SystemExit as end:
@@ -16,7 +16,7 @@ def call(*args: str | Path) -> int:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *args: str | Path) -> str:
-    """The one line with which a command refuses its arguments."""
+    """Run a command with invalid arguments and return its one-line error message."""
     assert call(*args) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

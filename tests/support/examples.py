@@ -1,4 +1,4 @@
-"""The scripts in `examples/`, as modules."""
+"""Loads the scripts in `examples/` as modules."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -8,7 +8,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def example(name: str) -> ModuleType:
-    """The module of `examples/<name>.py`, newly loaded."""
+    """Load `examples/<name>.py` as a new module."""
     spec = spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

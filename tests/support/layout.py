@@ -1,4 +1,4 @@
-"""Tensors laid out over two processes."""
+"""Tensors sharded over two processes."""
 
 import torch
 from torch.distributed.device_mesh import init_device_mesh
@@ -6,12 +6,12 @@ from torch.distributed.tensor import DTensor, Placement
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself, or all shards of it put together."""
+    """Return the full tensor, gathered if it is sharded."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 class Layout:
-    """Puts each process's part of a whole tensor into a `DTensor`, without a word to the other process."""
+    """Puts each process's part of a full tensor into a `DTensor`, without communication."""
 
     def __init__(self, rank: int, places: dict[str, Placement]) -> None:
         self.rank, self.places, self.mesh = rank, places, init_device_mesh("cpu", (2,))
@@ -30,7 +30,7 @@ class Layout:
         )
 
     def part(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """What this process holds of the tensor."""
+        """Return this process's part of the tensor."""
         place = self.places.get(name)
         if place is None or place.is_replicate():
             return tensor

@@ -1,4 +1,4 @@
-"""Trainings in two processes, and what each of them has at the end."""
+"""Training in two processes, and the results of each."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tests.support.training import loader, quiet_trainer, weights_of
 
 
 class Keep(pl.Callback):
-    """Writes the weights and the first record of a process to a file at the end."""
+    """Saves the weights and the first observer's record of each process at the end."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,7 +35,7 @@ class Keep(pl.Callback):
 def fit_in_two(
     module: pl.LightningModule, callbacks: Sequence[pl.Callback], directory: Path, **options: Any
 ) -> list[dict[str, Any]]:
-    """Fit with DDP on two forked processes, and return what each has kept."""
+    """Fit with DDP on two forked processes, and return what each of them saved."""
     options = {"strategy": "ddp_fork", "max_epochs": 1, **options}
     trainer = quiet_trainer(devices=2, callbacks=[*callbacks, Keep(directory)], **options)
     trainer.fit(module, loader(rows=48))

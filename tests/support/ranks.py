@@ -1,4 +1,4 @@
-"""Run a function in two processes that can talk to each other."""
+"""Runs a function in two processes that can communicate."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 
 
 def on_two_ranks(function: Callable[[int], None], directory: Path) -> None:
-    """Call `function(rank)` in two forked processes joined by gloo; the first error of either is raised here."""
+    """Call `function(rank)` in two forked processes with a gloo process group; re-raises the first error of either."""
     store = directory / "store"
     mp.start_processes(_join, args=(function, str(store)), nprocs=2, start_method="fork")
 

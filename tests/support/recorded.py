@@ -1,4 +1,4 @@
-"""Records and histories of runs that were never made: norms in, `History` out."""
+"""Records and histories of imaginary runs, made from a list of norms."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ def record(
     skipped: bool = False,
     shares: Mapping[str, float] | None = None,
 ) -> StepRecord:
-    """One step: its norm, clipped to `max_norm`, split over the parameters by their share of the squared norm."""
+    """Return the record of a step whose norm is clipped to `max_norm` and split by share of the squared norm."""
     finite = math.isfinite(norm)
     clipped = finite and not skipped and max_norm is not None and norm > max_norm
     coef = max_norm / norm if clipped and max_norm is not None else 1.0
@@ -51,7 +51,7 @@ def history_of(
     optimizer: int = 0,
     into: History | None = None,
 ) -> History:
-    """The history of steps with these norms."""
+    """Return the history of steps with these norms."""
     history = History() if into is None else into
     history.extend(
         [

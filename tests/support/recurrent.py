@@ -1,4 +1,4 @@
-"""Recurrent modules on made-up sequences, in every way a layer may be called."""
+"""Recurrent modules on generated sequences, covering every way to call a layer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def sequences(rows: int = 24, steps: int = STEPS, batch_size: int = 4) -> DataLo
 
 
 class Recurrent(pl.LightningModule):
-    """A recurrent layer and a head with dropout; the last step is what counts."""
+    """A recurrent layer and a head with dropout; the head reads the last step."""
 
     def __init__(self, layer: Callable[..., nn.RNNBase] = nn.LSTM, *, lr: float = 0.01, **options: Any) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Recurrent(pl.LightningModule):
 
 
 class Manual(Recurrent):
-    """The same in manual optimisation."""
+    """The same in manual optimization."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -58,7 +58,7 @@ class Manual(Recurrent):
 
 
 class TimeFirst(Recurrent):
-    """Steps come first, and a state is given by its name."""
+    """Calls a time-first layer with a state, by keyword arguments."""
 
     def __init__(self) -> None:
         super().__init__(nn.GRU, batch_first=False)
@@ -68,14 +68,14 @@ class TimeFirst(Recurrent):
 
 
 class Unbatched(Recurrent):
-    """One sequence at a time, without a batch dimension, and with a state."""
+    """Calls the layer for one sequence at a time, without a batch dimension and with a state."""
 
     def last(self, x: Tensor) -> Tensor:
         return torch.stack([self.rnn(row, (torch.ones(1, HIDDEN), torch.ones(1, HIDDEN)))[0][-1] for row in x])
 
 
 class Packed(Recurrent):
-    """Rows of different lengths, packed, in any order."""
+    """Calls the layer with packed rows of different lengths, in any order."""
 
     def last(self, x: Tensor) -> Tensor:
         lengths = torch.tensor([10, 24, 9, 17])[: len(x)]
@@ -85,7 +85,7 @@ class Packed(Recurrent):
 
 
 class StepByStep(Recurrent):
-    """The layer is called for one step at a time."""
+    """Calls the layer for one step at a time."""
 
     def last(self, x: Tensor) -> Tensor:
         hiddens = None

@@ -1,4 +1,4 @@
-"""What the examples of loops without a Trainer do, with one."""
+"""The training of the examples without a Trainer, repeated with a Trainer."""
 
 import lightning.pytorch as pl
 import torch
@@ -49,7 +49,7 @@ class Regression(pl.LightningModule):
 
 
 def with_a_trainer(net: nn.Module, batches: list, strategy: ClipStrategy) -> History:
-    """The record of the Trainer's run on the same batches; the network is trained in place."""
+    """Train the network in place with the Trainer on the same batches, and return its history."""
     callback = GradientClipping(strategy)
     quiet_trainer(callbacks=[callback], max_epochs=1).fit(Regression(net), DataLoader(batches, batch_size=None))
     return callback.history

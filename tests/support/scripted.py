@@ -1,6 +1,7 @@
-"""Scripted gradients: 300 steps with heavy tails, zeros, a missing gradient and spikes."""
+"""Scripted gradients: 300 steps with heavy tails, zeros, missing gradients and spikes."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
@@ -15,26 +16,40 @@ Arrays = dict[str, np.ndarray]
 
 
 def scripted_steps(steps: int = 300, *, seed: int = 0) -> Iterator[Arrays]:
-    """Gradients by parameter name; a missing one is left out of the dictionary."""
+    """Yield read-only gradients by parameter name; a missing gradient is not in the dictionary."""
+    return map(dict, _drawn(steps, seed))
+
+
+@cache
+def _drawn(steps: int, seed: int) -> list[Arrays]:
+    """The gradients of all steps, drawn once."""
+    drawn = list(_draw(steps, seed))
+    for grads in drawn:
+        for grad in grads.values():
+            grad.setflags(write=False)
+    return drawn
+
+
+def _draw(steps: int, seed: int) -> Iterator[Arrays]:
     rng = np.random.default_rng(seed)
     for step in range(steps):
         level = np.exp(0.3 * rng.standard_normal()) * (1 + rng.pareto(3.0))
         grads = {name: level * 0.1 * rng.standard_t(4, shape) for name, shape in SHAPES.items()}
         if step in (30, 150):
-            grads = {name: 1000.0 * grad for name, grad in grads.items()}  # a spike of everything
+            grads = {name: 1000.0 * grad for name, grad in grads.items()}  # a spike of all gradients
         if step in (60, 61):
-            grads["linear.bias"] = np.zeros(SHAPES["linear.bias"])  # one tensor without signal
+            grads["linear.bias"] = np.zeros(SHAPES["linear.bias"])  # one gradient of zero
         if step == 90:
-            grads = {name: np.zeros(shape) for name, shape in SHAPES.items()}  # no signal at all
+            grads = {name: np.zeros(shape) for name, shape in SHAPES.items()}  # all gradients are zero
         if step in (5, 120, 121):
-            del grads["linear.bias"]  # a parameter that was not used
+            del grads["linear.bias"]  # an unused parameter
         if step == 200:
-            grads["conv.weight"] = 300.0 * grads["conv.weight"]  # a spike of one tensor
+            grads["conv.weight"] = 300.0 * grads["conv.weight"]  # a spike of one gradient
         yield {name: np.asarray(grad) for name, grad in grads.items()}
 
 
 def scripted_weights(*, seed: int = 1) -> Arrays:
-    """Weights by parameter name; one unit of the convolution is zero, as after a zero initialisation."""
+    """Return weights by parameter name; one unit of the convolution is zero, as after zero initialization."""
     rng = np.random.default_rng(seed)
     weights = {name: np.asarray(rng.standard_normal(shape)) for name, shape in SHAPES.items()}
     weights["conv.weight"][0] = 0.0
@@ -53,7 +68,7 @@ def feed(
     step: int = 0,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> PendingStep:
-    """Set the gradients, let the strategy act once, and return what happened."""
+    """Set the gradients, clip them once, and return the pending step."""
     for name, param in params.items():
         param.grad = torch.tensor(grads[name], dtype=param.dtype) if name in grads else None
     return clip_(Gradients(list(params), list(params.values()), step=step, optimizer=optimizer), strategy)
@@ -66,7 +81,7 @@ def assert_parity(
     dtype: torch.dtype = torch.float64,
     steps: int = 300,
 ) -> None:
-    """The strategy leaves the same gradients as the reference: to 1e-9 in float64, 1e-5 in float32."""
+    """Assert that strategy and reference leave the same gradients, to 1e-9 in float64 and 1e-5 in float32."""
     tolerance = 1e-9 if dtype == torch.float64 else 1e-5
     weights = scripted_weights()
     params = parameters(weights, dtype)
@@ -76,6 +91,7 @@ def assert_parity(
         for name, value in expected.items():
             actual = params[name].grad.double().numpy()
             scale = max(1.0, float(np.abs(value).max(initial=0.0)))
-            np.testing.assert_allclose(
-                actual, value, rtol=tolerance, atol=tolerance * scale, err_msg=f"step {step}, {name}"
-            )
+            if not (np.abs(actual - value) <= tolerance * (np.abs(value) + scale)).all():  # rarely: it takes long
+                np.testing.assert_allclose(
+                    actual, value, rtol=tolerance, atol=tolerance * scale, err_msg=f"step {step}, {name}"
+                )

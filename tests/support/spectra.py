@@ -1,4 +1,4 @@
-"""Samples of recurrent weights that were never trained."""
+"""Imaginary samples of recurrent weights."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def sample(
     bound: float | None = None,
     **shares: Sequence[float],
 ) -> Measurement:
-    """A sample of one layer; the radii are `radius` times the largest singular values, unknown shares are NaN."""
+    """Return a sample of one layer; radii are `radius` times the singular values, and unknown statistics are NaN."""
     count = len(weights)
     data: dict[str, Any] = {
         "device": device,

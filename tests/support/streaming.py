@@ -1,4 +1,4 @@
-"""Small networks that are trained by truncated backpropagation, in both designs."""
+"""Small networks that are trained by truncated backpropagation, with both mixins."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 def series(steps: int, features: int = 2, *, seed: int = 0) -> Tensor:
-    """A random walk `(steps, features)` that stays within bounds."""
+    """A bounded random walk `(steps, features)`."""
     noise = torch.randn(steps, features, generator=torch.Generator().manual_seed(seed))
     return noise.cumsum(0).mul(0.3).sin()
 
@@ -26,7 +26,7 @@ def streams_of(steps: int = 200, *, seed: int | None = 0, **options: Any) -> Chu
 
 
 class Streaming(StatefulMixin):
-    """Design A: one layer and a head; keeps the loss, the start and the outputs of each training chunk."""
+    """A `StatefulMixin` with one layer and a head. Records the loss and start of each training chunk."""
 
     def __init__(
         self, cell: str = "lstm", *, features: int = 2, hidden: int = 5, depth: int = 2, lr: float = 0.1
@@ -56,13 +56,13 @@ class Streaming(StatefulMixin):
         return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
 
     def outputs_of(self, chunks) -> Tensor:
-        """The outputs of the layer over chunks, `(streams, steps, hidden)`, without learning."""
+        """The outputs of the layer over chunks, `(streams, steps, hidden)`, without gradients."""
         with torch.no_grad():
             return torch.cat([self.run_chunk(self.rnn, chunk.inputs, chunk) for chunk in chunks], dim=1)
 
 
 class Splitting(TruncatedBPTTMixin):
-    """Design B: one layer and a head; keeps what `tbptt_step` is given."""
+    """A `TruncatedBPTTMixin` with one layer and a head. Records the arguments of `tbptt_step`."""
 
     def __init__(
         self, cell: str = "lstm", *, features: int = 2, hidden: int = 5, lr: float = 0.1, **options: Any
@@ -88,7 +88,7 @@ class Splitting(TruncatedBPTTMixin):
 
 
 class SaveAt(pl.Callback):
-    """Saves a checkpoint in a hook, once so many steps have been made."""
+    """Saves a checkpoint in a hook, after the given number of steps."""
 
     def __init__(self, step, path, hook="on_train_batch_end"):
         self.step, self.path = step, path
@@ -106,7 +106,7 @@ def sequences(rows: int = 6, steps: int = 30, *, seed: int = 0) -> tuple[Tensor,
 
 
 def fit(module: pl.LightningModule, data: Any, **options: Any) -> pl.Trainer:
-    """Train quietly on the CPU, one epoch without validation unless said otherwise."""
+    """Train quietly on the CPU; by default for one epoch without validation."""
     defaults: dict[str, Any] = {
         "accelerator": "cpu",
         "devices": 1,

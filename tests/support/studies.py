@@ -1,6 +1,8 @@
-"""Studies that take less than a second, as Python and as the YAML file that a user would write."""
+"""Studies that take less than a second, in Python and as a YAML file that a user would write."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,42 +28,42 @@ CONTENT: dict[str, Any] = {
 
 
 def tiny_study(**changes: Any) -> Study:
-    """Two strategies and two seeds of one epoch: 16 steps, before which the unclipped run has diverged."""
+    """Return a study of two strategies, two seeds and one epoch of 16 steps; the unclipped run diverges earlier."""
     return Study(**{**CONTENT, **changes})
 
 
 def written_study(folder: Path, **changes: Any) -> Path:
-    """The same as a file."""
+    """Write the same study to a file and return its path."""
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump({**CONTENT, **changes}, sort_keys=False), encoding="utf-8")
     return path
 
 
 def result(strategy: str = "norm-1.0", seed: int = 0, **changes: Any) -> RunResult:
-    """A run that was never made."""
+    """Return the result of an imaginary run."""
     finished = RunResult("mlp", strategy, seed, False, None, 16, 0.25, 0.5, {"train_mse": 1.5, "test_mse": 2.5})
     return replace(finished, **changes)
 
 
 def timeless(results: list[RunResult]) -> list[RunResult]:
-    """Everything but how long it took."""
+    """Return results with their duration set to 0."""
     return [replace(one, seconds=0.0) for one in results]
 
 
 def timeless_runs(folder: Path) -> list[dict[str, Any]]:
-    """The runs in a `results.json`, but how long they took."""
+    """Return the runs in a `results.json` without their duration."""
     runs = json.loads((folder / "results.json").read_text(encoding="utf-8"))["runs"]
     return [{**run, "seconds": None} for run in runs]
 
 
 def steps_in(record: Path) -> list[dict[str, Any]]:
-    """The steps in a record."""
+    """Return the step lines of a record."""
     rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     return [row for row in rows if "step" in row]
 
 
 def is_same_study(one: ResultsFolder, other: ResultsFolder) -> bool:
-    """Whether two studies have the same results and the same steps in their records."""
+    """Return whether two studies have the same results and the same steps in their records."""
     names = [sorted(path.name for path in folder.records.iterdir()) for folder in (one, other)]
     return (
         names[0] == names[1]
@@ -71,7 +73,7 @@ def is_same_study(one: ResultsFolder, other: ResultsFolder) -> bool:
 
 
 class BrokenMLP(MLPRegressor):
-    """Fails at its second step, as a module with a defect does."""
+    """Raises an error at its second step, like a module with a bug."""
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if batch_idx == 1:
@@ -79,15 +81,24 @@ class BrokenMLP(MLPRegressor):
         return super().training_step(batch, batch_idx)
 
 
+class WaitingMLP(MLPRegressor):
+    """Its runs last until somebody ends them, from the seed on that `WAIT_FROM_SEED` names."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if batch_idx == 3 and torch.initial_seed() >= int(os.environ.get("WAIT_FROM_SEED", "1000")):
+            time.sleep(300)
+        return super().training_step(batch, batch_idx)
+
+
 class ForgetfulMLP(MLPRegressor):
-    """Trains well, and is not a number when it is tested."""
+    """Trains well, but its test metric is NaN."""
 
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         self.log("test_mse", torch.tensor(float("nan")))
 
 
 class DenormalMLP(MLPRegressor):
-    """Measures what half of a denormal number is."""
+    """Logs half of a denormal number as its test metric."""
 
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         self.log("test_denormal", torch.tensor(1e-40) * 0.5)

@@ -1,4 +1,4 @@
-"""Norm sequences that a switching ladder is tried on."""
+"""Norm sequences for testing the switching ladder."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ KINDS = ("quiet", "one spike", "cluster", "shift", "slow drift", "nan burst", "s
 
 
 def norms(kind: str, steps: int = 4000) -> np.ndarray:
-    """Log-normal norms around 1 with what the name says; the shift is ×8, the drift ×30."""
+    """Return log-normal norms around 1 with the named disturbance; the shift is ×8, the drift ×30."""
     rng = np.random.default_rng(1)
     x = np.exp(0.25 * rng.standard_normal(steps))
     if kind == "one spike":

@@ -1,4 +1,4 @@
-"""Gradients made from tensors, for tests of one situation."""
+"""Gradients made from tensors, for tests of a single step."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from lightning_clip.core import PendingStep
 
 
 def holding(**grads: Tensor) -> Gradients:
-    """The gradients by parameter name, over weights of zeros; `__` in a name stands for a dot."""
+    """Return gradients of zero weights by parameter name; `__` in a name stands for a dot."""
     params = []
     for grad in grads.values():
         param = nn.Parameter(grad.to_dense().new_zeros(grad.shape))
@@ -17,16 +17,16 @@ def holding(**grads: Tensor) -> Gradients:
 
 
 def clipped(strategy: ClipStrategy, **grads: Tensor) -> dict[str, Tensor]:
-    """What the strategy leaves of copies of the gradients, by the names they were given by."""
+    """Clip copies of the gradients, and return the results by the given names."""
     held = holding(**{name: grad.clone() for name, grad in grads.items()})
     clip_(held, strategy)
     return dict(zip(grads, held.tensors, strict=True))
 
 
 def untouched(strategy: ClipStrategy, **grads: Tensor) -> PendingStep:
-    """Let the strategy act, and fail if it wrote to the memory of a gradient, be it the same values."""
+    """Clip the gradients, and fail if the strategy wrote to the memory of one, even the same values."""
     held = holding(**grads)
     before = [tensor._version for tensor in held.tensors]
-    event = clip_(held, strategy)
+    step = clip_(held, strategy)
     assert [tensor._version for tensor in held.tensors] == before
-    return event
+    return step

@@ -42,7 +42,7 @@ class Net(pl.LightningModule):
 
 
 class ManualNet(Net):
-    """The same in manual optimisation."""
+    """The same network in manual optimization."""
 
     def __init__(self, kind: str = "sgd", **options: Any) -> None:
         super().__init__(kind, **options)
@@ -58,7 +58,7 @@ class ManualNet(Net):
 
 
 class TwoOptimizers(pl.LightningModule):
-    """A generator and a discriminator in manual optimisation; each step leaves stale gradients of the other behind."""
+    """A generator and a discriminator in manual optimization; each step leaves stale gradients in the other one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small recurrent network on random sequences."""
+"""A small recurrent network and random sequences to train it on."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def recurrent_batches(rows: int = 24, batch_size: int = 4, steps: int = 9) -> Da
 
 
 class RecurrentNet(pl.LightningModule):
-    """One recurrent layer (`cell`, with its options) and a linear one; Adam. `embedded` puts one before it, too."""
+    """One recurrent layer (`cell` with its options) and a linear head; `embedded` adds a linear layer before it."""
 
     def __init__(
         self, cell: str = "lstm", *, packed: bool = False, embedded: bool = False, scale: float = 1.0, **options: Any
@@ -36,7 +36,7 @@ class RecurrentNet(pl.LightningModule):
                 weight.mul_(scale if "weight_hh" in name else 1.0)
 
     def states(self, x: Tensor) -> Tensor:
-        """`(batch, steps, …)`; packed sequences are cut to different lengths."""
+        """Return the states, `(batch, steps, …)`; packed sequences are cut to different lengths."""
         x = self.embedding(x)
         if self.packed:
             rows = [row[: len(row) - 2 * (i % 3)] for i, row in enumerate(x)]
@@ -54,7 +54,7 @@ class RecurrentNet(pl.LightningModule):
 
 
 class ManualRecurrentNet(RecurrentNet):
-    """Three optimizer steps a batch, in manual optimisation."""
+    """Three optimizer steps per batch in manual optimization."""
 
     def __init__(self, cell: str = "lstm", **options: Any) -> None:
         super().__init__(cell, **options)

@@ -1,1 +1,1 @@
-"""Parallel streams that are read chunk by chunk, for truncated backpropagation through time."""
+"""Long sequences that are read as parallel streams, chunk by chunk, for truncated backpropagation through time."""

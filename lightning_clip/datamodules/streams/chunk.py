@@ -1,4 +1,4 @@
-"""`Chunk`: what a truncated backpropagation through time is given at once."""
+"""`Chunk`: one batch of truncated backpropagation through time."""
 
 from typing import NamedTuple
 
@@ -6,21 +6,21 @@ from torch import Tensor
 
 
 class Chunk(NamedTuple):
-    """Consecutive steps of parallel streams: row `i` goes on where row `i` of the chunk before has stopped.
+    """Consecutive steps of parallel streams. Row `i` continues row `i` of the previous chunk.
 
-    A plain tuple, so that Lightning moves its tensors to the device. What decides about control flow is not a tensor,
-    so that nobody has to wait for the device to read it.
+    A chunk is a plain tuple, so Lightning moves its tensors to the device. Values that control flow depends on are
+    Python numbers, so reading them never waits for the device.
 
     Attributes:
-        inputs: `(streams, steps)` symbols or `(streams, steps, features)` numbers.
+        inputs: Symbols `(streams, steps)` or numbers `(streams, steps, features)`.
         targets: `(streams, steps)` or `(streams, steps, outputs)`.
-        mask: `(streams, steps)`, true where there is a target; `None` for everywhere.
-        resets: `(streams, steps)`, true where the state is to be forgotten before the step is read; `None` for nowhere.
+        mask: `(streams, steps)`, true where there is a target; `None` if every step has one.
+        resets: `(streams, steps)`, true where the state is reset before the step is read; `None` for no resets.
         reset_steps: The steps of this chunk at which some row is reset, in order.
-        streams: Which streams the rows are, counted over all processes; `None` for `0 … rows - 1` of this process.
-        start: How many steps of the streams came before; 0 begins an epoch. `None` where nobody has counted.
-        nominal_steps: How many steps a chunk has as a rule, `truncated_bptt_steps`; `None` for as many as this one.
-        message_scale: The factor that makes up for random truncation: it multiplies the gradient of the state wherever
+        streams: Indices of the rows' streams, counted over all processes; `None` for `0 … rows - 1` of this process.
+        start: Number of steps of the streams before this chunk; 0 starts an epoch, `None` is unknown.
+        nominal_steps: The usual length of a chunk, `truncated_bptt_steps`; `None` for the length of this one.
+        message_scale: Factor that corrects for random truncation. It multiplies the gradient of the state wherever
             that flows back over a multiple of `nominal_steps` inside this chunk. 1 for chunks that are not random.
 
     Example:

@@ -1,22 +1,25 @@
-"""`FixedLengths`, `NormalLengths` and `RandomTruncation`: how long the chunks of a stream are."""
+"""`FixedLengths`, `NormalLengths` and `RandomTruncation`: how long the chunks of a stream are.
+
+Pass one of them to a data module as `chunk_lengths`.
+"""
 
 from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip._checks import check_count, check_rule
+from lightning_clip._checks import check_count, check_fraction, check_non_negative, check_rule
 
 
 class ChunkLengths(ABC):
-    """A law by which streams are cut into chunks.
+    """Decides how long the chunks of a stream are.
 
-    Random lengths are drawn once; each epoch visits them in another random order. So every epoch has the same number
-    of chunks, which Lightning counts only once, and cuts at other places.
+    Random lengths are drawn once and shuffled in every epoch. Every epoch therefore has the same number of chunks,
+    which Lightning counts only once, but cuts the streams at different steps.
 
     Attributes:
         is_random: Whether the order of the lengths changes from epoch to epoch.
-        message_scale: The factor for gradients that flow back over a place where there might have been a cut.
+        message_scale: Factor on gradients that flow back over a step at which the stream could have been cut.
     """
 
     is_random: bool
@@ -24,24 +27,24 @@ class ChunkLengths(ABC):
 
     @abstractmethod
     def draw(self, generator: np.random.Generator, nominal_steps: int, size: int) -> NDArray[np.int64]:
-        """Lengths of chunks.
+        """Draw the lengths of chunks.
 
         Args:
-            generator: The only source of chance.
-            nominal_steps: `truncated_bptt_steps`.
-            size: How many.
+            generator: The only source of randomness.
+            nominal_steps: The usual length of a chunk, `truncated_bptt_steps`.
+            size: Number of lengths to draw.
 
         Returns:
             `(size,)`, in steps, each at least 1.
         """
 
     def cut(self, generator: np.random.Generator, nominal_steps: int, total: int) -> NDArray[np.int64]:
-        """Lengths of chunks that fill a stream; the last one is as long as the rest.
+        """Draw lengths that add up to a whole stream. The last chunk takes the remaining steps.
 
         Args:
-            generator: The only source of chance.
-            nominal_steps: `truncated_bptt_steps`.
-            total: Steps of the stream.
+            generator: The only source of randomness.
+            nominal_steps: The usual length of a chunk, `truncated_bptt_steps`.
+            total: Length of the stream, in steps.
 
         Returns:
             `(chunks,)`, in steps; their sum is `total`.
@@ -68,24 +71,24 @@ class FixedLengths(ChunkLengths):
     is_random = False
 
     def draw(self, generator: np.random.Generator, nominal_steps: int, size: int) -> NDArray[np.int64]:
-        """`nominal_steps`, `size` times."""
+        """`size` times `nominal_steps`."""
         return np.full(size, nominal_steps, dtype=np.int64)
 
 
 class NormalLengths(ChunkLengths):
-    """Lengths around `truncated_bptt_steps`, sometimes around half of it, so that no token is always first in a chunk.
+    """Lengths around `truncated_bptt_steps`, or sometimes half of it, so that no token is always first in its chunk.
 
-    A length is normal with mean `truncated_bptt_steps`, or half of that, and at least `min_steps`. It is also at most
-    `truncated_bptt_steps + 2 std`: memory stays bounded.
+    Lengths are normally distributed with mean `truncated_bptt_steps`, or half of that. They are clipped to at least
+    `min_steps` and at most `truncated_bptt_steps + 2 std`, which bounds memory.
 
     Args:
-        std: Standard deviation, in steps.
-        min_steps: The shortest chunk, in steps.
-        half_fraction: The fraction of chunks that are half as long.
+        std: Standard deviation of the lengths, in steps.
+        min_steps: Length of the shortest chunk, in steps.
+        half_fraction: Fraction of chunks whose mean length is half as long.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: `min_steps` is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: `min_steps` is not a whole number, or another argument is not a number.
 
     Example:
         >>> NormalLengths().cut(np.random.default_rng(1), 70, 300).tolist()
@@ -93,17 +96,16 @@ class NormalLengths(ChunkLengths):
 
     References:
         Stephen Merity, Nitish Shirish Keskar and Richard Socher, "Regularizing and Optimizing LSTM Language Models",
-        2017, https://arxiv.org/abs/1708.02182, section 5. There the longest chunk is not bounded, and each epoch draws
-        anew.
+        2017, https://arxiv.org/abs/1708.02182, section 5. There, the longest chunk is not bounded, and every epoch
+        draws new lengths.
     """
 
     is_random = True
 
     def __init__(self, std: float = 5.0, *, min_steps: int = 5, half_fraction: float = 0.05) -> None:
-        check_rule(f"NormalLengths(std={std!r})", "std must be a number of at least 0", holds=0 <= std < np.inf)
+        check_non_negative("NormalLengths", std=std)
         check_count("NormalLengths", min_steps=min_steps)
-        call = f"NormalLengths(half_fraction={half_fraction!r})"
-        check_rule(call, "half_fraction must be in [0, 1]", holds=0 <= half_fraction <= 1)
+        check_fraction("NormalLengths", half_fraction=half_fraction)
         self.std = std
         self.min_steps = min_steps
         self.half_fraction = half_fraction
@@ -117,20 +119,20 @@ class NormalLengths(ChunkLengths):
 
 
 class RandomTruncation(ChunkLengths):
-    """Anticipated reweighted truncated backpropagation: after every `truncated_bptt_steps` a cut, but only by chance.
+    """Anticipated reweighted truncated backpropagation: every `truncated_bptt_steps`, the chunk ends at random.
 
-    With probability `cut_probability` the chunk ends there; otherwise it goes on, and the gradient that flows back over
-    this place is multiplied by `1 / (1 - cut_probability)`, which makes up for the cuts: on average over the cuts it is
-    the gradient without truncation. The price is its variance, which grows with the number of places passed, and memory
-    for chunks of any length. `max_multiple` bounds both, and makes the gradient biased again. So does clipping.
+    It ends with probability `cut_probability`. Otherwise it continues, and the gradient that flows back over this step
+    is multiplied by `1 / (1 - cut_probability)`. This corrects for the cuts: the expected gradient is the one without
+    truncation. The price is variance, which grows with the number of possible cuts passed, and memory for chunks of any
+    length. `max_multiple` bounds both but makes the gradient biased again, and so does clipping.
 
     Args:
-        cut_probability: Chance of a cut after each `truncated_bptt_steps`, in (0, 1).
-        max_multiple: The longest chunk, in multiples of `truncated_bptt_steps`; `None` for any length.
+        cut_probability: Probability of a cut after every `truncated_bptt_steps`, in (0, 1).
+        max_multiple: Length of the longest chunk, in multiples of `truncated_bptt_steps`; `None` for any length.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: `max_multiple` is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: `max_multiple` is not a whole number.
 
     Example:
         >>> law = RandomTruncation(0.5)
@@ -139,7 +141,7 @@ class RandomTruncation(ChunkLengths):
 
     References:
         Corentin Tallec and Yann Ollivier, "Unbiasing Truncated Backpropagation Through Time", 2017,
-        https://arxiv.org/abs/1705.08209. There a cut is possible at each step, and its probability may change.
+        https://arxiv.org/abs/1705.08209. There, a cut is possible at every step, and its probability may change.
     """
 
     is_random = True

@@ -1,4 +1,4 @@
-"""`ChunkSampler` and `ChunkLoader`: the chunks of an epoch, in order, from any of them on."""
+"""`ChunkSampler` and `ChunkLoader`: yield the chunks of an epoch in order, and resume at any of them."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,16 +14,16 @@ from lightning_clip.datamodules.streams.streams import Streams
 
 
 class ChunkSampler(SequentialSampler):
-    """Where the chunks of an epoch begin and end.
+    """Yields the first step of each chunk of an epoch and the step after its last.
 
     Args:
-        steps: Steps of a stream.
-        nominal_steps: `truncated_bptt_steps`.
-        lengths: The law of the lengths.
-        seed: Decides the lengths, and with the epoch their order.
+        steps: Length of a stream, in steps.
+        nominal_steps: The usual length of a chunk, `truncated_bptt_steps`.
+        lengths: Decides how long the chunks are.
+        seed: Seeds random lengths and, together with the epoch, their order.
 
     Attributes:
-        epoch: Number of the epoch, which decides the order of random lengths; Lightning says it by `set_epoch`.
+        epoch: Index of the epoch, which sets the order of random lengths. Lightning sets it with `set_epoch`.
     """
 
     def __init__(self, steps: int, nominal_steps: int, lengths: ChunkLengths, *, seed: int = 0) -> None:
@@ -35,10 +35,10 @@ class ChunkSampler(SequentialSampler):
         self.lengths = lengths.cut(np.random.default_rng(seed), self.nominal_steps, steps)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes.
+        """Set the epoch.
 
         Args:
-            epoch: Its number, from 0.
+            epoch: Index of the next epoch, from 0.
         """
         self.epoch = epoch
 
@@ -56,17 +56,17 @@ class ChunkSampler(SequentialSampler):
 
 
 class ChunkLoader:
-    """Chunks of parallel streams in order, always one after the other; it goes on in mid-epoch where it was saved.
+    """Yields the chunks of parallel streams in order, and resumes within an epoch from a saved position.
 
-    It is not a `DataLoader`: there is nothing to shuffle, to collate or to fetch ahead, and Lightning deals out no
-    samples of it. Its position is saved in Lightning's checkpoints and counts the chunks that were asked for.
+    It is not a `DataLoader`: there is nothing to shuffle, collate or prefetch, and Lightning must not distribute its
+    samples over processes. Lightning's checkpoints hold its position, the number of chunks it has yielded.
 
     Args:
         streams: The streams of this process.
-        sampler: Where the chunks begin and end.
+        sampler: Decides where chunks start and end.
     """
 
-    batch_sampler: None = None  # Lightning asks every loader that has a `sampler`
+    batch_sampler: None = None  # Lightning reads it from every loader that has a `sampler`
 
     def __init__(self, streams: Streams, sampler: ChunkSampler) -> None:
         self.streams = streams
@@ -88,18 +88,18 @@ class ChunkLoader:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, and what it is a position in."""
+        """The position, and the layout of the streams that it refers to."""
         epoch, chunk = self._position
         return {"version": 1, "epoch": epoch, "chunk": chunk, **self._layout()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on at a saved position, in the epoch it was saved in.
+        """Resume at a saved position, in the epoch in which it was saved.
 
         Args:
-            state_dict: What `state_dict` returned.
+            state_dict: The return value of `state_dict`.
 
         Raises:
-            ValueError: It is a position inside an epoch of other streams.
+            ArgumentError: The position is within an epoch of streams with a different layout.
         """
         if state_dict["chunk"] == state_dict["chunks"]:
             return
@@ -107,9 +107,9 @@ class ChunkLoader:
         saved = {key: state_dict[key] for key in layout}
         if saved != layout:
             raise ArgumentError(
-                f"The checkpoint stopped inside an epoch of {saved}, these streams are {layout}: the position has no "
-                "meaning here. Resume with the same data, batch_size, truncated_bptt_steps, chunk_lengths, seed and "
-                "number of processes, or from a checkpoint made at the end of an epoch."
+                f"The checkpoint was saved within an epoch of streams with {saved}; these streams have {layout}, so "
+                "its position does not apply. Resume with the same data, batch_size, truncated_bptt_steps, "
+                "chunk_lengths, seed and number of processes, or from a checkpoint saved at the end of an epoch."
             )
         self._resume_at = self._position = (state_dict["epoch"], state_dict["chunk"])
 

@@ -1,4 +1,4 @@
-"""`StreamDataModule`: the ground of the data that are read as parallel streams."""
+"""`StreamDataModule`: the base class of data modules that read a sequence as parallel streams."""
 
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lightning_clip._checks import check_count, check_rule
+from lightning_clip.datamodules._splits import check_fractions, split_edges
 from lightning_clip.datamodules.streams.chunk_lengths import ChunkLengths, FixedLengths
 from lightning_clip.datamodules.streams.chunk_loader import ChunkLoader, ChunkSampler
 from lightning_clip.datamodules.streams.streams import Part, Streams
@@ -17,44 +18,41 @@ Split = Literal["train", "val", "test"]
 class StreamDataModule(LightningDataModule, ABC):
     """One long sequence for each of training, validation and testing, read as parallel contiguous streams.
 
-    Each process has its own streams, `batch_size` of them, and all processes have the same number of chunks. Training
-    may be interrupted inside an epoch: the loader's position is part of the checkpoint.
+    Each process has `batch_size` streams of its own, and all processes have the same number of chunks. Training can
+    stop and resume within an epoch, because checkpoints hold the loader's position.
 
-    Evaluation takes chunks of at least 256 steps, since it keeps no graph, and no more streams than there are steps.
+    Evaluation uses chunks of at least 256 steps, because it keeps no graph, and at most one stream per step.
 
     Args:
-        truncated_bptt_steps: Steps of a chunk: how far gradients flow back.
-        batch_size: Parallel streams of each process.
-        chunk_lengths: The law of the lengths, when they are random; by default all chunks are equally long.
-        val_fraction: Fraction of the sequence to validate on, the one before the last.
-        test_fraction: Fraction of the sequence to test on, the last.
-        seed: Decides random lengths; `None` takes torch's global seed (`seed_everything`).
+        truncated_bptt_steps: Length of a chunk, in steps: how far back gradients flow.
+        batch_size: Number of parallel streams of each process.
+        chunk_lengths: Draws chunks of random length, for instance `NormalLengths()`; `None` for equally long chunks.
+        seed: Seeds random chunk lengths; `None` uses torch's global seed (`seed_everything`).
+        val_fraction: Fraction of the sequence to validate on, just before the test part.
+        test_fraction: Fraction of the sequence to test on, at its end.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: An argument is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument is not a whole number.
     """
 
     def __init__(
         self,
         *,
-        truncated_bptt_steps: int,
-        batch_size: int,
-        chunk_lengths: ChunkLengths | None,
-        val_fraction: float,
-        test_fraction: float,
-        seed: int | None,
+        truncated_bptt_steps: int = 64,
+        batch_size: int = 32,
+        chunk_lengths: ChunkLengths | None = None,
+        seed: int | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        check_fractions(name, val_fraction, test_fraction)
         check_count(name, truncated_bptt_steps=truncated_bptt_steps, batch_size=batch_size)
         if seed is not None:
             check_count(name, seed=seed, at_least=0)
-        check_rule(
-            f"{name}(val_fraction={val_fraction!r}, test_fraction={test_fraction!r})",
-            "both must be at least 0, and their sum below 1",
-            holds=val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1,
-        )
+        self.save_hyperparameters("truncated_bptt_steps", "batch_size", "val_fraction", "test_fraction", "seed")
         self.truncated_bptt_steps = truncated_bptt_steps
         self.batch_size = batch_size
         self.chunk_lengths = chunk_lengths
@@ -62,32 +60,31 @@ class StreamDataModule(LightningDataModule, ABC):
         self.test_fraction = test_fraction
         self.seed = seed
 
-    def __str__(self) -> str:  # Lightning's reads all loaders to count what they yield
+    def __str__(self) -> str:  # Lightning's reads all loaders to count their batches
         return f"{type(self).__name__}(truncated_bptt_steps={self.truncated_bptt_steps}, batch_size={self.batch_size})"
 
     @abstractmethod
     def part(self, split: Split) -> Part:
-        """The sequence of a split.
+        """The part of the sequence that belongs to a split.
 
         Args:
-            split: Which one.
+            split: The split to read.
 
         Returns:
-            The sequence, or a stretch of it.
+            The sequence and the bounds of the part.
         """
 
     def bounds(self, split: Split, length: int) -> tuple[int, int]:
-        """Where a split begins and ends in a sequence that holds all three, in the order train, val, test.
+        """Where a split starts and ends in a sequence that holds all three, in the order train, val, test.
 
         Args:
-            split: Which one.
-            length: Elements of the sequence.
+            split: The split to look up.
+            length: Number of elements of the sequence.
 
         Returns:
-            Its first element, and the one after its last.
+            The index of its first element, and the index after its last.
         """
-        val = round(length * (1 - self.val_fraction - self.test_fraction))
-        test = round(length * (1 - self.test_fraction))
+        val, test = split_edges(length, self.val_fraction, self.test_fraction)
         return {"train": (0, val), "val": (val, test), "test": (test, length)}[split]
 
     def train_dataloader(self) -> ChunkLoader:
@@ -95,15 +92,15 @@ class StreamDataModule(LightningDataModule, ABC):
         return self._loader("train", self.truncated_bptt_steps, self.chunk_lengths or FixedLengths())
 
     def val_dataloader(self) -> ChunkLoader | list[ChunkLoader]:
-        """Chunks of at least 256 steps; no loader where `val_fraction` is 0."""
+        """Chunks of at least 256 steps; no loader if `val_fraction` is 0."""
         return self._evaluation_loader("val") if self.val_fraction else []
 
     def test_dataloader(self) -> ChunkLoader | list[ChunkLoader]:
-        """Chunks of at least 256 steps; no loader where `test_fraction` is 0."""
+        """Chunks of at least 256 steps; no loader if `test_fraction` is 0."""
         return self._evaluation_loader("test") if self.test_fraction else []
 
     def predict_dataloader(self) -> ChunkLoader | list[ChunkLoader]:
-        """The same as for testing."""
+        """The test chunks."""
         return self.test_dataloader()
 
     def _evaluation_loader(self, split: Split) -> ChunkLoader:
@@ -115,15 +112,15 @@ class StreamDataModule(LightningDataModule, ABC):
         rows = self.batch_size if split == "train" else max(1, min(self.batch_size, part.steps // world))
         check_rule(
             f"{type(self).__name__}(batch_size={self.batch_size})",
-            f"the {split} sequence has {part.steps} steps, fewer than the {rows * world} streams that it is cut into; "
-            "take a longer sequence, a larger fraction or a smaller batch_size",
+            f"the {split} sequence has {part.steps} steps, too few for {rows * world} streams; "
+            "use a longer sequence, a larger fraction or a smaller batch_size",
             holds=rows * world <= part.steps,
         )
         streams = Streams(part, n_streams=rows * world, rows=range(rank * rows, (rank + 1) * rows))
         return ChunkLoader(streams, ChunkSampler(streams.steps, nominal_steps, lengths, seed=self._seed()))
 
     def _seed(self) -> int:
-        """The same for all processes, whose chunks have to have the same lengths."""
+        """The same seed for all processes, so that their chunks have the same lengths."""
         if self.seed is not None:
             return self.seed
         seed = torch.initial_seed()

@@ -1,4 +1,4 @@
-"""`Streams`: a long sequence, cut into contiguous streams that are read side by side."""
+"""`Streams`: a long sequence, split into contiguous streams that are read in parallel."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +11,7 @@ from lightning_clip.datamodules.streams.chunk import Chunk
 
 
 class Elements(Protocol):
-    """Anything that is sliced like an array: an array, a mapped file, a text that is decoded when it is asked for."""
+    """Anything that can be sliced like an array: an array, a memory-mapped file, a text that is decoded on demand."""
 
     def __len__(self) -> int: ...
 
@@ -21,14 +21,14 @@ class Elements(Protocol):
 
 
 class Part(NamedTuple):
-    """A stretch of a sequence: what one split of the data consists of.
+    """The part of a sequence that belongs to one split.
 
     Attributes:
         inputs: The whole sequence.
-        begin: First element of the stretch.
-        end: The element after its last.
-        targets: What is to be told at each element; `None` for the next element.
-        document_starts: Elements that begin a document, in order, counted in the whole sequence.
+        begin: Index of the first element of the part.
+        end: Index after its last element.
+        targets: The target of each element of the whole sequence; `None` for the next element.
+        document_starts: Indices of the elements that start a document, in order, within the whole sequence.
     """
 
     inputs: Elements
@@ -39,24 +39,24 @@ class Part(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """How many elements have a target: all, or all but the last where the next element is the target."""
+        """Number of elements with a target: all, or all but the last if the next element is the target."""
         return max(self.end - self.begin - (self.targets is None), 0)
 
 
 class Streams:
     """The streams of one process.
 
-    A stretch of `n` steps is cut into `n_streams` streams whose lengths differ by at most one, so that no step is left
-    out. All count as equally long; the step that a shorter one lacks is masked. Every process has the same number of
-    steps to read, however the streams are dealt out.
+    A part of `n` steps is split into `n_streams` streams whose lengths differ by at most one, so no step is dropped.
+    All streams are read to the same length; the step that a shorter one lacks is masked. Every process therefore reads
+    the same number of steps.
 
     Args:
-        part: The sequence.
-        n_streams: Number of streams, of all processes together.
-        rows: The streams of this process.
+        part: The part of the sequence to split.
+        n_streams: Number of streams of all processes together.
+        rows: Indices of the streams of this process.
 
     Attributes:
-        steps: Steps of the longest stream.
+        steps: Length of the longest stream, in steps.
     """
 
     def __init__(self, part: Part, *, n_streams: int, rows: range) -> None:
@@ -68,16 +68,16 @@ class Streams:
         self._document_starts = np.asarray(part.document_starts, dtype=np.int64)
 
     def read(self, start: int, stop: int, *, nominal_steps: int, message_scale: float = 1.0) -> Chunk:
-        """The steps from `start` to before `stop` of each stream.
+        """Read the steps from `start` up to, but excluding, `stop` of each stream.
 
         Args:
-            start: First step.
-            stop: The step after the last; at most `steps`.
-            nominal_steps: Passed on in the chunk.
-            message_scale: Passed on in the chunk.
+            start: Index of the first step.
+            stop: Index after the last step; at most `steps`.
+            nominal_steps: Stored in the chunk.
+            message_scale: Stored in the chunk.
 
         Returns:
-            A chunk; where a stream has no such step, its input and target are 0 and its mask is false.
+            A chunk. Where a stream lacks a step, its input and target are 0 and its mask is false.
         """
         shape = len(self.rows), stop - start
         mask, resets = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -104,7 +104,7 @@ class Streams:
         )
 
     def _mark_documents(self, begin: int, end: int, mask: NDArray[np.bool_], resets: NDArray[np.bool_]) -> None:
-        """Reset where a document begins, and do not ask for its first element at the end of the one before."""
+        """Reset the state where a document starts, and mask the step before it: documents do not predict each other."""
         first, after = np.searchsorted(self._document_starts, (begin, end + 1))
         starts = self._document_starts[first:after] - begin
         resets[starts[starts < end - begin]] = True
@@ -113,7 +113,7 @@ class Streams:
 
 
 def _rows(parts: Sequence[NDArray[Any]], steps: int) -> torch.Tensor:
-    """Rows of the same length, filled up with zeros: float32 or int64."""
+    """Pad rows with zeros to the same length, as float32 or int64."""
     dtype = np.float32 if parts[0].dtype.kind == "f" else np.int64
     rows = np.zeros((len(parts), steps, *parts[0].shape[1:]), dtype=dtype)
     for row, part in zip(rows, parts, strict=True):

@@ -1,4 +1,4 @@
-"""`Utf8Text`: the characters of a UTF-8 text of any size, decoded where they are asked for."""
+"""`Utf8Text`: the characters of a UTF-8 text of any size, decoded on demand."""
 
 import codecs
 import hashlib
@@ -14,17 +14,17 @@ _READ = 1024 * _BLOCK
 
 
 class Utf8Text:
-    """A text that is sliced by characters, not by bytes, and never decoded as a whole.
+    """A text that is sliced by characters instead of bytes, and never decoded as a whole.
 
-    It is read through once, a megabyte at a time, to count its characters. What is kept is where every 1,024th byte
-    stands among the characters, 0.8 percent of the size of the text; a slice decodes the bytes it needs.
+    It is read once, one megabyte at a time, to count its characters. Only the number of characters before every
+    1,024th byte is kept, which takes 0.8% of the size of the text. A slice decodes the bytes it needs.
 
     Args:
-        source: The text as bytes in memory, or the path of a file, which must not change meanwhile.
+        source: The text as bytes in memory, or the path of a file, which must not change while in use.
 
     Attributes:
-        sha256: Hash of the bytes, in hexadecimal.
-        counts: `(code points,)`, how often each occurs, up to the largest that does.
+        sha256: SHA-256 hash of the bytes, in hexadecimal.
+        counts: `(code points,)`, how often each code point occurs, up to the largest one in the text.
 
     Raises:
         ValueError: The bytes are not UTF-8.
@@ -60,14 +60,14 @@ class Utf8Text:
         if begin >= end:
             return np.zeros(0, dtype=np.uint32)
         first, last = np.searchsorted(self._starts_before, (begin, end - 1), side="right") - 1
-        # A character has at most four bytes, so the last one ends within three bytes of the next block.
+        # A character has at most four bytes, so the last one ends within the first three bytes of the next block.
         octets = self._octets(int(first) * _BLOCK, (int(last) + 1) * _BLOCK + 3)
         starts = np.append(np.flatnonzero(_is_start(octets)), len(octets))
         before = int(self._starts_before[first])
         return _code_points(octets[starts[begin - before] : starts[end - before]].tobytes().decode())
 
     def _parts(self) -> Iterator[tuple[int, NDArray[np.uint8], bool]]:
-        """The text in pieces: the first byte of each, the piece, and whether it is the last."""
+        """The text in pieces: the offset of each, its bytes, and whether it is the last."""
         size = len(self._source) if isinstance(self._source, bytes) else self._source.stat().st_size
         for begin in range(0, size, _READ):
             yield begin, self._octets(begin, begin + _READ), begin + _READ >= size
@@ -78,7 +78,7 @@ class Utf8Text:
         return np.fromfile(self._source, dtype=np.uint8, count=end - begin, offset=begin)
 
     def _count(self, part: NDArray[np.uint8], decoder: codecs.IncrementalDecoder, *, is_last: bool) -> None:
-        """Add the characters of a piece; a character that is cut in two counts with the next piece."""
+        """Count the characters of a piece. A character that is split across pieces counts in the next one."""
         waiting = decoder.getstate()[0]
         if not waiting and part.max() < 0x80:
             self.counts[:0x80] += np.bincount(part, minlength=0x80)
@@ -88,13 +88,13 @@ class Utf8Text:
 
 
 def _is_start(octets: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a character begins: not at the bytes 10xxxxxx."""
+    """True where a character starts: at every byte except 10xxxxxx."""
     starts: NDArray[np.bool_] = (octets & 0xC0) != 0x80
     return starts
 
 
 def _starts_per_block(octets: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many characters begin in each block."""
+    """Number of characters that start in each block."""
     starts = _is_start(octets)
     starts.resize(-(-len(octets) // _BLOCK), _BLOCK)
     counts: NDArray[np.int64] = np.count_nonzero(starts, axis=1)

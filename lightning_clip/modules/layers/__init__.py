@@ -1,1 +1,1 @@
-"""Recurrent layers and what they are built from; the LightningModules in the folder above use them."""
+"""Recurrent layers and their parts, used by the LightningModules of `lightning_clip.modules`."""

@@ -1,4 +1,4 @@
-"""`ClippedLSTM`: `nn.LSTM` that clamps derivatives inside the backward pass."""
+"""`ClippedLSTM`: an `nn.LSTM` that clamps gradients within the backward pass."""
 
 import torch
 from torch import Tensor, nn
@@ -8,34 +8,34 @@ from lightning_clip.modules.layers.unrolled_recurrence import State
 
 
 class ClippedLSTM(ClippedRecurrence, nn.LSTM):
-    """`nn.LSTM` with the derivatives at its gates clamped at every step of the backward pass.
+    """`nn.LSTM` with the gradients at its gates clamped at every step of the backward pass.
 
-    At step t let z be what enters the four gates, before their sigmoid and tanh. The derivative of the loss with
-    respect to z, which has come back through all later steps, is clamped to [-grad_clip_gates, grad_clip_gates] before
-    it goes on to earlier steps and to the weights. So it cannot grow without limit on its way, where clipping the
-    finished gradient would only rescale a sum that one step governs. What is left is no longer the gradient of the
-    loss: the direction changes with the bound.
+    Let z be the pre-activations of the four gates at step t. The gradient of the loss with respect to z has flowed back
+    through all later steps. It is clamped to [-grad_clip_gates, grad_clip_gates] before it flows on to earlier steps
+    and to the weights, so it cannot explode on its way. Clipping the final gradient would only rescale a sum that a
+    single step dominates. The result is no longer the gradient of the loss: clamping changes its direction.
 
-    Parameters, state dict and results are those of `nn.LSTM`, and so are the gradients while no bound is reached. The
-    fused layer has no opening for this, and it takes several times as long as that; without `grad_clip_gates`, and
-    where no gradient is asked for, the fused one runs.
+    Parameters, state dict and outputs are those of `nn.LSTM`, and so are the gradients if nothing is clamped. The fused
+    layer cannot clamp, so the layer runs step by step, which takes several times as long. Without `grad_clip_gates`,
+    or if no gradient is needed, the fused layer runs.
 
     Args:
-        *args: As for `nn.LSTM`.
-        grad_clip_gates: Bound of each element of the derivative at the gates, of every step; `None` leaves them as they
-            are. Graves takes 1 for text and 10 for handwriting, of a loss summed over time: with a mean over B
-            sequences and T steps divide by B·T.
-        grad_clip_output: Bound of each element of the derivative that arrives at the layer's output from above. Graves
-            has one at the output of the network instead, 100: `LSTMModule(grad_clip_output=…)`.
-        **kwargs: As for `nn.LSTM`.
+        *args: Passed to `nn.LSTM`.
+        grad_clip_gates: Clamps each element of the gradient at the gates of every step to plus or minus this value;
+            `None` for no clamping. Graves uses 1 for text and 10 for handwriting, with a loss summed over time. For a
+            mean over B sequences and T steps, divide by B·T.
+        grad_clip_output: Clamps each element of the gradient that arrives at the layer's output from above to plus or
+            minus this value. Graves clamps at the output of the network instead, to 100: see
+            `LSTMModule(grad_clip_output=…)`.
+        **kwargs: Passed to `nn.LSTM`.
 
     Attributes:
-        clamps: What bounds derivatives, as `"gates"` and `"output"`; each has its `clamped_fraction`, a tensor `()`
-            counted since its last `reset()`, and its `loss_scale`, to be set where the loss is scaled before the
-            backward pass (`LSTMModule` does so under mixed precision).
+        clamps: The gradient clamps `"gates"` and `"output"`. Each has a `clamped_fraction`, a tensor `()` counted since
+            its last `reset()`, and a `loss_scale`, to be set if the loss is scaled before the backward pass
+            (`LSTMModule` sets it under mixed precision).
 
     Raises:
-        ValueError: A bound is not positive.
+        ArgumentError: A bound is not positive.
 
     Example:
         >>> layer = ClippedLSTM(4, 8, batch_first=True, grad_clip_gates=1e-3)

@@ -1,4 +1,4 @@
-"""`ClippedRecurrence`: the ground of `ClippedRNN` and `ClippedLSTM`."""
+"""`ClippedRecurrence`: the base class of `ClippedRNN` and `ClippedLSTM`."""
 
 from typing import Any
 
@@ -12,21 +12,23 @@ from lightning_clip.modules.layers.unrolled_recurrence import UnrolledRecurrence
 
 
 class ClippedRecurrence(UnrolledRecurrence):
-    """A layer of `torch.nn` that clamps derivatives inside the backward pass, before they are summed over time.
+    """A `torch.nn` layer that clamps gradients within the backward pass, before they are summed over time.
 
-    Without `grad_clip_gates`, and where no gradient is asked for, it runs the fused layer.
+    Without `grad_clip_gates`, or if no gradient is needed, the fused layer runs.
 
     Args:
-        *args: As for the layer of `torch.nn`.
-        grad_clip_gates: Bound of each element of the derivative at the pre-activations, of every step.
-        grad_clip_output: Bound of each element of the derivative that arrives at the layer's output from above.
-        **kwargs: As for the layer of `torch.nn`.
+        *args: Passed to the `torch.nn` layer.
+        grad_clip_gates: Clamps each element of the gradient at the pre-activations of every step to plus or minus this
+            value; `None` for no clamping.
+        grad_clip_output: Clamps each element of the gradient that arrives at the layer's output from above to plus or
+            minus this value; `None` for no clamping.
+        **kwargs: Passed to the `torch.nn` layer.
 
     Attributes:
-        clamps: What bounds derivatives, as `"gates"` and `"output"`; each has its `clamped_fraction`.
+        clamps: The gradient clamps `"gates"` and `"output"`, each with a `clamped_fraction`.
 
     Raises:
-        ValueError: A bound is not positive.
+        ArgumentError: A bound is not positive.
     """
 
     def __init__(
@@ -41,11 +43,11 @@ class ClippedRecurrence(UnrolledRecurrence):
         self.clamps = {"gates": GradientClamp(grad_clip_gates), "output": GradientClamp(grad_clip_output)}
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """As the layer of `torch.nn`.
+        """Run the layer, as its `torch.nn` base class does.
 
         Args:
             input: `(steps, batch, input_size)`, `(batch, steps, input_size)` with `batch_first`, unbatched or packed.
-            hx: The first state; zeros by default.
+            hx: The initial state; zeros by default.
 
         Returns:
             The outputs of all steps, and the last state.
@@ -58,7 +60,7 @@ class ClippedRecurrence(UnrolledRecurrence):
         return output, hidden
 
     def extra_repr(self) -> str:
-        """The arguments that are not their defaults."""
+        """The arguments that differ from their defaults."""
         bounds = {"grad_clip_gates": self.grad_clip_gates, "grad_clip_output": self.grad_clip_output}
         given = [f"{name}={bound}" for name, bound in bounds.items() if bound is not None]
         return ", ".join([nn.RNNBase.extra_repr(self), *given])

@@ -1,4 +1,4 @@
-"""`ClippedRNN`: `nn.RNN` that clamps derivatives inside the backward pass."""
+"""`ClippedRNN`: an `nn.RNN` that clamps gradients within the backward pass."""
 
 import torch
 from torch import Tensor, nn
@@ -8,23 +8,25 @@ from lightning_clip.modules.layers.unrolled_recurrence import State
 
 
 class ClippedRNN(ClippedRecurrence, nn.RNN):
-    """`nn.RNN` with the derivative at its pre-activations clamped at every step of the backward pass.
+    """`nn.RNN` with the gradient at its pre-activations clamped at every step of the backward pass.
 
-    See `ClippedLSTM`, of which this is the plain form: same parameters, state dict and results as `nn.RNN`.
+    This is the plain form of `ClippedLSTM`, which explains the method. Parameters, state dict and outputs are those of
+    `nn.RNN`.
 
     Args:
-        *args: As for `nn.RNN`.
-        grad_clip_gates: Bound of each element of the derivative at the pre-activations, of every step; `None` leaves
-            them as they are and runs the fused layer.
-        grad_clip_output: Bound of each element of the derivative that arrives at the layer's output from above.
-        **kwargs: As for `nn.RNN`.
+        *args: Passed to `nn.RNN`.
+        grad_clip_gates: Clamps each element of the gradient at the pre-activations of every step to plus or minus this
+            value; `None` runs the fused layer without clamping.
+        grad_clip_output: Clamps each element of the gradient that arrives at the layer's output from above to plus or
+            minus this value.
+        **kwargs: Passed to `nn.RNN`.
 
     Attributes:
-        clamps: What bounds derivatives, as `"gates"` and `"output"`; each has its `clamped_fraction`, a tensor `()`
-            counted since its last `reset()`, and its `loss_scale`.
+        clamps: The gradient clamps `"gates"` and `"output"`. Each has a `clamped_fraction`, a tensor `()` counted since
+            its last `reset()`, and a `loss_scale`.
 
     Raises:
-        ValueError: A bound is not positive.
+        ArgumentError: A bound is not positive.
 
     Example:
         >>> layer = ClippedRNN(4, 8, batch_first=True, grad_clip_gates=1.0)
@@ -33,7 +35,7 @@ class ClippedRNN(ClippedRecurrence, nn.RNN):
         (torch.Size([2, 5, 8]), torch.Size([1, 2, 8]))
 
     References:
-        Alex Graves, "Generating Sequences With Recurrent Neural Networks", 2013, https://arxiv.org/abs/1308.0850. He
+        Alex Graves, "Generating Sequences With Recurrent Neural Networks", 2013, https://arxiv.org/abs/1308.0850, who
         clamps in LSTM layers.
     """
 

@@ -1,4 +1,4 @@
-"""`recurrent_layer` and `start_gates_`: RNN, LSTM and GRU under one name each."""
+"""Recurrent layers by name (`recurrent_layer`), and the initial bias of their gates (`start_gates_`)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,39 +20,39 @@ LAYERS: dict[str, Callable[..., nn.RNNBase]] = {
 
 
 def recurrent_layer(name: str, cell: CellName, nonlinearity: Literal["tanh", "relu"]) -> Callable[..., nn.RNNBase]:
-    """What makes the recurrent layers.
+    """Look up the class of a recurrent layer.
 
     Args:
-        name: Who asks, for the messages.
-        cell: Which kind.
-        nonlinearity: Of a plain RNN.
+        name: Name of the calling class, for error messages.
+        cell: Type of the layer.
+        nonlinearity: Nonlinearity of a plain RNN.
 
     Returns:
-        The class of the layers, or the class with its nonlinearity.
+        The class of the layer, for a plain RNN with its nonlinearity bound.
 
     Raises:
-        ValueError: There is no such kind, or it has no such nonlinearity.
+        ArgumentError: `cell` or `nonlinearity` is unknown, or `nonlinearity` is set for another type.
     """
     check_choice(name, LAYERS, cell=cell)
     check_choice(name, ("tanh", "relu"), nonlinearity=nonlinearity)
     call = f"{name}(cell={cell!r}, nonlinearity={nonlinearity!r})"
-    check_rule(call, "only cell='rnn' has a nonlinearity to choose", holds=cell == "rnn" or nonlinearity == "tanh")
+    check_rule(call, "nonlinearity applies only to cell='rnn'", holds=cell == "rnn" or nonlinearity == "tanh")
     return partial(nn.RNN, nonlinearity=nonlinearity) if cell == "rnn" else LAYERS[cell]
 
 
 def start_gates_(
     name: str, layer: nn.RNNBase, forget_bias: float | Literal["chrono"] | None, max_lag: int | None
 ) -> None:
-    """Set the bias that decides how long a layer remembers before it has learnt, in place.
+    """Set the bias of the forget gates (LSTM) or update gates (GRU), in place. It sets the initial memory of a layer.
 
     Args:
-        name: Who asks, for the messages.
-        layer: Its forget gates (LSTM) or update gates (GRU) are set.
-        forget_bias: A number, `"chrono"`, or `None` to leave them.
-        max_lag: The longest lag to remember, in steps, for `"chrono"`.
+        name: Name of the calling class, for error messages.
+        layer: The layer to change.
+        forget_bias: A number for all units, `"chrono"`, or `None` to leave the layer unchanged.
+        max_lag: Longest lag to remember, in time steps; required by `"chrono"`.
 
     Raises:
-        ValueError: The layer has no gates, or `"chrono"` lacks `max_lag`.
+        ArgumentError: The layer has no gates, or `"chrono"` is given without `max_lag`.
     """
     if forget_bias is None:
         return

@@ -1,4 +1,4 @@
-"""`GradientClamp`: bounds a derivative on its way back."""
+"""`GradientClamp`: clamps the gradient of a tensor in the backward pass."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 class GradientClamp:
-    """Leaves a tensor as it is in the forward pass, and clamps its derivative to [-bound, bound] in the backward pass.
+    """Identity in the forward pass; clamps the gradient of a tensor to [-bound, bound] in the backward pass.
 
-    A bound is compared with the derivative of the loss as it is: where the loss is a mean over B sequences and T steps,
-    derivatives are B·T times smaller than with a sum, and so should the bound be.
+    Choose the bound for the loss in use: if it is a mean over B sequences and T steps, gradients are B·T times smaller
+    than for a sum, and the bound should be too.
 
     Args:
-        bound: The largest absolute value of an element of the derivative; `None` lets all pass.
+        bound: The largest absolute value of an element of the gradient; `None` for no clamping.
 
     Attributes:
-        loss_scale: What the loss was multiplied by before the backward pass, a number or `()`; the bound is multiplied
-            by it too. Automatic mixed precision scales the loss.
+        loss_scale: Factor by which the loss is scaled before the backward pass, a number or a tensor `()`, for instance
+            by automatic mixed precision. The bound is multiplied by it too.
 
     Example:
         >>> clamp = GradientClamp(0.5)
@@ -38,10 +38,10 @@ class GradientClamp:
         self.reset()
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Have the derivative of a tensor clamped.
+        """Clamp the gradient of a tensor in the backward pass.
 
         Args:
-            x: Any shape.
+            x: A tensor of any shape.
 
         Returns:
             The same tensor.
@@ -52,11 +52,11 @@ class GradientClamp:
 
     @property
     def clamped_fraction(self) -> Tensor:
-        """Share of the elements that were beyond the bound since the last `reset`, `()`; a NaN is not."""
+        """Fraction of gradient elements beyond the bound since the last `reset`, `()`; NaN does not count."""
         return torch.as_tensor(self._clamped / max(self._elements, 1))
 
     def reset(self) -> None:
-        """Count from zero."""
+        """Restart the count of clamped elements."""
         self._clamped: float | Tensor = 0.0
         self._elements = 0
 

@@ -1,4 +1,7 @@
-"""How the weights of recurrent layers start: one gate block at a time."""
+"""Initialization of recurrent layers: weights (`initialize_`) and gate biases (`set_forget_bias_`, `set_update_bias_`).
+
+Layers stack the weights of all gates in one matrix; each block is initialized separately.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -16,22 +19,23 @@ INITS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "identity": nn.init.eye_,
     "xavier": nn.init.xavier_uniform_,
 }
-"""What each block of `weight_hh` is filled by; `None` keeps what torch draws."""
+"""The function that fills each block of `weight_hh`; `None` keeps torch's initialization."""
 
 
 @torch.no_grad()
 def initialize_(layer: nn.RNNBase, init: Init = "default", *, gain: float = 1.0) -> None:
-    """Start the recurrent weights of a layer in a chosen way, in place.
+    """Initialize the recurrent weights of a layer, in place.
 
-    `weight_hh_l0` of an LSTM stacks four matrices, that of a GRU three, and each is filled on its own: the stacked
-    matrix of an orthogonal start is not orthogonal, its blocks are. Biases become zero, except with `"default"`.
+    `weight_hh_l0` stacks four matrices in an LSTM and three in a GRU. Each block is filled separately: with
+    `"orthogonal"`, every block is orthogonal, but the stacked matrix is not. Biases become zero, except with
+    `"default"`.
 
     Args:
-        layer: The layer; all its depths and directions are set.
-        init: `"default"` keeps torch's uniform in ±1/sqrt(hidden size); `"orthogonal"` draws orthogonal matrices, whose
-            singular values are all 1; `"identity"` is the start of the IRNN, for ReLU units; `"xavier"` draws uniformly
-            in ±sqrt(6 / (rows + columns)) and does so for the input weights too.
-        gain: Factor on the recurrent weights: below 1 gradients shrink faster on their way back, above 1 slower.
+        layer: The layer; all its depths and directions are initialized.
+        init: `"default"` keeps torch's uniform values within ±1/sqrt(hidden size); `"orthogonal"` draws orthogonal
+            matrices, whose singular values are all 1; `"identity"` is the initialization of the IRNN, for ReLU units;
+            `"xavier"` draws uniformly within ±sqrt(6 / (rows + columns)), for the input weights too.
+        gain: Factor on the recurrent weights. Below 1, gradients shrink faster on their way back; above 1, slower.
 
     References:
         Andrew Saxe, James McClelland and Surya Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep
@@ -52,19 +56,19 @@ def initialize_(layer: nn.RNNBase, init: Init = "default", *, gain: float = 1.0)
 
 
 def chrono_bias(hidden_size: int, max_lag: int | None) -> Tensor:
-    """Gate biases that spread the memory of the units over all lags up to a longest one.
+    """Draw gate biases that spread the memory of the units over all lags up to a longest one.
 
-    Each is `log u` with u uniform in [1, max_lag - 1): a gate `sigmoid(log u)` keeps a value for about u steps.
+    Each bias is `log u` with u uniform in [1, max_lag - 1). A gate `sigmoid(log u)` keeps a value for about u steps.
 
     Args:
         hidden_size: Number of units.
-        max_lag: The longest lag to remember, in time steps; at least 3.
+        max_lag: Longest lag to remember, in time steps; at least 3.
 
     Returns:
         `(hidden_size,)`, in [0, log(max_lag - 1)].
 
     Raises:
-        ValueError: `max_lag` is missing or too small.
+        ArgumentError: `max_lag` is missing or too small.
 
     References:
         Corentin Tallec and Yann Ollivier, "Can recurrent neural networks warp time?", 2018,
@@ -79,14 +83,15 @@ def chrono_bias(hidden_size: int, max_lag: int | None) -> Tensor:
 
 @torch.no_grad()
 def set_forget_bias_(layer: nn.LSTM, bias: float | Literal["chrono"], *, max_lag: int | None = None) -> None:
-    """Set what the forget gates of an LSTM add to their input, in place: how long it remembers before it has learnt.
+    """Set the bias of the forget gates of an LSTM, in place. It decides how long the untrained LSTM remembers.
 
-    Torch adds two biases, `bias_ih` and `bias_hh`: the first is set, the second becomes zero.
+    Torch adds two biases, `bias_ih` and `bias_hh`: this sets the first, and the second to zero.
 
     Args:
-        layer: The LSTM; all its depths and directions are set.
-        bias: A number for all units, or `"chrono"`: drawn by `chrono_bias`, and the input gates start at its negative.
-        max_lag: The longest lag to remember, in time steps; for `"chrono"`.
+        layer: The LSTM; all its depths and directions are changed.
+        bias: A number for all units, or `"chrono"` to draw it with `chrono_bias` and set the input gates to its
+            negative.
+        max_lag: Longest lag to remember, in time steps; required by `"chrono"`.
 
     References:
         Felix Gers, Jürgen Schmidhuber and Fred Cummins, "Learning to Forget: Continual Prediction with LSTM", 2000,
@@ -104,12 +109,12 @@ def set_forget_bias_(layer: nn.LSTM, bias: float | Literal["chrono"], *, max_lag
 
 @torch.no_grad()
 def set_update_bias_(layer: nn.GRU, bias: float | Literal["chrono"], *, max_lag: int | None = None) -> None:
-    """Set what the update gates of a GRU add to their input, in place; at a large one a unit keeps its value.
+    """Set the bias of the update gates of a GRU, in place. With a large bias, units keep their values.
 
     Args:
-        layer: The GRU; all its depths and directions are set.
-        bias: A number for all units, or `"chrono"`: drawn by `chrono_bias`.
-        max_lag: The longest lag to remember, in time steps; for `"chrono"`.
+        layer: The GRU; all its depths and directions are changed.
+        bias: A number for all units, or `"chrono"` to draw it with `chrono_bias`.
+        max_lag: Longest lag to remember, in time steps; required by `"chrono"`.
     """
     update_gate = 1
     for suffix in _suffixes(layer):
@@ -127,5 +132,5 @@ def _set_gate_bias_(layer: nn.RNNBase, suffix: str, gate: int, values: Tensor) -
 
 
 def _suffixes(layer: nn.RNNBase) -> Iterator[str]:
-    """`_l0`, `_l0_reverse`, …: how the parameters of each depth and direction end."""
+    """The suffixes of the parameter names of each depth and direction: `_l0`, `_l0_reverse`, …."""
     return (name.removeprefix("weight_hh") for name, _ in layer.named_parameters() if name.startswith("weight_hh"))

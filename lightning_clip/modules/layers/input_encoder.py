@@ -1,4 +1,4 @@
-"""`InputEncoder`: from symbols or numbers to what a recurrent layer reads."""
+"""`InputEncoder`: encodes symbols or numbers as inputs of a recurrent layer."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from lightning_clip._checks import check_rule
 
 
 class InputEncoder(nn.Module):
-    """Numbers stay as they are; symbols become unit vectors, or learnt ones.
+    """Encodes symbols as one-hot vectors or learned embeddings; passes numbers through unchanged.
 
     Args:
-        in_features: Numbers at each step, or number of symbols.
-        embedding_dim: Size of the learnt vectors; `None` for unit vectors.
+        in_features: Number of inputs at each step, or of symbols.
+        embedding_dim: Size of the embeddings; `None` for one-hot vectors.
 
     Attributes:
-        out_features: Numbers at each step of what comes out.
+        out_features: Number of features at each step of the encoded inputs.
 
     Example:
         >>> InputEncoder(3)(torch.tensor([[0, 2]]))
@@ -31,7 +31,7 @@ class InputEncoder(nn.Module):
         self.embedding = None if embedding_dim is None else nn.Embedding(in_features, embedding_dim)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Encode.
+        """Encode a batch.
 
         Args:
             inputs: Numbers `(batch, steps, in_features)`, or symbols `(batch, steps)` in [0, in_features).
@@ -40,12 +40,12 @@ class InputEncoder(nn.Module):
             `(batch, steps, out_features)`.
 
         Raises:
-            ValueError: The inputs have another number of features, or are numbers where symbols were expected.
+            ArgumentError: The inputs have the wrong number of features, or are numbers but there is an embedding.
         """
         is_number = inputs.is_floating_point()
         call = f"InputEncoder({self.extra_repr()})"
         if self.embedding is not None:
-            rule = "an embedding needs symbols, whole numbers; set embedding_dim=None for numbers"
+            rule = "an embedding requires integer symbols; set embedding_dim=None for numbers"
             check_rule(call, rule, holds=not is_number)
             embedded: Tensor = self.embedding(inputs)
             return embedded
@@ -57,5 +57,5 @@ class InputEncoder(nn.Module):
         return inputs
 
     def extra_repr(self) -> str:
-        """The arguments."""
+        """The arguments of the constructor."""
         return f"in_features={self.in_features}, embedding_dim={self.embedding_dim}"

@@ -1,4 +1,4 @@
-"""`LayerNormRNN`: a plain recurrent layer whose pre-activations are normalised."""
+"""`LayerNormRNN`: a plain recurrent layer with normalized pre-activations."""
 
 from typing import Any, Literal
 
@@ -10,18 +10,18 @@ from lightning_clip.modules.layers.unrolled_recurrence import State, UnrolledRec
 
 
 class LayerNormRNN(UnrolledRecurrence, nn.RNN):
-    """`h_t = f(LN(W_ih x_t + W_hh h_{t-1}))`: at each step the units' inputs get a learnt mean and deviation.
+    """`h_t = f(LN(W_ih x_t + W_hh h_{t-1}))`: layer normalization with learned gain and bias at every step.
 
-    A cure for exploding gradients: a larger `W_hh` no longer means larger pre-activations. Parameters are those of
-    `nn.RNN` without its biases, and `norm_weight_l0` and `norm_bias_l0` for each layer. It is made of single steps, and
-    slower than the fused `nn.RNN`, above all on a GPU.
+    It counters exploding gradients: a larger `W_hh` no longer makes larger pre-activations. The parameters are those of
+    `nn.RNN` without its biases, plus `norm_weight_l0` and `norm_bias_l0` for each layer. It runs step by step, so it is
+    slower than the fused `nn.RNN`, especially on a GPU.
 
     Args:
-        input_size: Numbers at each time step.
-        hidden_size: Units.
-        num_layers: Layers on top of each other.
-        nonlinearity: f.
-        dropout: Share of the outputs between two layers that are dropped while training.
+        input_size: Number of inputs at each time step.
+        hidden_size: Number of units.
+        num_layers: Number of stacked layers.
+        nonlinearity: The function f: `"tanh"` or `"relu"`.
+        dropout: Fraction of the outputs between two layers to drop in training.
         batch_first: Whether inputs and outputs are `(batch, steps, size)`.
 
     Example:
@@ -52,19 +52,11 @@ class LayerNormRNN(UnrolledRecurrence, nn.RNN):
             self.register_parameter(f"norm_bias_l{layer}", nn.Parameter(torch.zeros(hidden_size)))
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """As `nn.RNN`.
-
-        Args:
-            input: `(steps, batch, input_size)`, `(batch, steps, input_size)` with `batch_first`, unbatched or packed.
-            hx: The first state; zeros by default.
-
-        Returns:
-            The outputs of all steps, and the last state.
-        """
+        """Run the layer step by step; arguments and results are those of `nn.RNN`."""
         return self.unroll(input, hx)
 
     def step(self, projected: Tensor, state: State, suffix: str) -> State:
-        """Shapes as in `UnrolledRecurrence.step`."""
+        """`h = f(LN(z))`; shapes as in `UnrolledRecurrence.step`."""
         z = torch.addmm(projected, state[0], getattr(self, f"weight_hh{suffix}").t())
         z = F.layer_norm(z, z.shape[1:], getattr(self, f"norm_weight{suffix}"), getattr(self, f"norm_bias{suffix}"))
         return (z.tanh() if self.nonlinearity == "tanh" else z.relu(),)

@@ -1,4 +1,4 @@
-"""`UnrolledRecurrence`: layers of `torch.nn` one time step after the other, where fused ones have no opening."""
+"""`UnrolledRecurrence`: runs `torch.nn` recurrent layers step by step, for changes that fused layers do not allow."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -17,22 +17,22 @@ Hidden = Tensor | State
 
 
 class UnrolledRecurrence(nn.RNNBase):
-    """Mixed into `nn.RNN` or `nn.LSTM`, gives it `unroll`: the same result as `forward`, made of single steps.
+    """Mixin for `nn.RNN` and `nn.LSTM` that adds `unroll`: the result of `forward`, computed step by step.
 
-    Everything that `nn.RNN` and `nn.LSTM` take works: several layers, two directions, projections, dropout between
-    layers, either order of dimensions, unbatched and packed sequences. The input weights are applied to all steps at
-    once, as in the fused layers. On a CPU an RNN takes up to half as long again, an LSTM three to eight times as long;
-    on a GPU the fused layers are further ahead.
+    It supports everything that `nn.RNN` and `nn.LSTM` do: several layers, two directions, projections, dropout between
+    layers, either order of dimensions, unbatched and packed sequences. As in the fused layers, the input weights are
+    applied to all steps at once. On a CPU, an RNN takes up to 1.5 times as long as the fused layer, and an LSTM three
+    to eight times as long; on a GPU, the difference is larger.
     """
 
     @abstractmethod
     def step(self, projected: Tensor, state: State, suffix: str) -> State:
-        """One time step of one layer in one direction.
+        """Compute one time step of one layer in one direction.
 
         Args:
             projected: The input times the input weights, plus both biases, `(rows, gates * hidden_size)`.
-            state: What the previous step returned, each `(rows, size)`.
-            suffix: How the names of the parameters end, for instance `"_l0_reverse"`.
+            state: The return value of the previous step, each tensor `(rows, size)`.
+            suffix: Suffix of the parameter names, for instance `"_l0_reverse"`.
 
         Returns:
             The new state, the output first.
@@ -41,18 +41,19 @@ class UnrolledRecurrence(nn.RNNBase):
     def unroll(
         self, input: Tensor | PackedSequence, hx: Hidden | None = None
     ) -> tuple[Tensor | PackedSequence, Hidden]:
-        """What `forward` of the fused layer computes.
+        """Compute what `forward` of the fused layer computes, step by step.
 
         Args:
-            input: As `forward` takes it.
-            hx: As `forward` takes it.
+            input: The same as for `forward`.
+            hx: The same as for `forward`.
 
         Returns:
-            As `forward` does: the outputs of all steps and the last state.
+            The same as `forward`: the outputs of all steps and the last state.
 
         Raises:
-            ValueError: The input has neither two nor three dimensions, or another dtype than the weights.
-            RuntimeError: A size is not the layer's.
+            ArgumentError: The input does not have two or three dimensions.
+            ValueError: The input has a different dtype than the weights.
+            RuntimeError: A size differs from the layer's.
         """
         if isinstance(input, PackedSequence):
             data, sizes, order, order_back = input
@@ -67,15 +68,15 @@ class UnrolledRecurrence(nn.RNNBase):
         return output.transpose(0, 1) if self.batch_first else output, hidden
 
     def _run_equal(self, input: Tensor, hx: Hidden | None) -> tuple[Tensor, Hidden]:
-        """All layers on sequences of one length, `(steps, batch, input_size)`."""
+        """Run all layers on sequences of one length, `(steps, batch, input_size)`."""
         steps, rows = input.shape[:2]
         output, hidden = self._run(input.flatten(0, 1), torch.full((steps,), rows), hx)
         return output.reshape(steps, rows, -1), hidden
 
     def _run(self, data: Tensor, sizes: Tensor, hx: Hidden | None) -> tuple[Tensor, Hidden]:
-        """All layers on packed rows `(sum of sizes, input_size)`; step t has `sizes[t]` of them."""
+        """Run all layers on packed rows `(sum of sizes, input_size)`; step t has `sizes[t]` of them."""
         hidden = self._zeros(data, int(sizes[0])) if hx is None else hx
-        check: Any = self.check_forward_args  # an LSTM's takes both states
+        check: Any = self.check_forward_args  # that of an LSTM takes both states
         check(data, hidden, sizes)
         states = hidden if isinstance(hidden, tuple) else (hidden,)
         directions = ("", "_reverse") if self.bidirectional else ("",)
@@ -94,7 +95,7 @@ class UnrolledRecurrence(nn.RNNBase):
         return data, ends if isinstance(hidden, tuple) else ends[0]
 
     def _run_one(self, data: Tensor, sizes: list[int], start: State, suffix: str) -> tuple[Tensor, State]:
-        """One layer in one direction; sequences of a packed batch end, or backwards begin, at different steps."""
+        """Run one layer in one direction. Packed sequences end, or start if reversed, at different steps."""
         bias = getattr(self, f"bias_ih{suffix}") + getattr(self, f"bias_hh{suffix}") if self.bias else None
         projected = torch.split(F.linear(data, getattr(self, f"weight_ih{suffix}"), bias), sizes)
         pace = -1 if suffix.endswith("_reverse") else 1

@@ -1,1 +1,1 @@
-"""Truncated backpropagation through time: mixins, carried state, chunks."""
+"""Truncated backpropagation through time (TBPTT): two mixins, and the states and chunks that they work with."""

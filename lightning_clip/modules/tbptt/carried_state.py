@@ -1,4 +1,4 @@
-"""`CarriedState`: the recurrent state between two chunks, and which chunk it waits for."""
+"""`CarriedState`: the recurrent state between two chunks, and the chunk that it belongs to."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ from lightning_clip.modules.tbptt.hiddens import Hiddens, map_hiddens, take_rows
 
 
 class StreamChunk(Protocol):
-    """What a batch says about its rows. `Chunk`, which the data modules here yield, says all of it."""
+    """What a batch tells about its rows. The data modules of this package yield `Chunk`, which has all attributes."""
 
     @property
     def inputs(self) -> Tensor:
@@ -19,23 +19,23 @@ class StreamChunk(Protocol):
 
     @property
     def resets(self) -> Tensor | None:
-        """`(streams, steps)`, true where the state is to be forgotten before the step is read."""
+        """`(streams, steps)`, true where the state is reset before the step is read."""
 
     @property
     def reset_steps(self) -> tuple[int, ...]:
-        """The steps at which some row is reset."""
+        """The steps at which some row is reset, in order."""
 
     @property
     def streams(self) -> tuple[int, ...] | None:
-        """Which streams the rows are, counted over all processes."""
+        """Indices of the rows' streams, counted over all processes."""
 
     @property
     def start(self) -> int | None:
-        """How many steps of the streams came before."""
+        """Number of steps of the streams before this chunk."""
 
     @property
     def nominal_steps(self) -> int | None:
-        """Steps of a chunk as a rule."""
+        """The usual length of a chunk, in steps."""
 
     @property
     def message_scale(self) -> float:
@@ -49,12 +49,12 @@ class _Record(NamedTuple):
 
 
 class CarriedState:
-    """A state without a graph, the streams that its rows belong to, and the step that comes next.
+    """A detached state, the streams that its rows belong to, and the next step of these streams.
 
-    The state before the last chunk is kept too, for those who evaluate a chunk more than once.
+    It also keeps the state before the last chunk, so that a chunk can be evaluated more than once.
 
     Args:
-        batch_dim: The dimension of the batch in the tensors of the state.
+        batch_dim: The batch dimension of the tensors of the state.
     """
 
     def __init__(self, batch_dim: int) -> None:
@@ -64,20 +64,20 @@ class CarriedState:
         self._is_restored = False
 
     def forget(self) -> None:
-        """Begin afresh."""
+        """Drop the state, so that the next chunk starts fresh."""
         self._before = self._after = None
 
     def recall(self, streams: tuple[int, ...], start: int | None, initial: Hiddens, device: torch.device) -> Hiddens:
-        """The state with which a chunk begins.
+        """Return the state with which a chunk starts.
 
         Args:
-            streams: Its streams.
-            start: Its first step; `None` for the one after the last chunk.
-            initial: The state of fresh streams.
-            device: Where to.
+            streams: Indices of the chunk's streams.
+            start: First step of the chunk; `None` for the step after the last chunk.
+            initial: State of fresh streams.
+            device: Device of the returned state.
 
         Returns:
-            The state, without a graph, or `initial`.
+            The detached state, or `initial`.
 
         Raises:
             RuntimeError: There is no state of these streams at this step.
@@ -90,26 +90,26 @@ class CarriedState:
             return self._rows(self._before, streams, device)
         elif self._is_restored:
             rank_zero_warn(
-                f"Training goes on at step {start} of the streams, but the checkpoint holds the state of "
-                f"{_where(self._after)}: the streams start with a fresh state."
+                f"Training resumes at step {start} of the streams, but the checkpoint holds the state of "
+                f"{_where(self._after)}. The streams start with a fresh state."
             )
         else:
             raise RuntimeError(
-                f"The chunk begins at step {start} of its streams, but the state is that of {_where(self._after)}. "
-                "Chunks have to be read in order: do not shuffle them, and skip none."
+                f"The chunk starts at step {start} of its streams, but the carried state is that of "
+                f"{_where(self._after)}. Read chunks in order: do not shuffle or skip any."
             )
         return initial
 
     def keep(
         self, streams: tuple[int, ...], end: int | None, hiddens: Hiddens, dtype: str | torch.dtype | None
     ) -> None:
-        """Keep the state with which a chunk has ended.
+        """Store the state after a chunk.
 
         Args:
-            streams: Its streams.
-            end: The step that comes next; `None` if nobody counts.
-            hiddens: The state.
-            dtype: Its floating point numbers are kept in this one.
+            streams: Indices of the chunk's streams.
+            end: The next step of these streams; `None` if unknown.
+            hiddens: The state after the chunk.
+            dtype: Data type in which floating point tensors are stored; anything else keeps theirs.
         """
 
         def without_graph(state: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class CarriedState:
         self._is_restored = False
 
     def state_dict(self) -> dict[str, Any] | None:
-        """What to save: of all processes, which have to ask together, on the CPU.
+        """The state of all processes, on the CPU. All processes must call this together.
 
         Returns:
             Plain types and tensors; `None` if there is no state.
@@ -133,10 +133,10 @@ class CarriedState:
         return {"version": 1, "streams": numbers.tolist(), "position": position, "hiddens": saved}
 
     def load_state_dict(self, state_dict: dict[str, Any] | None) -> None:
-        """Go on with a saved state.
+        """Restore a saved state.
 
         Args:
-            state_dict: What `state_dict` returned.
+            state_dict: The return value of `state_dict`.
         """
         self.forget()
         self._is_restored = True
@@ -144,7 +144,7 @@ class CarriedState:
             self._after = _Record(tuple(state_dict["streams"]), state_dict["position"], state_dict["hiddens"])
 
     def _rows(self, record: _Record, streams: tuple[int, ...], device: torch.device) -> Hiddens:
-        """The state of some streams, in their order."""
+        """Select the state of some streams, in the given order."""
         hiddens = map_hiddens(lambda state: state.to(device), record.hiddens)
         if streams == record.streams:
             return hiddens
@@ -152,9 +152,9 @@ class CarriedState:
         unknown = [stream for stream in streams if stream not in row_of]
         if unknown:
             raise RuntimeError(
-                f"There is no state of the streams {unknown}, only of {list(record.streams)}. Every chunk of an epoch "
-                "needs the rows of the one before: do not shuffle, do not deal rows out to processes by a "
-                "DistributedSampler, and resume with the same batch size and number of processes."
+                f"There is no state for streams {unknown}, only for {list(record.streams)}. Every chunk of an epoch "
+                "must have the same streams: do not shuffle, do not use a DistributedSampler, and resume with the same "
+                "batch size and number of processes."
             )
         return take_rows(hiddens, torch.tensor([row_of[stream] for stream in streams]), self._batch_dim)
 
@@ -164,7 +164,7 @@ def _where(record: _Record | None) -> str:
 
 
 def _of_all(tensor: Tensor, dim: int) -> Tensor:
-    """The tensors of all processes, one after the other."""
+    """Concatenate the tensors of all processes."""
     world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if world == 1:
         return tensor

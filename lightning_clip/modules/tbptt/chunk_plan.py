@@ -1,4 +1,4 @@
-"""`ChunkPlan`: the chunks of a batch, and how much each of them counts."""
+"""`ChunkPlan`: the chunks of a batch, and the weight of each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,17 +8,17 @@ from torch import Tensor
 
 
 class ChunkPlan:
-    """Chunks in order, with the number of targets of each.
+    """The chunks of a batch in order, with their numbers of targets.
 
     Args:
         chunks: The chunks of a batch.
-        weights: The number of targets of each. The plain number 0 says that a chunk has no loss at all.
-        device: Where the weights are needed.
+        weights: Number of targets of each chunk. The Python number 0 means that the chunk has no loss.
+        device: Device of `counts`.
 
     Attributes:
         chunks: The chunks.
-        has_loss: Whether a chunk takes part in the backward pass.
-        counts: `(chunks,)`, targets of each chunk.
+        has_loss: Whether each chunk takes part in the backward pass.
+        counts: `(chunks,)`, number of targets of each chunk.
     """
 
     def __init__(self, chunks: Sequence[Any], weights: Sequence[Tensor | float], device: torch.device) -> None:
@@ -28,10 +28,10 @@ class ChunkPlan:
         self.counts = torch.stack(numbers)
 
     def add_missing(self, missing: int) -> None:
-        """Repeat the last chunk, at no weight, so that other processes find a partner for each backward pass.
+        """Repeat the last chunk with weight 0, so that every process makes as many backward passes.
 
         Args:
-            missing: How often.
+            missing: Number of repetitions.
         """
         self.chunks += self.chunks[-1:] * missing
         self.has_loss += [True] * missing
@@ -39,15 +39,15 @@ class ChunkPlan:
 
     @property
     def last(self) -> int:
-        """The last chunk with a loss; -1 if there is none."""
+        """Index of the last chunk with a loss; -1 if there is none."""
         return max((number for number, has_loss in enumerate(self.has_loss) if has_loss), default=-1)
 
     @property
     def shares(self) -> Tensor:
-        """`(chunks,)`, targets relative to those of the fullest chunk: exactly 1 for that one."""
+        """`(chunks,)`, numbers of targets relative to the largest one, which is exactly 1."""
         return self.counts / self.counts.max().clamp(min=torch.finfo(torch.float32).tiny)
 
     @property
     def total(self) -> Tensor:
-        """Targets of all chunks, `()`."""
+        """Number of targets of all chunks, `()`."""
         return self.counts.sum()

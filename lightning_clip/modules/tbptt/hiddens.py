@@ -1,4 +1,7 @@
-"""What is done to recurrent states: a tensor, or tensors nested in tuples, lists and dictionaries."""
+"""Operations on recurrent states: detach, select rows, reset rows, scale gradients.
+
+A state is a tensor, or tensors nested in tuples, lists and dictionaries.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,14 +15,14 @@ Hiddens = Any
 """The state of a recurrent network; `None` before its first step."""
 
 Cell = Callable[[Tensor, Hiddens], tuple[Tensor, Hiddens]]
-"""Reads `(batch, steps, …)` from a state: outputs `(batch, steps, …)`, and the state after the last step."""
+"""Takes inputs `(batch, steps, …)` and a state; returns outputs `(batch, steps, …)` and the last state."""
 
 
 def map_hiddens(function: Callable[..., Tensor], hiddens: Hiddens, *others: Hiddens) -> Hiddens:
     """Apply a function to each tensor of a state.
 
     Args:
-        function: Takes a tensor, and those at the same place in `others`.
+        function: Takes a tensor of the state, and the corresponding tensors of `others`.
         hiddens: The state.
         *others: States of the same structure.
 
@@ -27,7 +30,7 @@ def map_hiddens(function: Callable[..., Tensor], hiddens: Hiddens, *others: Hidd
         A state of the same structure.
 
     Raises:
-        TypeError: There is something else than tensors, tuples, lists, dictionaries and `None` in it.
+        ArgumentTypeError: The state contains anything but tensors, tuples, lists, dictionaries and `None`.
 
     Example:
         >>> map_hiddens(torch.neg, (torch.ones(1), [torch.zeros(1), None]))
@@ -43,22 +46,22 @@ def map_hiddens(function: Callable[..., Tensor], hiddens: Hiddens, *others: Hidd
         parts = [map_hiddens(function, *values) for values in zip(hiddens, *others, strict=True)]
         return type(hiddens)(*parts) if hasattr(hiddens, "_fields") else type(hiddens)(parts)
     raise ArgumentTypeError(
-        f"A recurrent state consists of tensors in tuples, lists and dictionaries, not of {type(hiddens).__name__}."
+        f"A recurrent state must consist of tensors in tuples, lists and dictionaries, not of {type(hiddens).__name__}."
     )
 
 
 def detach(hiddens: Hiddens) -> Hiddens:
-    """The same values, through which no gradient flows."""
+    """Detach all tensors of a state from the graph."""
     return map_hiddens(Tensor.detach, hiddens)
 
 
 def take_rows(hiddens: Hiddens, rows: Tensor, batch_dim: int) -> Hiddens:
-    """The states of some rows of a batch.
+    """Select the states of some rows of a batch.
 
     Args:
         hiddens: The state.
-        rows: `(taken,)`, their numbers.
-        batch_dim: The dimension of the batch in each of its tensors.
+        rows: `(taken,)`, indices of the rows.
+        batch_dim: The batch dimension of each tensor of the state.
 
     Returns:
         A state of `taken` rows.
@@ -67,16 +70,16 @@ def take_rows(hiddens: Hiddens, rows: Tensor, batch_dim: int) -> Hiddens:
 
 
 def reset_rows(hiddens: Hiddens, resets: Tensor, batch_dim: int, initial: Hiddens = None) -> Hiddens:
-    """Begin afresh in some rows.
+    """Reset the state of some rows.
 
     Args:
         hiddens: The state; `None` stays `None`, since all its rows are fresh.
-        resets: `(batch,)`, true where the state is replaced.
-        batch_dim: The dimension of the batch in each tensor of the state.
-        initial: The state of fresh rows, of the same structure; zeros by default.
+        resets: `(batch,)`, true for the rows to reset.
+        batch_dim: The batch dimension of each tensor of the state.
+        initial: State of fresh rows, with the same structure; zeros by default.
 
     Returns:
-        A state of the same structure; no gradient flows to the old state of a row that is reset.
+        A state of the same structure. No gradient flows to the old state of a reset row.
     """
     if initial is None:
         initial = map_hiddens(torch.zeros_like, hiddens)
@@ -90,7 +93,7 @@ def reset_rows(hiddens: Hiddens, resets: Tensor, batch_dim: int, initial: Hidden
 
 
 class _ScaleGradient(torch.autograd.Function):
-    """The identity; multiplies the gradient on its way back."""
+    """Identity; multiplies the gradient in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, state: Tensor, factor: float) -> Tensor:
@@ -103,14 +106,14 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(hiddens: Hiddens, factor: float) -> Hiddens:
-    """The same values; the gradient that flows back through them is multiplied.
+    """Multiply the gradient that flows back through a state, and leave its values unchanged.
 
     Args:
         hiddens: The state.
-        factor: By what.
+        factor: Factor on the gradient.
 
     Returns:
-        The state.
+        The state, with the same values.
     """
 
     def scaled(state: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`run_in_segments`: a recurrent network whose state is changed between steps."""
+"""`run_in_segments`: runs a recurrent network and changes its state between steps."""
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -12,13 +12,13 @@ from lightning_clip.modules.tbptt.hiddens import Cell, Hiddens
 def run_in_segments(
     cell: Cell, inputs: Tensor, hiddens: Hiddens, changes: Mapping[int, Callable[[Hiddens], Hiddens]]
 ) -> tuple[Tensor, Hiddens]:
-    """Run over a sequence and change the state between steps: what a fused layer does not offer.
+    """Run a recurrent network over a sequence and change its state between steps, which fused layers do not support.
 
     Args:
         cell: The recurrent network.
         inputs: `(batch, steps, …)`.
         hiddens: State before the first step.
-        changes: What becomes of the state before some steps, by number of the step.
+        changes: Functions that change the state, by the index of the step before which they are applied.
 
     Returns:
         Outputs `(batch, steps, …)` and the state after the last step.

@@ -1,4 +1,4 @@
-"""`SequencePart` and `sequence_parts`: a batch of sequences with targets, masks or lengths, cut into chunks."""
+"""`sequence_parts`: splits a batch of sequences with targets, masks or lengths into chunks (`SequencePart`)."""
 
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ class SequencePart(NamedTuple):
 
     Attributes:
         inputs: `(batch, steps, …)`.
-        targets: `(batch, steps, …)`, or `(batch, …)` for a target after the last step; `None` where there are none.
-        mask: `(batch, steps)` or `(batch,)`, true where there is a target; `None` for everywhere.
-        lengths: `(batch,)`, real steps of each row in this chunk, on the CPU; `None` for all.
+        targets: `(batch, steps, …)`, or `(batch, …)` for one target after the last step; `None` without targets.
+        mask: `(batch, steps)` or `(batch,)`, true where there is a target; `None` if every target counts.
+        lengths: `(batch,)`, number of real steps of each row in this chunk, on the CPU; `None` if all are real.
     """
 
     inputs: Tensor
@@ -23,16 +23,16 @@ class SequencePart(NamedTuple):
 
 
 def sequence_parts(batch: tuple[Tensor, ...], steps: int, *, every_step: bool) -> list[SequencePart]:
-    """Cut a batch.
+    """Split a batch into chunks.
 
     Args:
-        batch: Inputs `(batch, time, …)`, targets `(batch, time, …)` or `(batch, …)`, and perhaps a mask of the targets
-            `(batch, time)` or lengths `(batch,)` of sequences that are padded on the right.
-        steps: Steps of a chunk; the last one may have fewer.
-        every_step: Whether there is a target at every step, or one after the last.
+        batch: Inputs `(batch, time, …)`, targets `(batch, time, …)` or `(batch, …)`, and optionally a mask of the
+            targets `(batch, time)` or the lengths `(batch,)` of sequences padded on the right.
+        steps: Length of a chunk, in time steps; the last one may be shorter.
+        every_step: Whether there is a target at every step instead of one after the last.
 
     Returns:
-        The chunks, in order, with views of the tensors.
+        The chunks, in order, as views of the tensors.
 
     Example:
         >>> batch = torch.zeros(2, 10, 3), torch.zeros(2), torch.tensor([3, 10])

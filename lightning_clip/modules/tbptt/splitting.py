@@ -1,4 +1,4 @@
-"""`split_time`: a batch of sequences, cut into chunks of so many steps."""
+"""`split_time`: splits a batch of sequences into chunks along the time dimension."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,21 +9,21 @@ from lightning_clip._errors import ArgumentError
 
 
 def split_time(batch: Any, steps: int, *, time_dim: int = 1) -> list[Any]:
-    """Cut every sequence of a batch into chunks of `steps`, not into so many sections.
+    """Split every sequence of a batch into chunks of `steps` time steps.
 
-    Tensors with a time dimension are cut, as views; everything else is part of each chunk as it is: tensors with fewer
-    dimensions, and what is no tensor.
+    Tensors with a time dimension are split into views. Everything else, such as tensors with fewer dimensions, is
+    included unchanged in every chunk.
 
     Args:
         batch: Tensors in tuples, lists and dictionaries.
-        steps: Steps of a chunk; the last one may have fewer.
-        time_dim: The dimension of time.
+        steps: Length of a chunk, in time steps; the last one may be shorter.
+        time_dim: The time dimension of the tensors.
 
     Returns:
-        The chunks, each of the structure of the batch.
+        The chunks, each with the structure of the batch.
 
     Raises:
-        ValueError: No tensor has a time dimension, or they differ in their number of steps.
+        ArgumentError: No tensor has a time dimension, or the numbers of steps differ.
 
     Example:
         >>> import torch
@@ -34,8 +34,8 @@ def split_time(batch: Any, steps: int, *, time_dim: int = 1) -> list[Any]:
     if len(lengths) != 1:
         found = " and ".join(map(str, sorted(lengths))) or "no"
         raise ArgumentError(
-            f"The batch has tensors of {found} steps in dimension {time_dim}: sequences of one length are wanted. "
-            "Override tbptt_split to say how such a batch is cut."
+            f"The batch has tensors of {found} steps in dimension {time_dim}; all must have the same number of steps. "
+            "Override tbptt_split to split such a batch."
         )
     (total,) = lengths
     return [_narrow(batch, start, min(steps, total - start), time_dim) for start in range(0, total, steps)]
@@ -45,8 +45,8 @@ def first_sequences(batch: Any, *, time_dim: int = 1) -> Tensor:
     """The first tensor of a batch that has a time dimension.
 
     Args:
-        batch: Tensors in tuples, lists and dictionaries, one of them with a time dimension.
-        time_dim: The dimension of time.
+        batch: Tensors in tuples, lists and dictionaries, at least one with a time dimension.
+        time_dim: The time dimension of the tensors.
 
     Returns:
         The tensor.

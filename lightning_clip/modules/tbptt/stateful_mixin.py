@@ -1,4 +1,4 @@
-"""`StatefulMixin`: a LightningModule whose recurrent state lives on from batch to batch."""
+"""`StatefulMixin`: a LightningModule that carries its recurrent state from batch to batch."""
 
 import contextlib
 from functools import partial
@@ -16,27 +16,27 @@ from lightning_clip.modules.tbptt.segments import run_in_segments
 
 
 class StatefulMixin(LightningModule):
-    """Truncated backpropagation through time where the chunks are the batches of the loader.
+    """Truncated backpropagation through time in which every batch of the loader is a chunk.
 
-    The state with which one chunk ends is that with which the next one begins; no gradient flows between them. All else
-    is plain automatic optimisation: one optimizer step a chunk, with the Trainer's accumulation, precision, schedulers
-    and `max_steps`. Name it before the class you extend, and run the recurrent network through `run_chunk`.
+    Each chunk starts with the state after the previous one; no gradient flows between them. Everything else is plain
+    automatic optimization: one optimizer step per chunk, with the Trainer's accumulation, precision, schedulers and
+    `max_steps`. Put the mixin before the class you extend, and run the recurrent network through `run_chunk`.
 
-    The batches have to be consecutive and to say what they are, as those of `ChunkedSequenceDataModule` do. Any object
-    with the attributes of `Chunk` will do; one that says nothing goes on from the batch before, row by row, and a batch
-    with fewer rows goes on in the first of them.
+    Batches must be consecutive and describe themselves, as those of `ChunkedSequenceDataModule` do: any object with the
+    attributes of `Chunk` works. If an attribute is `None`, the batch continues the previous one, row by row; a batch
+    with fewer rows continues the first rows.
 
-    - Reset: at the start of each epoch, and where a chunk says so, for each row and step on its own.
-    - Evaluation has a state of its own; that of training waits untouched.
-    - A checkpoint holds the states of all processes, so that a run resumed inside an epoch goes on as if it had not
-      been stopped, if its loader does too.
-    - The state is a plain attribute, never a buffer: DDP would overwrite it by that of the first process.
-    - It is kept in the precision of the parameters, also under mixed precision. It goes on when a step is skipped.
-    - A chunk that is evaluated again, as by LBFGS, starts from the same state again.
-    - Dropout masks are drawn for each chunk, also those that are meant for a whole sequence.
+    - The state is reset at the start of every epoch, and for single rows and steps where a chunk says so.
+    - Evaluation has a separate state and leaves the training state unchanged.
+    - Checkpoints hold the states of all processes. A run resumed within an epoch continues as if it had not been
+      interrupted, provided that its loader does too.
+    - The state is a plain attribute, not a buffer, because DDP would overwrite buffers with those of the first process.
+    - The state has the precision of the parameters, even under mixed precision. It carries over skipped steps too.
+    - A chunk that is evaluated more than once, as by LBFGS, starts from the same state each time.
+    - Dropout masks are drawn for each chunk, even those meant for a whole sequence.
 
     Attributes:
-        hiddens_batch_dim: The dimension of the batch in the tensors of the state; 1 in torch's recurrent layers.
+        hiddens_batch_dim: The batch dimension of the tensors of the state; 1 in torch's recurrent layers.
 
     Example:
         >>> import torch
@@ -64,30 +64,30 @@ class StatefulMixin(LightningModule):
         self._carried = {is_training: CarriedState(self.hiddens_batch_dim) for is_training in (True, False)}
 
     def initial_hiddens(self, inputs: Tensor) -> Hiddens:
-        """The state of fresh rows.
+        """The initial state of fresh rows.
 
         Args:
             inputs: `(streams, steps, …)`.
 
         Returns:
-            `None` for zeros; override it for others, for instance learnt ones.
+            `None` for zeros. Override this method for another initial state, for instance a learned one.
         """
         return None
 
     def run_chunk(self, cell: Cell, inputs: Tensor, chunk: StreamChunk) -> Tensor:
-        """Run a recurrent network over a chunk, from the state in which its streams are.
+        """Run a recurrent network over a chunk, starting from the current state of its streams.
 
         Args:
-            cell: Takes inputs `(streams, steps, …)` and a state, and returns outputs `(streams, steps, …)` and the
-                state after the last step, as `torch.nn.RNN`, `LSTM` and `GRU` do with `batch_first=True`.
-            inputs: What the cell reads, for instance the embedded `chunk.inputs`.
+            cell: Takes inputs `(streams, steps, …)` and a state; returns outputs `(streams, steps, …)` and the state
+                after the last step, as `torch.nn.RNN`, `LSTM` and `GRU` do with `batch_first=True`.
+            inputs: The inputs of the cell, for instance the embedded `chunk.inputs`.
             chunk: The batch.
 
         Returns:
             The outputs of the cell.
 
         Raises:
-            RuntimeError: The chunk does not continue the one before.
+            RuntimeError: The chunk does not continue the previous one.
         """
         carried, streams = self._carried[self._is_training()], self._streams(chunk)
         initial = self.initial_hiddens(inputs)
@@ -98,23 +98,23 @@ class StatefulMixin(LightningModule):
         return outputs
 
     def on_train_start(self) -> None:
-        """Refuse loaders that do not yield consecutive chunks.
+        """Reject loaders that do not yield consecutive chunks.
 
         Raises:
-            MisconfigurationException: A loader shuffles, or its rows are dealt out to processes.
+            MisconfigurationException: A loader shuffles, or distributes its samples over processes.
         """
         super().on_train_start()
         for loader in CombinedLoader(self.trainer.train_dataloader).flattened:
             sampler = getattr(loader, "sampler", None)
             if isinstance(sampler, RandomSampler | DistributedSampler):
                 raise MisconfigurationException(
-                    f"{type(self).__name__} carries its state from batch to batch, but the training data are read by a "
-                    f"{type(sampler).__name__}. Chunks have to be consecutive: use DataLoader(shuffle=False), "
-                    "Trainer(use_distributed_sampler=False) and streams of its own for each process."
+                    f"{type(self).__name__} carries its state from batch to batch, but the training loader uses a "
+                    f"{type(sampler).__name__}. Chunks must be consecutive: use DataLoader(shuffle=False), "
+                    "Trainer(use_distributed_sampler=False) and separate streams for each process."
                 )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
-        """Forget the state of the last epoch, unless the chunks say themselves where they begin."""
+        """Drop the state of the last epoch, unless the chunks tell themselves where they start."""
         self._begin(batch, batch_idx, is_training=True)
         return super().on_train_batch_start(batch, batch_idx)
 
@@ -134,12 +134,12 @@ class StatefulMixin(LightningModule):
         super().on_predict_batch_start(batch, batch_idx, dataloader_idx)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the state of training, of all processes."""
+        """Save the training state of all processes."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["carried_hiddens"] = self._carried[True].state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the saved state."""
+        """Restore the saved training state."""
         super().on_load_checkpoint(checkpoint)
         self._carried[True].load_state_dict(checkpoint.get("carried_hiddens"))
 
@@ -148,17 +148,17 @@ class StatefulMixin(LightningModule):
             self._carried[is_training].forget()
 
     def _is_training(self) -> bool:
-        with contextlib.suppress(RuntimeError):  # Lightning's, without a trainer
+        with contextlib.suppress(RuntimeError):  # raised by Lightning without a trainer
             return self.trainer.training
         return self.training
 
     def _streams(self, chunk: StreamChunk) -> tuple[int, ...]:
-        """Numbers that no other process has."""
+        """Stream indices that no other process uses."""
         first = self.global_rank << 32
         return tuple(range(first, first + len(chunk.inputs))) if chunk.streams is None else chunk.streams
 
     def _changes(self, chunk: StreamChunk, initial: Hiddens) -> dict[int, Any]:
-        """What becomes of the state inside a chunk: rows start afresh, or messages are made up for random cuts."""
+        """The changes to the state within a chunk: resets of rows, and gradient scaling for random truncation."""
         changes: dict[int, Any] = {}
         if chunk.message_scale != 1 and chunk.nominal_steps:
             steps = range(chunk.nominal_steps, chunk.inputs.shape[1], chunk.nominal_steps)
@@ -169,9 +169,9 @@ class StatefulMixin(LightningModule):
             if step > 0 or chunk.start != 0:
                 resets = chunk.resets[:, step]
                 reset = partial(reset_rows, resets=resets, batch_dim=self.hiddens_batch_dim, initial=initial)
-                changes[step] = partial(_in_turn, changes.get(step), reset)
+                changes[step] = partial(_compose, changes.get(step), reset)
         return changes
 
 
-def _in_turn(first: Any, second: Any, hiddens: Hiddens) -> Hiddens:
+def _compose(first: Any, second: Any, hiddens: Hiddens) -> Hiddens:
     return second(hiddens if first is None else first(hiddens))

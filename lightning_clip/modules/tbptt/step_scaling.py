@@ -1,4 +1,4 @@
-"""`scaled_learning_rate`: one optimizer step with another learning rate."""
+"""`scaled_learning_rate`: scales the learning rate of an optimizer temporarily."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from torch.optim import Optimizer
 
 @contextmanager
 def scaled_learning_rate(optimizer: Optimizer | LightningOptimizer, factor: float) -> Iterator[None]:
-    """Multiply the learning rates of all groups, and put the old ones back at the end.
+    """Multiply the learning rates of all parameter groups, and restore them on exit.
 
     Args:
-        optimizer: The optimizer that makes a step inside.
-        factor: By what.
+        optimizer: The optimizer whose learning rates are scaled.
+        factor: Factor on the learning rates.
 
     Example:
         >>> import torch

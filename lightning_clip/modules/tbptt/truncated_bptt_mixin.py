@@ -1,4 +1,4 @@
-"""`TruncatedBPTTMixin`: truncated backpropagation through time inside one batch of long sequences."""
+"""`TruncatedBPTTMixin`: truncated backpropagation through time within each batch of long sequences."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,36 +19,37 @@ from lightning_clip.modules.weighted_mean import WeightedMean
 
 
 class TruncatedBPTTMixin(LightningModule, ABC):
-    """Truncated backpropagation through time over batches of independent sequences, in manual optimisation.
+    """Truncated backpropagation through time over batches of independent sequences, in manual optimization.
 
-    Each batch is cut into chunks of `truncated_bptt_steps`, one after the other, and each chunk makes an optimizer
-    step. Write `tbptt_step`; the rest is done here: cutting, detaching, backward, optimizer steps, schedulers, logging.
-    Name the class before the one you extend. State does not pass from batch to batch: for that see `StatefulMixin`.
+    Each batch is split into consecutive chunks of `truncated_bptt_steps`, and each chunk makes an optimizer step.
+    Implement `tbptt_step`; the mixin does the rest: splitting, detaching, backward passes, optimizer steps, schedulers
+    and logging. Put the mixin before the class you extend. The state is not carried from batch to batch; use
+    `StatefulMixin` for that.
 
-    A chunk counts by its number of targets, relative to the fullest chunk of its batch: the gradient of a short last
-    chunk is proportionally smaller. With one chunk for the whole sequence it is full backpropagation, bit for bit.
+    Chunks are weighted by their number of targets, relative to the largest of the batch, so the gradient of a short
+    last chunk is proportionally smaller. One chunk for the whole sequence is full backpropagation, bit for bit.
 
-    `train_loss` is the mean over all targets of a batch, `train_loss_epoch` that over an epoch. What differs from
-    automatic optimisation: `global_step` counts chunks; `max_steps` is exact; the Trainer's own clipping and
-    accumulation are refused by Lightning: `GradientClipping` and `accumulate_chunks` do the same. With several
-    processes all run as many chunks as the longest batch among them needs; the others repeat theirs at weight 0.
+    `train_loss` is the mean over all targets of a batch, `train_loss_epoch` that over an epoch. Differences from
+    automatic optimization: `global_step` counts chunks; `max_steps` is exact; Lightning rejects the Trainer's clipping
+    and accumulation, which `GradientClipping` and `accumulate_chunks` replace. With several processes, all run as many
+    chunks as the longest batch among them needs; the others repeat their last chunk with weight 0.
 
     Args:
-        *args: For the class that is extended.
-        truncated_bptt_steps: k1: a step of the optimizer after so many time steps.
-        backward_steps: k2: how many time steps gradients flow back, a multiple of k1. Where it is larger, the steps
-            before a chunk are run again, from a state that has been computed with the weights of the chunk before, and
-            only the loss of the chunk itself counts. Time grows by k2 / k1, memory is that of k2 steps.
-        accumulate_chunks: Chunks that make one optimizer step, whose gradient is their mean. They are run with the same
-            weights. A batch ends with a step.
-        **kwargs: For the class that is extended.
+        *args: Passed to the class that is extended.
+        truncated_bptt_steps: k1, the number of time steps per optimizer step.
+        backward_steps: k2, how many time steps gradients flow back, a multiple of k1; `None` for k1. If it is larger,
+            the steps before a chunk are run again, from a state computed with older weights, and only the loss of the
+            chunk itself counts. Time grows by k2 / k1; memory is that of k2 steps.
+        accumulate_chunks: Number of chunks per optimizer step. They are run with the same weights, and their gradients
+            are averaged. The last chunk of a batch always makes a step.
+        **kwargs: Passed to the class that is extended.
 
     Attributes:
-        time_dim: The dimension of time in the tensors of a batch.
+        time_dim: The time dimension of the tensors of a batch.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: An argument is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument is not a whole number.
 
     Example:
         >>> class Net(TruncatedBPTTMixin, LightningModule):
@@ -96,11 +97,11 @@ class TruncatedBPTTMixin(LightningModule, ABC):
 
     @abstractmethod
     def tbptt_step(self, chunk: Any, hiddens: Hiddens) -> tuple[Tensor | None, Hiddens]:
-        """Run a chunk.
+        """Compute the loss of a chunk.
 
         Args:
-            chunk: A part of the batch, of the same structure.
-            hiddens: The state after the chunk before; `None` at the start of the sequences.
+            chunk: A part of the batch, with the same structure.
+            hiddens: The state after the previous chunk; `None` at the start of the sequences.
 
         Returns:
             The mean loss over the targets of the chunk, `()`, and the state after it: a tensor, or tensors in tuples,
@@ -108,24 +109,24 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         """
 
     def tbptt_split(self, batch: Any) -> Sequence[Any]:
-        """Cut a batch into chunks; override it for batches that are not tensors `(batch, steps, …)`.
+        """Split a batch into chunks. Override this for batches that are not tensors `(batch, steps, …)`.
 
         Args:
-            batch: What the loader yields.
+            batch: The batch from the loader.
 
         Returns:
-            Its chunks, in order.
+            The chunks, in order.
         """
         return split_time(batch, self.truncated_bptt_steps, time_dim=self.time_dim)
 
     def tbptt_weight(self, chunk: Any) -> Tensor | float:
-        """How many targets the loss of a chunk is the mean of; override it where some are masked or missing.
+        """Count the targets over which the loss of a chunk is averaged. Override this if some are masked or missing.
 
         Args:
             chunk: A part of the batch.
 
         Returns:
-            Rows times steps. The number 0, not a tensor of it, says that the chunk has no loss.
+            Rows times steps. The Python number 0, not a tensor, means that the chunk has no loss.
         """
         sequences = first_sequences(chunk, time_dim=self.time_dim)
         return sequences.shape[0] * sequences.shape[1]
@@ -134,7 +135,7 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         """Train on a batch, chunk by chunk.
 
         Args:
-            batch: What the loader yields.
+            batch: The batch from the loader.
             batch_idx: Not used.
 
         Returns:
@@ -167,13 +168,13 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         return mean
 
     def evaluate_chunks(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, chunk by chunk, for validation and testing: in the memory of one chunk.
+        """Compute the loss of a batch for validation and testing, chunk by chunk, in the memory of one chunk.
 
         Args:
-            batch: What the loader yields.
+            batch: The batch from the loader.
 
         Returns:
-            The sum over its targets, `()`, and how many they are, `()`.
+            The sum over its targets, `()`, and their number, `()`.
         """
         plan = self._own_plan(batch)
         hiddens, total = None, torch.zeros_like(plan.total)
@@ -184,13 +185,13 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         return total, plan.total
 
     def on_train_epoch_end(self) -> None:
-        """Log the mean loss of the epoch, and move the schedulers that move once an epoch."""
+        """Log the mean loss of the epoch, and step the schedulers with interval `"epoch"`."""
         super().on_train_epoch_end()
         self.log("train_loss_epoch", self._epoch_loss)
         step_schedulers(self, "epoch")
 
     def _window(self, chunks: Sequence[Any], states: dict[int, Hiddens], number: int) -> Tensor:
-        """The loss of a chunk, with a graph that begins `backward_steps` before its end."""
+        """The loss of a chunk, with a graph that starts `backward_steps` before its end."""
         n_chunks = (self.backward_steps or self.truncated_bptt_steps) // self.truncated_bptt_steps
         first = max(0, number - n_chunks + 1)
         for gone in [key for key in states if key < first]:
@@ -199,10 +200,10 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         for index in range(first, number + 1):
             loss, hiddens = self.tbptt_step(chunks[index], hiddens)
             states[index + 1] = detach(hiddens)
-        return loss  # type: ignore[return-value]  # `None` only for chunks of weight 0, which ask for none
+        return loss  # type: ignore[return-value]  # `None` only for chunks of weight 0, whose loss is not used
 
     def _plan(self, batch: Any) -> ChunkPlan:
-        """The chunks of a batch, as many on each process."""
+        """The chunks of a batch, equally many on every process."""
         plan = self._own_plan(batch)
         if self.trainer.world_size > 1:
             count = torch.tensor(len(plan.chunks), device=self.device)
@@ -217,7 +218,9 @@ class TruncatedBPTTMixin(LightningModule, ABC):
     def _optimizer(self) -> LightningOptimizer:
         optimizers: Any = self.optimizers()
         if isinstance(optimizers, list):
-            raise MisconfigurationException(f"{type(self).__name__} has several optimizers: one is wanted for all.")
+            raise MisconfigurationException(
+                f"{type(self).__name__} has several optimizers; return a single one from configure_optimizers."
+            )
         single: LightningOptimizer = optimizers
         return single
 

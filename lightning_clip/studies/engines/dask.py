@@ -60,6 +60,7 @@ _LOCAL: dict[str, Any] = {
     "threads_per_worker": 1,
     "memory_limit": 0,  # none, as without Dask
     "dashboard_address": None,
+    "scheduler_kwargs": {"dashboard_address": ":0"},  # any port: that of another study would be complained about
     "silence_logs": logging.CRITICAL,
     "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for this process
 }

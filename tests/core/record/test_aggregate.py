@@ -31,7 +31,7 @@ def aggregate(*batches: list[StepRecord]) -> Aggregate:
 
 
 def test_counts_extremes_and_mean_are_exact():
-    """As numpy says."""
+    """Counts, extremes and mean equal those of numpy."""
     norms = np.random.default_rng(0).lognormal(size=1000)
     total = aggregate(records(norms.tolist()))
     assert (total.steps, total.clipped) == (1000, int((norms > 1).sum()))
@@ -42,8 +42,8 @@ def test_counts_extremes_and_mean_are_exact():
 
 
 @pytest.mark.parametrize("cut", [0, 1, 499, 1000])
-def test_where_a_run_is_cut_changes_nothing(cut):
-    """Two batches give bit for bit what one gives."""
+def test_batching_changes_nothing(cut):
+    """Two batches give the same totals as one, bit for bit."""
     run = records(np.random.default_rng(0).lognormal(size=1000).tolist())
     whole, parts = aggregate(run), aggregate(run[:cut], run[cut:])
     assert parts.state_dict().keys() == whole.state_dict().keys()
@@ -53,7 +53,7 @@ def test_where_a_run_is_cut_changes_nothing(cut):
 
 
 def test_quantiles_are_those_of_numpy_within_their_accuracy():
-    """0.14 % from the nearest-rank quantile; the extremes are exact."""
+    """Quantiles are within 0.14% of the nearest-rank quantiles of numpy, and never beyond the extremes."""
     norms = np.random.default_rng(0).lognormal(sigma=2.0, size=5000)
     total = aggregate(records(norms.tolist()))
     fractions = [0.01, 0.25, 0.5, 0.9, 0.99, 0.999]
@@ -64,8 +64,8 @@ def test_quantiles_are_those_of_numpy_within_their_accuracy():
     assert total.quantiles(1.0)[0] <= norms.max()
 
 
-def test_norms_that_are_not_finite_are_counted_and_enter_nothing_else():
-    """Mean, extremes and shares are those of the finite steps."""
+def test_non_finite_norms_are_only_counted():
+    """Mean, extremes and fractions cover the finite steps only."""
     total = aggregate(records([2.0, math.nan, 4.0, math.inf]))
     assert (total.steps, total.nonfinite, total.clipped) == (4, 2, 2)
     assert (total.mean, total.min, total.max) == (3.0, 2.0, 4.0)
@@ -74,8 +74,8 @@ def test_norms_that_are_not_finite_are_counted_and_enter_nothing_else():
 
 
 @pytest.mark.parametrize("batches", [[4], [1, 3], [2, 2], [3, 1], [1, 1, 1, 1]])
-def test_the_first_norm_that_is_not_finite_is_remembered(batches):
-    """Its step, the parameters to blame and the last good norm, however the steps arrive."""
+def test_the_first_non_finite_norm_is_remembered(batches):
+    """Its step, its bad parameters and the last good norm are kept, however the steps are batched."""
     run = records([2.0, 3.0, math.nan, 5.0, math.inf, 6.0])
     total, start = Aggregate(), 0
     for size in [*batches, 2]:
@@ -86,41 +86,41 @@ def test_the_first_norm_that_is_not_finite_is_remembered(batches):
     assert total.last_finite_norm == 3.0
 
 
-def test_a_run_that_starts_with_a_norm_that_is_not_finite_has_no_good_norm():
-    """There is none to report, and later ones are not before it."""
+def test_a_run_that_starts_with_a_non_finite_norm_has_no_good_norm():
+    """Later finite norms do not count as the last good norm before it."""
     total = aggregate(records([math.inf, 1.0]), records([2.0]))
     assert (total.first_nonfinite, total.last_finite_norm) == (0, None)
 
 
 def test_without_a_bad_norm_the_last_good_one_is_the_last():
-    """Nothing is called first."""
+    """There is no first bad step, and the last finite norm is the latest one."""
     total = aggregate(records([1.0, 2.0]), records([3.0]))
     assert (total.first_nonfinite, total.first_bad_names, total.last_finite_norm) == (None, [], 3.0)
 
 
 def test_skips_are_counted():
-    """A skipped step is no clipped one."""
+    """A skipped step does not count as clipped."""
     total = aggregate(records([5.0, 5.0, 5.0], skipped=(1,)))
     assert (total.skipped, total.clipped) == (1, 2)
 
 
 def test_steps_are_counted_by_strategy():
-    """For a run in which strategies change."""
+    """The count by strategy works for a run in which the strategy changes."""
     run = records([1.0] * 5)
     for record in run[3:]:
         record.strategy = "B()"
     assert aggregate(run[:2], run[2:]).strategies == {"A()": 3, "B()": 2}
 
 
-def test_the_course_is_the_largest_norm_of_each_stretch():
-    """Before and after clipping."""
+def test_the_trajectory_has_the_largest_norm_of_each_interval():
+    """There is one trajectory before and one after clipping."""
     total = aggregate(records([0.5, 7.0, 2.0]))
     assert total.before.values().tolist() == [0.5, 7.0, 2.0]
     assert total.after.values().tolist() == [0.5, 1.0, 1.0]
 
 
-def test_before_the_first_step_there_is_nothing_to_say():
-    """NaN where a number would be a claim."""
+def test_before_the_first_step_statistics_are_nan():
+    """Mean, extremes and quantiles are NaN, and the trajectory is empty."""
     total = aggregate([])
     assert math.isnan(total.mean)
     assert math.isnan(total.min)

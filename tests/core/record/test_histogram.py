@@ -22,13 +22,13 @@ def test_quantiles_are_within_half_a_bin_of_those_of_numpy(bins_per_octave, sigm
 
 
 def test_the_documented_accuracy_holds():
-    """256 bins for each doubling are 0.14 %."""
+    """256 bins per octave give an accuracy of 0.14%."""
     assert 2 ** (1 / 512) - 1 < 0.0014
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_few_numbers_have_the_ranks_of_numpy(n):
-    """Nearest rank from below."""
+    """Quantiles of a few numbers use the nearest rank from below."""
     values = 2.0 ** np.arange(n)
     histogram = LogHistogram()
     histogram.add(values[None])
@@ -36,31 +36,31 @@ def test_few_numbers_have_the_ranks_of_numpy(n):
     np.testing.assert_allclose(histogram.quantiles(FRACTIONS)[:, 0], exact, rtol=0.0014)
 
 
-def test_zeros_have_a_bin_of_their_own():
-    """They are counted, and come back as zero."""
+def test_zeros_have_their_own_bin():
+    """Zeros are counted and returned as zero."""
     histogram = LogHistogram()
     histogram.add([[0.0, 0.0, 0.0, 8.0]])
     assert histogram.quantiles([0.5])[0, 0] == 0.0
     assert histogram.quantiles([1.0])[0, 0] == pytest.approx(8.0, rel=0.0014)
 
 
-def test_what_is_not_finite_is_passed_over():
-    """A NaN or an infinity is in no bin."""
+def test_non_finite_numbers_are_ignored():
+    """NaN and infinity go into no bin."""
     histogram = LogHistogram()
     histogram.add([[np.nan, np.inf, 2.0]])
     assert histogram.counts.sum() == 1
 
 
 def test_numbers_outside_the_range_go_to_the_ends():
-    """Nothing is lost and nothing raises."""
+    """Numbers outside the octaves are counted in the end bins."""
     histogram = LogHistogram(octaves=(-2, 2))
     histogram.add([[1e-9, 1.0, 1e9]])
     assert histogram.counts.sum() == 3
     assert histogram.quantiles([0.0])[0, 0] == 0.0
 
 
-def test_series_are_counted_side_by_side():
-    """Each row has quantiles of its own; one without numbers has none."""
+def test_series_are_counted_independently():
+    """Each row has its own quantiles; those of an empty row are NaN."""
     histogram = LogHistogram(2)
     histogram.add([[1.0, 1.0], [16.0, np.nan]])
     histogram.add_rows(1)
@@ -70,7 +70,7 @@ def test_series_are_counted_side_by_side():
 
 
 def test_memory_is_constant():
-    """A million numbers take the room of the octaves that they lie in."""
+    """Memory for a million numbers depends only on the octaves that they cover."""
     histogram = LogHistogram()
     histogram.add([[1e-3, 1e3]])
     size = histogram.counts.nbytes
@@ -78,8 +78,8 @@ def test_memory_is_constant():
     assert histogram.counts.nbytes == size < 30_000
 
 
-def test_room_is_made_at_either_end():
-    """Smaller and larger numbers than those before, and zeros among them, are where they belong."""
+def test_memory_grows_at_either_end():
+    """Numbers smaller or larger than all before, and zeros among them, are counted correctly."""
     values = np.array([1.0, 1e-6, 1e6, 0.0, 1e-9, 1e9])
     histogram = LogHistogram()
     for value in values:
@@ -89,7 +89,7 @@ def test_room_is_made_at_either_end():
 
 
 def test_a_round_trip_through_a_file_keeps_every_count():
-    """Read with `weights_only=True`; only bins in use are written."""
+    """The state loads with `weights_only=True` and holds only the bins in use."""
     histogram, restored = LogHistogram(2), LogHistogram(2)
     histogram.add(np.random.default_rng(0).lognormal(size=(2, 100)))
     file = io.BytesIO()

@@ -39,8 +39,8 @@ def scripted_records(steps: int) -> list[StepRecord]:
     return buffer.flush()
 
 
-def test_the_window_is_bounded_and_the_totals_are_of_all():
-    """Old records leave, the counts stay."""
+def test_the_window_is_bounded_and_the_totals_cover_all_steps():
+    """Old records are dropped, but the counts include them."""
     history = History(window=10)
     for step in range(100):
         history.extend([record(step)])
@@ -51,12 +51,12 @@ def test_the_window_is_bounded_and_the_totals_are_of_all():
 
 
 def test_memory_does_not_grow_with_the_run():
-    """A saved history of many steps is as large as one of few, once the window is full."""
+    """Once the window is full, a saved history of many steps is as large as one of few."""
     sizes = []
     history = History(window=50)
     rng = np.random.default_rng(0)
-    for stretch in range(4):
-        history.extend([record(stretch * 5000 + k, norm) for k, norm in enumerate(rng.lognormal(size=5000))])
+    for part in range(4):
+        history.extend([record(part * 5000 + k, norm) for k, norm in enumerate(rng.lognormal(size=5000))])
         file = io.BytesIO()
         torch.save(history.state_dict(), file)
         sizes.append(file.tell())
@@ -66,7 +66,7 @@ def test_memory_does_not_grow_with_the_run():
 
 
 def test_norms_of_parameters_are_counted_and_then_dropped():
-    """The window stays small, and the caller's record stays whole."""
+    """Records in the window have no parameter norms, and the caller's record keeps its own."""
     history, given = History(), record(0)
     history.extend([given])
     assert history[0].params is None
@@ -75,15 +75,15 @@ def test_norms_of_parameters_are_counted_and_then_dropped():
 
 
 def test_a_column_is_an_array():
-    """In the order of the records."""
+    """A column has the values in the order of the records."""
     history = History()
     history.extend([record(k, norm=float(k + 1)) for k in range(3)])
     assert history.column("norm_before").tolist() == [1.0, 2.0, 3.0]
     assert history.column("clipped").dtype == bool
 
 
-def test_optimizers_are_counted_apart():
-    """Two optimizers that take turns have totals of their own, in one window."""
+def test_optimizers_are_counted_separately():
+    """Two alternating optimizers share one window and have separate totals."""
     history = History()
     history.extend([record(k, norm=(1.0, 10.0)[k % 2], optimizer=k % 2) for k in range(20)])
     assert len(history) == 20
@@ -92,8 +92,8 @@ def test_optimizers_are_counted_apart():
     assert [history.aggregates[i].clipped for i in (0, 1)] == [0, 10]
 
 
-def test_a_restored_history_goes_on_as_if_nothing_had_happened():
-    """Saved, read with `weights_only=True`, continued: equal to one that never stopped."""
+def test_a_restored_history_continues_without_a_difference():
+    """A history that was saved, loaded with `weights_only=True` and continued equals one that never stopped."""
     records = scripted_records(300)
     whole, first = History(window=60), History(window=60)
     whole.extend(records)
@@ -110,7 +110,7 @@ def test_a_restored_history_goes_on_as_if_nothing_had_happened():
 
 
 def leaves(ours: object, theirs: object, path: str = ""):
-    """The pairs of leaves of two states, with where they are."""
+    """Yield the path and both values of each leaf of two states."""
     if isinstance(ours, dict):
         assert ours.keys() == theirs.keys(), path
         for key in ours:
@@ -121,7 +121,7 @@ def leaves(ours: object, theirs: object, path: str = ""):
 
 
 def test_a_history_restores_into_a_smaller_window():
-    """The latest records are kept."""
+    """A smaller window keeps the latest records."""
     history, smaller = History(), History(window=3)
     history.extend([record(k) for k in range(10)])
     smaller.load_state_dict(history.state_dict())
@@ -130,14 +130,14 @@ def test_a_history_restores_into_a_smaller_window():
 
 
 def test_a_history_without_records_can_be_saved():
-    """Before the first step."""
+    """The state of an empty history can be saved and loaded."""
     history = History()
     history.load_state_dict(written_and_read(History().state_dict()))
     assert len(history) == 0
 
 
 def test_columns_count_like_records():
-    """Steps given field by field enter the totals of their optimizer, and not the window."""
+    """Steps given as columns enter the totals of their optimizer, but not the window."""
     records = [record(k, norm=1.0 + k % 7, optimizer=k % 2) for k in range(30)]
     by_record, by_column = History(), History()
     by_record.extend(records)
@@ -154,7 +154,7 @@ def test_columns_count_like_records():
 
 
 def test_events_are_bounded():
-    """A run that switches for ever does not fill the memory."""
+    """The history keeps only the latest 1,000 events."""
     history = History()
     for step in range(2000):
         history.events.append(Event(step, "switch", ""))
@@ -163,7 +163,7 @@ def test_events_are_bounded():
 
 
 def test_measurements_are_saved_with_the_history():
-    """Read with `weights_only=True`, the first of a kind is still the first one."""
+    """After loading with `weights_only=True`, the first measurement of a kind is still kept."""
     history = History()
     for step in range(300):
         history.measurements.add(Measurement(step, "flow", {"norms": [1.0, math.inf], "verdict": "healthy"}))
@@ -176,7 +176,7 @@ def test_measurements_are_saved_with_the_history():
 
 
 def test_a_history_saved_before_there_were_measurements_can_be_loaded():
-    """An old checkpoint lacks the key."""
+    """An old checkpoint without the key loads as a history without measurements."""
     history, state = History(), History().state_dict()
     del state["measurements"]
     history.load_state_dict(state)
@@ -184,7 +184,7 @@ def test_a_history_saved_before_there_were_measurements_can_be_loaded():
 
 
 def test_an_unknown_column_is_an_error():
-    """A name that no record has is not an empty answer."""
+    """The name of a field that does not exist raises an error."""
     history = History()
     history.extend([record(0)])
     with pytest.raises(AttributeError, match="norm"):

@@ -1,4 +1,4 @@
-"""What is measured now and then, in bounded memory."""
+"""Measurements in bounded memory."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from lightning_clip.core import Measurement, Measurements
 
 
 def test_the_first_and_the_latest_of_each_kind_are_kept():
-    """A frequent kind does not push out a rare one, nor its own first."""
+    """A frequent kind replaces neither a rare kind nor its own first measurement."""
     measurements = Measurements(latest=3)
     measurements.add(Measurement(0, "rare", {"value": 1.0}))
     for step in range(1000):
@@ -18,12 +18,12 @@ def test_the_first_and_the_latest_of_each_kind_are_kept():
 
 
 def test_a_kind_that_was_never_measured_is_empty():
-    """Not an error."""
+    """A kind without measurements gives an empty list."""
     assert Measurements().of("flow") == []
 
 
-def test_a_restored_record_goes_on_as_if_nothing_had_happened():
-    """What was kept before is replaced, and the limit holds on."""
+def test_restored_measurements_continue_without_a_difference():
+    """Loading replaces earlier measurements, and the limit still holds afterwards."""
     whole, first, second = (Measurements(latest=3) for _ in range(3))
     second.add(Measurement(5, "stale"))
     for step in range(9):
@@ -35,7 +35,7 @@ def test_a_restored_record_goes_on_as_if_nothing_had_happened():
     assert list(second) == list(whole)
 
 
-def test_a_measurement_does_not_change():
-    """It is a fact."""
+def test_a_measurement_is_immutable():
+    """Setting a field of a measurement raises an error."""
     with pytest.raises(AttributeError, match="step"):
         Measurement(0, "flow").step = 1

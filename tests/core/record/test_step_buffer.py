@@ -8,7 +8,7 @@ from lightning_clip.core import PendingStep, StepBuffer, StepRecord
 from lightning_clip.core.record import step_buffer
 
 
-def event(
+def pending(
     step: int = 0, optimizer: int = 0, norms: torch.Tensor | None = None, coefs: object = 1.0, **fields: object
 ) -> PendingStep:
     norms = torch.tensor([3.0, 4.0]) if norms is None else norms
@@ -17,18 +17,18 @@ def event(
     return PendingStep(step, optimizer, "Some()", names, norms.norm(), norms, coefs, **fields)
 
 
-def record_of(*events: PendingStep) -> StepRecord:
+def record_of(*steps: PendingStep) -> StepRecord:
     buffer = StepBuffer()
-    for one in events:
-        buffer.add(one)
+    for step in steps:
+        buffer.add(step)
     return buffer.flush()[-1]
 
 
 def test_flush_reads_everything_in_order_and_empties_the_buffer():
-    """Each record has the numbers of its event."""
+    """Each record has the numbers of its pending step."""
     buffer = StepBuffer()
     for step in range(3):
-        buffer.add(event(step, norms=torch.tensor([float(step), 0.0]), loss=torch.tensor(10.0 * step)))
+        buffer.add(pending(step, norms=torch.tensor([float(step), 0.0]), loss=torch.tensor(10.0 * step)))
     assert len(buffer) == 3
     records = buffer.flush()
     assert [(r.step, r.norm_before, r.loss) for r in records] == [(0, 0.0, 0.0), (1, 1.0, 10.0), (2, 2.0, 20.0)]
@@ -37,9 +37,9 @@ def test_flush_reads_everything_in_order_and_empties_the_buffer():
 
 
 def test_every_field_is_read():
-    """Tensors of every kind find their field again."""
+    """Every tensor ends up in the field that it came from."""
     record = record_of(
-        event(
+        pending(
             4,
             1,
             coefs=None,
@@ -60,50 +60,54 @@ def test_every_field_is_read():
 
 
 def test_the_norm_after_follows_from_factors():
-    """One for all, and one for each."""
-    assert record_of(event(coefs=0.5)).norm_after == 2.5
-    assert record_of(event(coefs=[1.0, 0.5])).norm_after == pytest.approx(math.sqrt(9 + 4))
-    assert record_of(event(coefs=[1.0, 0.5])).params.clipped.tolist() == [False, True]
+    """The norm after is computed from a common factor or from one factor per gradient."""
+    assert record_of(pending(coefs=0.5)).norm_after == 2.5
+    assert record_of(pending(coefs=[1.0, 0.5])).norm_after == pytest.approx(math.sqrt(9 + 4))
+    assert record_of(pending(coefs=[1.0, 0.5])).params.clipped.tolist() == [False, True]
 
 
-def test_one_parameter_with_a_factor_of_its_own_is_no_special_case():
-    """`(1,)` and `()` mean the same for one gradient."""
+def test_a_single_parameter_with_its_own_factor_is_no_special_case():
+    """Factors of shape `(1,)` and `()` mean the same for one gradient."""
     one = torch.tensor([4.0])
-    assert record_of(event(norms=one, coefs=[0.5])).norm_after == record_of(event(norms=one, coefs=0.5)).norm_after == 2
+    assert (
+        record_of(pending(norms=one, coefs=[0.5])).norm_after
+        == record_of(pending(norms=one, coefs=0.5)).norm_after
+        == 2
+    )
 
 
 def test_a_skip_leaves_nothing_and_clips_nothing():
-    """The optimizer was given nothing; no parameter counts as clipped, whatever the factors were."""
-    record = record_of(event(coefs=0.5, skipped=torch.tensor(True)))
+    """The norm after is 0 and no parameter counts as clipped, whatever the factors were."""
+    record = record_of(pending(coefs=0.5, skipped=torch.tensor(True)))
     assert (record.norm_after, record.clip_coef, record.clipped, record.skipped) == (0.0, 1.0, False, True)
     assert record.params.clipped.tolist() == [False, False]
 
 
 def test_a_step_without_gradients_is_a_record_too():
-    """Zero norm, nothing clipped."""
-    record = record_of(event(norms=torch.zeros(0)))
+    """Its record has a norm of 0 and nothing clipped."""
+    record = record_of(pending(norms=torch.zeros(0)))
     assert (record.norm_before, record.clipped, record.params.names) == (0.0, False, ())
 
 
 def test_a_second_evaluation_of_a_step_replaces_the_first():
-    """LBFGS evaluates a step several times: one record a step, the last."""
+    """LBFGS evaluates a step several times; only the last evaluation gives a record."""
     buffer = StepBuffer()
     for norm in (1.0, 2.0, 3.0):
-        buffer.add(event(7, norms=torch.tensor([norm])))
-    buffer.add(event(8, norms=torch.tensor([4.0])))
+        buffer.add(pending(7, norms=torch.tensor([norm])))
+    buffer.add(pending(8, norms=torch.tensor([4.0])))
     assert [(r.step, r.norm_before) for r in buffer.flush()] == [(7, 3.0), (8, 4.0)]
 
 
 def test_optimizers_of_the_same_step_do_not_replace_each_other():
-    """Step and optimizer together say which event it is."""
+    """Steps of different optimizers are kept even if their number is the same."""
     buffer = StepBuffer()
     for optimizer in (0, 1):
-        buffer.add(event(7, optimizer))
+        buffer.add(pending(7, optimizer))
     assert [(r.step, r.optimizer) for r in buffer.flush()] == [(7, 0), (7, 1)]
 
 
 def far(name: str) -> tuple[type[torch.Tensor], list[int]]:
-    """A kind of tensor that says it lives on an accelerator, and counts copies to the host."""
+    """Return a tensor class that pretends to be on an accelerator, and a list of its copies to the host."""
     copies: list[int] = []
 
     class Far(torch.Tensor):
@@ -123,16 +127,16 @@ def far(name: str) -> tuple[type[torch.Tensor], list[int]]:
 
 
 def test_one_copy_from_each_device_reads_everything():
-    """However many events and fields wait, there is one copy from each device."""
+    """However many steps and fields are pending, there is one copy from each device."""
     near, first_copies = far("cuda:0")
     other, second_copies = far("cuda:1")
     buffer = StepBuffer()
     for step in range(5):
-        far_event = event(step, norms=torch.tensor([3.0, 4.0 * step]).as_subclass(near), coefs=[0.5, 1.0])
-        far_event.coefs = far_event.coefs.as_subclass(near)
-        far_event.loss = torch.tensor(float(step)).as_subclass(other)
-        far_event.threshold = torch.tensor(2.0)
-        buffer.add(far_event)
+        far_step = pending(step, norms=torch.tensor([3.0, 4.0 * step]).as_subclass(near), coefs=[0.5, 1.0])
+        far_step.coefs = far_step.coefs.as_subclass(near)
+        far_step.loss = torch.tensor(float(step)).as_subclass(other)
+        far_step.threshold = torch.tensor(2.0)
+        buffer.add(far_step)
     records = buffer.flush()
     assert [len(first_copies), len(second_copies)] == [1, 1]
     assert [record.loss for record in records] == [0.0, 1.0, 2.0, 3.0, 4.0]
@@ -141,28 +145,28 @@ def test_one_copy_from_each_device_reads_everything():
 
 
 def test_a_record_holds_plain_numbers_only():
-    """No tensor passes a flush."""
-    record = record_of(event(threshold=torch.tensor(1.0), skipped=torch.tensor(False), loss=torch.tensor(1.0)))
+    """No tensor is left after a flush."""
+    record = record_of(pending(threshold=torch.tensor(1.0), skipped=torch.tensor(False), loss=torch.tensor(1.0)))
     plain = {field.name: type(getattr(record, field.name)) for field in fields(record) if field.name != "params"}
     assert set(plain.values()) <= {int, float, bool, str, dict, type(None)}
 
 
 def test_half_precision_numbers_are_read_exactly():
-    """Mixed dtypes share the one copy without a loss of digits."""
+    """Values of mixed dtypes share one copy without losing digits."""
     loss, norms = torch.tensor(1.5, dtype=torch.bfloat16), torch.tensor([1 / 3], dtype=torch.float64)
-    record = record_of(event(norms=norms, loss=loss))
+    record = record_of(pending(norms=norms, loss=loss))
     assert record.norm_before == 1 / 3
     assert record.loss == 1.5
 
 
-def test_norms_of_gates_travel_with_the_rest(monkeypatch: pytest.MonkeyPatch):
-    """They are read in the same copy, and find their parameters again."""
+def test_gate_norms_are_read_with_the_rest(monkeypatch: pytest.MonkeyPatch):
+    """Gate norms are read in the same copy and assigned to their parameters."""
     reads = []
     read = step_buffer._read
     monkeypatch.setattr(step_buffer, "_read", lambda pieces: reads.append(len(pieces)) or read(pieces))
     gates = {"a": torch.tensor([1.0, 2.0, 3.0, 4.0]), "b": torch.tensor([5.0, 6.0, 7.0])}
-    record = record_of(event(watched={"A": torch.tensor(0.5)}, gate_norms=gates, loss=torch.tensor(2.0)))
+    record = record_of(pending(watched={"A": torch.tensor(0.5)}, gate_norms=gates, loss=torch.tensor(2.0)))
     assert len(reads) == 1
     assert record.params.gates == {"a": [1.0, 2.0, 3.0, 4.0], "b": [5.0, 6.0, 7.0]}
     assert (record.watched, record.loss) == ({"A": 0.5}, 2.0)
-    assert record_of(event()).params.gates == {}
+    assert record_of(pending()).params.gates == {}

@@ -9,7 +9,7 @@ from lightning_clip.core.record.trajectory import Trajectory
 
 
 def peaks(values: np.ndarray, stretches: int) -> tuple[int, list[float]]:
-    """The slow, obvious way: the smallest power of two that fits, then the largest of each stretch."""
+    """Compute stride and maxima the slow, obvious way: the smallest power of two that fits, then each maximum."""
     stride = 1
     while math.ceil(len(values) / stride) > stretches:
         stride *= 2
@@ -18,36 +18,36 @@ def peaks(values: np.ndarray, stretches: int) -> tuple[int, list[float]]:
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 16, 17, 100, 1000])
 @pytest.mark.parametrize("batch", [1, 3, 1000])
-def test_each_stretch_keeps_its_largest_value(n, batch):
-    """However the values arrive, the result is that of all at once."""
+def test_each_interval_keeps_its_largest_value(n, batch):
+    """The result does not depend on how the values are batched."""
     values = np.random.default_rng(n).lognormal(size=n)
-    course = Trajectory(stretches=8)
+    trajectory = Trajectory(stretches=8)
     for start in range(0, n, batch):
-        course.add(values[start : start + batch])
+        trajectory.add(values[start : start + batch])
     stride, expected = peaks(values, 8)
-    assert course.stride == stride
-    assert course.values().tolist() == expected
-    assert course.steps == n
+    assert trajectory.stride == stride
+    assert trajectory.values().tolist() == expected
+    assert trajectory.steps == n
 
 
 def test_memory_is_bounded():
-    """A long run has as many stretches as a short one."""
-    course = Trajectory(stretches=16)
+    """The number of intervals is bounded, however long the run."""
+    trajectory = Trajectory(stretches=16)
     for _ in range(100):
-        course.add(np.ones(1000))
-    assert len(course.values()) <= 16
+        trajectory.add(np.ones(1000))
+    assert len(trajectory.values()) <= 16
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_norm_that_is_not_finite_shows_as_infinite(bad):
-    """It cannot hide in a merged stretch."""
-    course = Trajectory(stretches=4)
-    course.add([1.0, bad, 2.0, 3.0, 4.0, 5.0])
-    assert course.values().tolist() == [math.inf, 3.0, 5.0]
+def test_a_non_finite_norm_shows_as_infinite(bad):
+    """An interval that contains NaN or infinity has the value infinity, even after merging."""
+    trajectory = Trajectory(stretches=4)
+    trajectory.add([1.0, bad, 2.0, 3.0, 4.0, 5.0])
+    assert trajectory.values().tolist() == [math.inf, 3.0, 5.0]
 
 
-def test_a_restored_course_goes_on():
-    """Read with `weights_only=True`, and continued as if it had not stopped."""
+def test_a_restored_trajectory_continues():
+    """A trajectory loaded with `weights_only=True` continues as if it had not stopped."""
     values = np.random.default_rng(0).lognormal(size=100)
     whole, first, second = Trajectory(8), Trajectory(8), Trajectory(8)
     whole.add(values)

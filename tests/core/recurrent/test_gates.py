@@ -1,4 +1,4 @@
-"""Norms of gates."""
+"""Gate norms of LSTM and GRU layers."""
 
 import math
 
@@ -46,7 +46,7 @@ def steps_measured(meter: GateMeter, module: nn.Module, steps: range, optimizer:
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_each_gate_has_the_norm_of_its_rows(layer, dtype):
-    """Block by block in torch's order; projections have no gates."""
+    """Norms are per block in torch's order; projections have no gates."""
     with_gradients(layer, dtype)
     norms = measured(layer)
     assert set(norms) == {name for name, _ in layer.named_parameters() if "_hr" not in name}
@@ -60,7 +60,7 @@ def test_each_gate_has_the_norm_of_its_rows(layer, dtype):
 
 
 def test_the_forget_gate_is_where_torch_has_it():
-    """With an infinitely negative input gate nothing but the forget and output gate gets a gradient."""
+    """With the input gate closed, only the forget and output gates get a gradient."""
     lstm = nn.LSTM(1, 2)
     with torch.no_grad():
         for param in lstm.parameters():
@@ -72,38 +72,38 @@ def test_the_forget_gate_is_where_torch_has_it():
 
 
 def test_a_plain_recurrence_and_other_layers_have_no_gates():
-    """Nothing is measured where there is nothing to tell apart."""
+    """Layers without gates are not measured."""
     assert measured(with_gradients(nn.ModuleList([nn.RNN(2, 3), nn.Linear(2, 3), nn.RNNCell(2, 3)]))) == {}
 
 
-def test_names_are_those_of_the_record():
-    """Without those of wrappers."""
+def test_names_have_no_wrapper_prefix():
+    """Names are the same as in the record."""
     module = nn.ModuleDict({"_orig_mod": nn.ModuleDict({"gru": nn.GRU(1, 1, bias=False)})})
     assert set(measured(with_gradients(module))) == {"gru.weight_ih_l0", "gru.weight_hh_l0"}
 
 
-def test_frozen_parameters_are_left_out():
-    """Those without a gradient have no norms."""
+def test_frozen_parameters_are_ignored():
+    """Parameters without a gradient have no norms."""
     layer = with_gradients(nn.GRU(2, 3))
     layer.weight_hh_l0.grad = None
     assert set(measured(layer)) == {"weight_ih_l0", "bias_ih_l0", "bias_hh_l0"}
 
 
-def test_it_measures_at_the_first_step_of_each_stretch():
-    """Each optimizer has its own stretches, and a stretch that is entered late is measured late."""
+def test_it_measures_at_the_first_step_of_each_interval():
+    """Each optimizer has its own intervals; if the first step of one is missing, a later step is measured."""
     layer, meter = with_gradients(nn.GRU(1, 1)), GateMeter(10)
     assert steps_measured(meter, layer, range(0, 35, 1)) == [0, 10, 20, 30]
     assert steps_measured(meter, layer, range(3, 35, 4), optimizer=1) == [3, 11, 23, 31]
 
 
-def test_it_measures_again_where_a_step_is_evaluated_again():
-    """The record of an LBFGS step is that of its last evaluation."""
+def test_it_measures_again_if_a_step_is_evaluated_again():
+    """LBFGS evaluates a step several times, and its record is that of the last evaluation."""
     layer, meter = with_gradients(nn.GRU(1, 1)), GateMeter(10)
     assert steps_measured(meter, layer, [0, 0, 0, 1, 1]) == [0, 0, 0]
 
 
 def test_it_measures_at_any_step_when_asked():
-    """For loggers; a later stretch is measured all the same."""
+    """`now=True` measures at once, and the next interval is measured as usual."""
     layer, meter = with_gradients(nn.GRU(1, 1)), GateMeter(10)
     meter.watch(layer)
     grads = [Gradients.of_module(layer, step=step) for step in range(12)]
@@ -111,39 +111,39 @@ def test_it_measures_at_any_step_when_asked():
     assert [step for step, found in enumerate(asked) if found] == [0, 4, 9, 10]
 
 
-def test_a_step_without_gradients_is_not_the_measurement_of_its_stretch():
-    """The next one is, as where a scaler has found an infinity."""
+def test_a_step_without_gradients_does_not_count_as_a_measurement():
+    """The next step is measured instead, for instance after the scaler found infinity."""
     layer, meter = with_gradients(nn.GRU(1, 1)), GateMeter(10)
     meter.watch(layer)
     assert meter.measure(Gradients([], [], step=0), 0) == {}
     assert meter.measure(Gradients.of_module(layer, step=1), 0)
 
 
-def test_a_restored_meter_goes_on():
-    """It does not measure a stretch twice."""
+def test_a_restored_meter_continues():
+    """It does not measure an interval twice."""
     layer, first, second = with_gradients(nn.GRU(1, 1)), GateMeter(10), GateMeter(10)
     assert steps_measured(first, layer, range(13)) == [0, 10]
     second.load_state_dict(first.state_dict())
     assert steps_measured(second, layer, range(13, 25)) == [20]
 
 
-def test_a_run_that_begins_again_is_measured_again():
-    """The steps of an earlier fit do not stand in the way of those of a new one."""
+def test_a_run_that_starts_again_is_measured_again():
+    """The steps of an earlier fit do not prevent measurements in a new one."""
     layer, meter = with_gradients(nn.GRU(1, 1)), GateMeter(10)
     assert steps_measured(meter, layer, range(25)) == [0, 10, 20]
     assert steps_measured(meter, layer, range(3)) == [0]
 
 
 def test_nothing_is_read_from_the_device():
-    """On `meta` a read would raise."""
+    """Measuring runs on the meta device, where a read would raise."""
     layer = nn.LSTM(2, 3, device="meta")
     for param in layer.parameters():
         param.grad = torch.empty_like(param)
     assert all(norms.is_meta and norms.shape == (4,) for norms in measured(layer).values())
 
 
-def test_gradients_stay_as_they_are():
-    """Bit for bit, in the same memory."""
+def test_gradients_are_unchanged():
+    """Gradients keep every bit and their memory."""
     layer = with_gradients(nn.LSTM(2, 3))
     before = [(param.grad.data_ptr(), param.grad.clone()) for param in layer.parameters()]
     measured(layer)
@@ -152,7 +152,7 @@ def test_gradients_stay_as_they_are():
         assert torch.equal(param.grad, grad)
 
 
-def _sharded_gradients_are_passed_over(rank: int) -> None:
+def _sharded_gradients_are_ignored(rank: int) -> None:
     mesh = init_device_mesh("cpu", (2,))
     layer = nn.GRU(2, 4, bias=False)
     sharded = nn.Parameter(distribute_tensor(layer.weight_hh_l0.detach(), mesh, [Shard(0)]))
@@ -163,9 +163,9 @@ def _sharded_gradients_are_passed_over(rank: int) -> None:
 
 
 @pytest.mark.skipif(not dist.is_available(), reason="this build of torch has no torch.distributed")
-def test_sharded_gradients_are_passed_over(tmp_path):
-    """A gate's rows may live on several processes."""
-    on_two_ranks(_sharded_gradients_are_passed_over, tmp_path)
+def test_sharded_gradients_are_ignored(tmp_path):
+    """They are not measured, because a gate's rows may be spread over processes."""
+    on_two_ranks(_sharded_gradients_are_ignored, tmp_path)
 
 
 def record(step: int, gates: dict[str, list[float]], *, norm: float = 1.0) -> StepRecord:
@@ -174,8 +174,8 @@ def record(step: int, gates: dict[str, list[float]], *, norm: float = 1.0) -> St
     return StepRecord(step, 0, "A()", norm, norm, None, 1.0, False, finite, False, params=params)
 
 
-def test_measurements_are_those_of_finite_steps():
-    """Steps without norms of gates, or with some that are not finite, give none."""
+def test_only_finite_steps_give_measurements():
+    """Steps without gate norms, or with a NaN or infinite one, give no measurement."""
     good, nan, inf = {"w": [1.0, 2.0, 3.0]}, {"w": [math.nan, 1.0, 1.0]}, {"w": [math.inf, 1.0, 1.0]}
     without = record(5, good)
     without.params = None

@@ -1,4 +1,4 @@
-"""What is inside fused recurrent layers, against layers unrolled by hand."""
+"""Units, gates and weight blocks of fused recurrent layers, compared with layers unrolled by hand."""
 
 import math
 
@@ -24,7 +24,7 @@ of_each_mode = pytest.mark.parametrize("mode", MODES)
 
 
 def layer_of(mode: str, **options) -> nn.RNNBase:
-    """With weights large enough to saturate units and gates, and ReLU units that die."""
+    """Return a layer with weights large enough to saturate units and gates, and to make ReLU units die."""
     torch.manual_seed(0)
     cls, own = MODES[mode]
     layer = cls(5, 6, dtype=torch.float64, **own, **options)
@@ -83,7 +83,7 @@ def assert_same(found, reference) -> None:
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "state"])
 def test_units_and_gates_are_those_of_the_unrolled_layer(mode, bias, bidirectional, num_layers, given):
-    """Packed sequences of different lengths, in every depth and direction, from zeros and from a state."""
+    """They match for packed sequences of different lengths, every depth and direction, with and without a state."""
     module = layer_of(mode, bias=bias, bidirectional=bidirectional, num_layers=num_layers)
     hx = start_of(module) if given else None
     found = measured(module, pack_sequence(sequences(), enforce_sorted=False), hx)
@@ -93,8 +93,8 @@ def test_units_and_gates_are_those_of_the_unrolled_layer(mode, bias, bidirection
 
 @of_each_mode
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_batches_of_one_length_may_have_either_order(mode, batch_first):
-    """And the result is that of the same sequences packed."""
+def test_padded_batches_may_have_either_order(mode, batch_first):
+    """Steps first or batch first, the result is the same."""
     module, rows = layer_of(mode, num_layers=2, batch_first=batch_first), sequences((7, 7, 7))
     hx = start_of(module, 3)
     assert_same(measured(module, torch.stack(rows, dim=0 if batch_first else 1), hx), expected(module, rows, hx))
@@ -102,7 +102,7 @@ def test_batches_of_one_length_may_have_either_order(mode, batch_first):
 
 @of_each_mode
 def test_one_sequence_without_a_batch_is_a_batch_of_one(mode):
-    """With a state, which has no dimension for the batch either."""
+    """An unbatched sequence with an unbatched state is measured like a batch of one."""
     module, rows = layer_of(mode, num_layers=2, bidirectional=True), sequences((7,))
     hx = start_of(module, 1)
     flat = tuple(state[:, 0] for state in hx) if isinstance(hx, tuple) else hx[:, 0]
@@ -112,7 +112,7 @@ def test_one_sequence_without_a_batch_is_a_batch_of_one(mode):
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_projections_are_taken_into_account(num_layers, bidirectional):
-    """The state that gates read is shorter, and the blocks are those of the unprojected state."""
+    """Gates read the projected state, and blocks are products with the projection."""
     module = layer_of("LSTM", proj_size=2, num_layers=num_layers, bidirectional=bidirectional)
     hx = start_of(module)
     assert_same(
@@ -124,8 +124,8 @@ def test_projections_are_taken_into_account(num_layers, bidirectional):
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU"])
-def test_a_few_rows_are_the_longest_of_a_packed_batch_and_the_first_of_another(mode):
-    """Gates are computed again for no more than was asked for."""
+def test_a_few_rows_are_the_longest_of_a_packed_batch_or_the_first_of_a_padded_one(mode):
+    """Gates are recomputed only for the requested number of sequences."""
     module, rows = layer_of(mode), sequences()
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))[:2]
     found = measured(module, pack_sequence(rows, enforce_sorted=False), rows=2)
@@ -134,8 +134,8 @@ def test_a_few_rows_are_the_longest_of_a_packed_batch_and_the_first_of_another(m
     assert_same(measured(module, torch.stack(equal, dim=1), rows=2), expected(module, equal[:2]))
 
 
-def test_the_top_is_seen_for_the_whole_batch():
-    """A unit that is dead in one sequence may live in another."""
+def test_the_top_layer_is_measured_on_the_whole_batch():
+    """A unit that is dead in one sequence may be alive in another."""
     module, rows = layer_of("RNN_RELU"), sequences((7, 7, 7))
     assert_same(measured(module, torch.stack(rows, dim=1), rows=1), expected(module, rows))
     alone = [float(measured(module, torch.stack([row], dim=1))[0]["dead_fraction"]) for row in rows]
@@ -143,7 +143,7 @@ def test_the_top_is_seen_for_the_whole_batch():
 
 
 def test_half_precision_is_computed_in_float32():
-    """From bfloat16 weights, inputs and states."""
+    """Weights, inputs and states in bfloat16 give the results of float32."""
     module, rows = layer_of("GRU", num_layers=2).bfloat16(), torch.stack(sequences((7, 7)), dim=1).bfloat16()
     wide = expected(module.double(), [row.double() for row in rows.unbind(1)])
     assert_same(
@@ -153,8 +153,8 @@ def test_half_precision_is_computed_in_float32():
 
 
 @of_each_mode
-def test_states_that_are_not_finite_give_nan(mode):
-    """A network that has diverged is not called dead or healthy."""
+def test_non_finite_states_give_nan(mode):
+    """A diverged network is called neither dead nor healthy."""
     module = layer_of(mode)
     with torch.no_grad():
         module.weight_hh_l0[0, 0] = math.nan
@@ -165,7 +165,7 @@ def test_states_that_are_not_finite_give_nan(mode):
 
 @of_each_mode
 def test_blocks_are_named_with_parameter_gate_and_bound(mode):
-    """One for each gate, depth and direction, in the order of the weights."""
+    """There is one block per gate, depth and direction, in the order of the weights."""
     layer = RecurrentLayer("encoder._orig_mod.rnn", layer_of(mode, num_layers=2, bidirectional=True))
     names, gates, cells, bounds = zip(*layer.block_names(), strict=True)
     assert list(dict.fromkeys(names)) == layer.weight_names
@@ -178,8 +178,8 @@ def test_blocks_are_named_with_parameter_gate_and_bound(mode):
     torch.testing.assert_close(layer.blocks()[: len(expected)].flatten(0, 1), layer.module.weight_hh_l0.detach())
 
 
-def test_a_layer_with_parameters_of_its_own_has_no_bounds_and_no_gates():
-    """Layer normalisation stands between the weights and the units."""
+def test_a_layer_with_extra_parameters_has_no_bounds_and_no_gates():
+    """Layer normalization between weights and units makes bounds and recomputed gates invalid."""
     module = LayerNormRNN(5, 6, 2).double()
     layer = RecurrentLayer("rnn", module)
     assert all(math.isnan(bound) for *_, bound in layer.block_names())
@@ -189,7 +189,7 @@ def test_a_layer_with_parameters_of_its_own_has_no_bounds_and_no_gates():
 
 
 def test_every_recurrent_layer_of_a_module_is_found():
-    """Subclasses too, at any depth; cells are not layers."""
+    """Layers and instances of subclasses are found at any depth; cells are not layers."""
     module = nn.ModuleDict(
         {"a": nn.GRU(2, 3), "b": nn.Sequential(nn.Linear(2, 2), ClippedLSTM(2, 3)), "c": nn.LSTMCell(2, 3)}
     )

@@ -1,4 +1,4 @@
-"""Names of recurrent parameters."""
+"""Parsing the names of recurrent parameters."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def parsed(module: nn.Module) -> dict[str, RecurrentName | None]:
 
 @pytest.mark.parametrize("layer", [nn.RNN(2, 3), nn.GRU(2, 3), nn.LSTM(2, 3, num_layers=2, bidirectional=True)])
 def test_every_parameter_of_torchs_layers_is_recurrent(layer):
-    """Weights by their path, biases by theirs; the suffix is that of torch."""
+    """Weights and biases have their path, and the suffix is that of torch."""
     for name, found in parsed(layer).items():
         kind, path, suffix = name.split("_", 2)
         assert found.path == {"ih": "input-hidden", "hh": "hidden-hidden"}[path] if kind == "weight" else "bias"
@@ -21,19 +21,19 @@ def test_every_parameter_of_torchs_layers_is_recurrent(layer):
         assert found.path in PATHS
 
 
-def test_a_projection_has_a_path_of_its_own():
-    """`proj_size` adds one weight."""
+def test_a_projection_has_its_own_path():
+    """The weight that `proj_size` adds is a projection."""
     assert RecurrentName.parse("a.b.weight_hr_l1") == RecurrentName(LayerName("a.b", "_l1"), "projection")
 
 
 def test_cells_have_no_depth():
-    """`LSTMCell` and its like, alone or in a module."""
+    """The suffix of a cell's parameters is empty, alone or in a module."""
     assert {found.layer for found in parsed(nn.LSTMCell(2, 3)).values()} == {LayerName("", "")}
     assert RecurrentName.parse("decoder.cell.weight_hh").layer == LayerName("decoder.cell", "")
 
 
-def test_parametrized_weights_are_where_the_plain_ones_were():
-    """An orthogonal recurrent weight is still the hidden-hidden one of its layer."""
+def test_parametrized_weights_belong_to_their_layer():
+    """A parametrized recurrent weight is still the hidden-hidden weight of its layer."""
     net = nn.ModuleDict({"rnn": nn.RNN(2, 3)})
     torch.nn.utils.parametrizations.weight_norm(net["rnn"], "weight_hh_l0")
     assert set(parsed(net).values()) == {
@@ -43,7 +43,7 @@ def test_parametrized_weights_are_where_the_plain_ones_were():
 
 @pytest.mark.parametrize("name", ["head.weight", "head.bias", "norm_weight_l0", "ih.weight", "weight_ihx", "bias"])
 def test_other_parameters_are_not_recurrent(name):
-    """Only torch's names are."""
+    """Only names in torch's convention are recurrent."""
     assert RecurrentName.parse(name) is None
 
 
@@ -56,6 +56,6 @@ def test_other_parameters_are_not_recurrent(name):
         ("", "", "cell"),
     ],
 )
-def test_a_layer_is_called_by_module_depth_and_direction(module, suffix, label):
-    """As a table shows it."""
+def test_a_label_has_module_depth_and_direction(module, suffix, label):
+    """The label is the name that tables show."""
     assert LayerName(module, suffix).label == label

@@ -1,4 +1,4 @@
-"""`Chunk`: a plain tuple with something on the host."""
+"""`Chunk`: a tuple of tensors and Python numbers."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from lightning_clip import Chunk
 
 
 def test_it_stays_a_chunk_on_its_way_to_the_device():
-    """Lightning moves its tensors and leaves the rest alone."""
+    """Lightning moves its tensors and leaves the rest unchanged."""
     chunk = Chunk(torch.zeros(2, 3), torch.ones(2, 3), streams=(4, 5), start=6, nominal_steps=3, reset_steps=(0, 2))
     moved = move_data_to_device(chunk, torch.device("meta"))
     assert isinstance(moved, Chunk)
@@ -18,7 +18,7 @@ def test_it_stays_a_chunk_on_its_way_to_the_device():
 
 
 def test_it_can_be_sent_to_another_process():
-    """As a worker of a loader does."""
+    """It can be pickled, as by the workers of a loader."""
     chunk = Chunk(torch.zeros(2, 3), torch.ones(2, 3), start=6)
     again = pickle.loads(pickle.dumps(chunk))
     assert torch.equal(again.targets, chunk.targets)
@@ -26,7 +26,7 @@ def test_it_can_be_sent_to_another_process():
 
 
 def test_it_begins_with_inputs_and_targets():
-    """So that code for `(inputs, targets)` finds them."""
+    """It starts with `(inputs, targets)`, for code that unpacks batches."""
     inputs, targets, *rest = Chunk(torch.zeros(2, 3), torch.ones(2, 3))
     assert not inputs.any()
     assert targets.all()

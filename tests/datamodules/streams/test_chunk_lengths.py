@@ -1,4 +1,4 @@
-"""The laws by which streams are cut into chunks."""
+"""Chunk lengths: fixed, normally distributed, and randomly truncated."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def rng(seed=0):
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
 @pytest.mark.parametrize("total", [1, 7, 8, 9, 1000, 12_345])
 def test_chunks_fill_a_stream(law, total):
-    """All of it, each with at least one step, and only the last is cut."""
+    """Chunks add up to the stream, have at least one step each, and only the last one is cut."""
     for seed in range(5):
         lengths = law.cut(rng(seed), 8, total)
         assert lengths.sum() == total
@@ -25,12 +25,12 @@ def test_chunks_fill_a_stream(law, total):
 
 
 def test_fixed_lengths_are_all_alike():
-    """But for the last."""
+    """All fixed lengths are equal except the last."""
     assert FixedLengths().cut(rng(), 8, 27).tolist() == [8, 8, 8, 3]
 
 
 def test_normal_lengths_have_their_mean_spread_and_share():
-    """As AWD-LSTM draws them: around 70 with a deviation of 5, one in twenty around 35."""
+    """Lengths are distributed as in AWD-LSTM: around 70 with std 5, and 5% around 35."""
     lengths = NormalLengths().draw(rng(), 70, 20_000)
     short = lengths < 52
     assert 0.045 < short.mean() < 0.055
@@ -41,21 +41,21 @@ def test_normal_lengths_have_their_mean_spread_and_share():
 
 
 def test_normal_lengths_have_a_shortest_chunk():
-    """However wide the spread is."""
+    """`min_steps` holds for any standard deviation."""
     lengths = NormalLengths(50.0, min_steps=4).draw(rng(), 10, 1000)
     assert lengths.min() == 4
     assert lengths.max() == 110
 
 
 def test_half_of_the_length_is_as_frequent_as_is_said():
-    """Never, or always."""
+    """`half_fraction` of 0 and 1 give no and only half lengths."""
     assert NormalLengths(0.0, half_fraction=0.0).draw(rng(), 20, 50).tolist() == [20] * 50
     assert NormalLengths(0.0, half_fraction=1.0).draw(rng(), 20, 50).tolist() == [10] * 50
 
 
 @pytest.mark.parametrize("c", [0.1, 0.5, 0.9])
 def test_random_truncation_cuts_at_each_place_with_its_probability(c):
-    """Independently: lengths are geometric in multiples of the nominal length, up to the first cut and the end."""
+    """Cuts are independent, each with the given probability."""
     cuts = np.zeros((4000, 9), dtype=bool)
     for seed, row in enumerate(cuts):
         edges = RandomTruncation(c).cut(rng(seed), 8, 80).cumsum()[:-1]
@@ -66,13 +66,13 @@ def test_random_truncation_cuts_at_each_place_with_its_probability(c):
 
 
 def test_messages_are_scaled_by_the_chance_of_having_come_through():
-    """`1 / (1 - c)`, and 1 where nothing is cut by chance."""
+    """The scale is `1 / (1 - c)`, and 1 without random cuts."""
     assert RandomTruncation(0.75).message_scale == 4.0
     assert FixedLengths().message_scale == NormalLengths().message_scale == 1.0
 
 
 def test_random_truncation_may_be_bounded():
-    """By a multiple of the nominal length."""
+    """`max_multiple` bounds the length, in multiples of the nominal length."""
     assert RandomTruncation(0.05, max_multiple=3).draw(rng(), 8, 500).max() == 24
     assert RandomTruncation(0.05).draw(rng(), 8, 500).max() > 24
 
@@ -84,13 +84,13 @@ def test_random_truncation_may_be_bounded():
         (lambda: NormalLengths(float("nan")), ValueError, "std must be a number of at least 0"),
         (lambda: NormalLengths(min_steps=0), ValueError, r"min_steps=0\): min_steps must be at least 1"),
         (lambda: NormalLengths(min_steps=1.5), TypeError, "min_steps must be a whole number"),
-        (lambda: NormalLengths(half_fraction=1.5), ValueError, r"half_fraction must be in \[0, 1\]"),
+        (lambda: NormalLengths(half_fraction=1.5), ValueError, "half_fraction must be a number between 0 and 1"),
         (lambda: RandomTruncation(0.0), ValueError, r"cut_probability=0\.0\): cut_probability must be above 0 and bel"),
         (lambda: RandomTruncation(1.0), ValueError, "cut_probability must be above 0 and below 1"),
         (lambda: RandomTruncation(max_multiple=0), ValueError, "max_multiple must be at least 1"),
     ],
 )
 def test_bad_arguments(make, error, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(error, match=message):
         make()

@@ -1,4 +1,4 @@
-"""`ChunkLoader`: chunks in order, from any position on."""
+"""`ChunkLoader`: chunks in order, from any position."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ random_laws = pytest.mark.parametrize(
 
 
 def test_chunks_follow_each_other():
-    """The last has the rest."""
+    """Chunks are consecutive, and the last one has the remaining steps."""
     made = loader()
     assert len(made) == 10
     assert starts(made) == [*((start, 8) for start in range(0, 72, 8)), (72, 3)]
@@ -33,7 +33,7 @@ def test_chunks_follow_each_other():
 
 @random_laws
 def test_random_lengths_are_in_another_order_in_each_epoch(law):
-    """As many and the same ones in all, so that Lightning may count once; the seed decides."""
+    """Every epoch has the same lengths in a different order, which the seed sets."""
     made, orders = loader(2001, law=law), []
     for epoch in (0, 1, 2, 0):
         _set_sampler_epoch(made, epoch)
@@ -49,7 +49,7 @@ def test_random_lengths_are_in_another_order_in_each_epoch(law):
 
 
 def test_fixed_lengths_do_not_change():
-    """Whatever the epoch."""
+    """Fixed lengths are the same in every epoch."""
     made = loader()
     first = starts(made)
     made.sampler.set_epoch(3)
@@ -59,14 +59,14 @@ def test_fixed_lengths_do_not_change():
 @random_laws
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_it_goes_on_where_it_was_saved(law, taken):
-    """In the epoch it was saved in; the next epoch is whole."""
+    """It resumes in the epoch in which it was saved; the next epoch is complete."""
     full, resumed = loader(law=law), loader(law=law)
     for made in (full, resumed):
         made.sampler.set_epoch(2)
     chunks = iter(full)
     before = [next(chunks) for _ in range(taken)]
     resumed.load_state_dict(full.state_dict())
-    iter(resumed)  # Lightning makes an iterator it may not use
+    iter(resumed)  # Lightning may create an iterator that it does not use
     assert starts(before) + starts(resumed) == starts(full)
     resumed.sampler.set_epoch(3)
     full.sampler.set_epoch(3)
@@ -74,7 +74,7 @@ def test_it_goes_on_where_it_was_saved(law, taken):
 
 
 def test_the_position_belongs_to_an_epoch():
-    """Of another epoch nothing is left out."""
+    """In a different epoch, no chunk is skipped."""
     full, resumed = loader(), loader()
     chunks = iter(full)
     next(chunks)
@@ -84,7 +84,7 @@ def test_the_position_belongs_to_an_epoch():
 
 
 def test_the_end_of_an_epoch_is_the_start_of_the_next():
-    """Also in a loader of other streams."""
+    """A position at the end of an epoch starts the next one, even with other streams."""
     full = loader()
     assert len(list(full)) == 10
     for other in (loader(), loader(n_streams=2)):
@@ -94,7 +94,7 @@ def test_the_end_of_an_epoch_is_the_start_of_the_next():
 
 
 def test_it_saves_what_was_saved():
-    """A loader that has been restored and not read has the same state."""
+    """A loader that was restored but not read has the same state."""
     full, resumed = loader(), loader()
     chunks = iter(full)
     for _ in range(4):
@@ -105,16 +105,18 @@ def test_it_saves_what_was_saved():
 
 @pytest.mark.parametrize("other", [{"n_streams": 2}, {"n": 401}, {"k": 4}, {"law": NormalLengths(3.0, min_steps=2)}])
 def test_a_position_in_other_streams_is_refused(other):
-    """With both layouts and what has to stay the same."""
+    """A position in other streams raises an error with both layouts and what must stay the same."""
     full = loader()
     next(iter(full))
-    with pytest.raises(ValueError, match=r"inside an epoch of \{'n_streams': 4.*Resume with the same data, batch_size"):
+    with pytest.raises(
+        ValueError, match=r"within an epoch of streams with \{'n_streams': 4.*Resume with the same data, batch_size"
+    ):
         loader(**other).load_state_dict(full.state_dict())
 
 
 @random_laws
 def test_another_seed_is_refused(law):
-    """The position counts other lengths."""
+    """A different seed raises an error, because the lengths differ."""
     full = loader(2001, law=law)
     next(iter(full))
     with pytest.raises(ValueError, match="seed"):
@@ -122,7 +124,7 @@ def test_another_seed_is_refused(law):
 
 
 def test_lightning_knows_what_it_is():
-    """Stateful, sized, and not a loader whose samples it would deal out."""
+    """Lightning sees a stateful loader with a length, and does not distribute its samples."""
     made = loader()
     assert isinstance(made, _Stateful)
     assert len(made.sampler) == len(made)
@@ -130,12 +132,12 @@ def test_lightning_knows_what_it_is():
 
 
 def test_chunks_longer_than_the_stream():
-    """Are as long as the stream, and so is their nominal length: one step of full size."""
+    """Chunks are at most as long as the stream, and so is their nominal length."""
     (chunk,) = loader(n=41, k=64)
     assert chunk.nominal_steps == chunk.inputs.shape[1] == 10
 
 
 def test_the_scale_of_messages_comes_with_the_law():
-    """Into each chunk."""
+    """Chunks have the message scale of their lengths."""
     assert {chunk.message_scale for chunk in loader(law=RandomTruncation(0.5))} == {2.0}
     assert {chunk.message_scale for chunk in loader()} == {1.0}

@@ -1,4 +1,4 @@
-"""`StreamDataModule`: splits, loaders and what they are made of."""
+"""`StreamDataModule`: splits, loaders and their chunks."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def elements(loader):
 
 
 def test_splits_are_in_order_and_do_not_touch():
-    """Of 1,000 elements the first 70 percent, the next 20 and the last 10, less one for the target."""
+    """1,000 elements split into 70%, 20% and 10%, minus one each for the target."""
     data = module(val_fraction=0.2, test_fraction=0.1)
     assert elements(data.train_dataloader()) == list(range(699))
     assert elements(data.val_dataloader()) == list(range(700, 899))
@@ -25,14 +25,14 @@ def test_splits_are_in_order_and_do_not_touch():
 
 
 def test_a_split_may_be_missing():
-    """Then it has no loader."""
+    """A fraction of 0 gives no loader."""
     data = module(val_fraction=0, test_fraction=0)
     assert elements(data.train_dataloader()) == list(range(999))
     assert data.val_dataloader() == data.test_dataloader() == []
 
 
 def test_evaluation_takes_long_chunks():
-    """Of at least 256 steps, with as many streams, or as there are steps."""
+    """Evaluation has chunks of at least 256 steps, and at most one stream per step."""
     data = module(20_000, val_fraction=0.4, test_fraction=0.0002)
     chunks = list(data.val_dataloader())
     assert [chunk.inputs.shape for chunk in chunks[:2]] == [(4, 256)] * 2
@@ -42,7 +42,7 @@ def test_evaluation_takes_long_chunks():
 
 
 def test_the_global_seed_decides_random_lengths():
-    """Unless there is a seed of their own."""
+    """The global seed sets random lengths, unless `seed` is given."""
     law, orders = NormalLengths(3.0, min_steps=2), []
     for global_seed, seed in ((1, None), (1, None), (2, None), (1, 5), (2, 5)):
         torch.manual_seed(global_seed)
@@ -53,13 +53,13 @@ def test_the_global_seed_decides_random_lengths():
 
 
 def test_too_few_steps_are_refused():
-    """With the number of steps and of streams."""
-    with pytest.raises(ValueError, match=r"batch_size=4\): the train sequence has 3 steps, fewer than the 4 streams"):
+    """Too few steps raise an error with the numbers of steps and streams."""
+    with pytest.raises(ValueError, match=r"batch_size=4\): the train sequence has 3 steps, too few for 4 streams"):
         module(4, val_fraction=0, test_fraction=0).train_dataloader()
 
 
 def test_its_text_reads_no_loader():
-    """Lightning's own would iterate over all of them."""
+    """`str()` reads no loader, unlike Lightning's."""
     data = module()
     data.part = None
     assert str(data) == "ChunkedSequenceDataModule(truncated_bptt_steps=8, batch_size=4)"
@@ -76,6 +76,6 @@ def test_its_text_reads_no_loader():
     ],
 )
 def test_bad_arguments(arguments, error, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(error, match=message):
         module(**arguments)

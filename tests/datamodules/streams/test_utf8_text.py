@@ -1,4 +1,4 @@
-"""`Utf8Text`: characters of a text that is never decoded as a whole."""
+"""`Utf8Text`: the characters of a text that is never decoded as a whole."""
 
 import hashlib
 import random
@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from lightning_clip.datamodules import utf8_text
+from lightning_clip.datamodules.streams import utf8_text
 from lightning_clip.datamodules.streams.utf8_text import Utf8Text
 
 ALPHABETS = ["ab \n", "aé", "漢字かな", "a\u0301😀é漢\0", "\ufeffx"]
@@ -25,7 +25,7 @@ def as_text(codes):
 @pytest.mark.parametrize("length", [1, 500, 5000])
 @pytest.mark.parametrize("in_file", [True, False])
 def test_slices_are_those_of_the_string(tmp_path, alphabet, length, in_file):
-    """Wherever blocks of bytes end inside a character."""
+    """Slices equal those of the string, also where blocks of bytes end within a character."""
     string = random_text(alphabet, length)
     (tmp_path / "text").write_bytes(string.encode())
     text = Utf8Text(tmp_path / "text" if in_file else string.encode())
@@ -42,7 +42,7 @@ def test_slices_are_those_of_the_string(tmp_path, alphabet, length, in_file):
 
 @pytest.mark.parametrize("read", [1, 2, 3])
 def test_pieces_may_end_inside_a_character(monkeypatch, read):
-    """The counts are those of the whole text."""
+    """Counts are right when pieces end within a character."""
     monkeypatch.setattr(utf8_text, "_READ", read * utf8_text._BLOCK)
     string = random_text("a漢😀é", 5000)
     text = Utf8Text(string.encode())
@@ -53,7 +53,7 @@ def test_pieces_may_end_inside_a_character(monkeypatch, read):
 
 
 def test_the_hash_is_that_of_the_bytes():
-    """As `sha256sum` prints it."""
+    """The hash is that of the bytes, as from `sha256sum`."""
     octets = random_text("aé", 3_000_000).encode()
     assert Utf8Text(octets).sha256 == hashlib.sha256(octets).hexdigest()
 
@@ -69,13 +69,13 @@ def test_the_hash_is_that_of_the_bytes():
     ],
 )
 def test_other_bytes_are_refused(octets, where):
-    """With the place of the first that is not UTF-8."""
+    """Bytes that are not UTF-8 raise an error with their position."""
     with pytest.raises(ValueError, match=f"^not UTF-8 at {where}: "):
         Utf8Text(octets)
 
 
 def test_a_large_file_is_not_loaded(tmp_path):
-    """Counting and slicing 200 MB takes less than 30 MB."""
+    """Counting and slicing 200 MB takes less than 30 MB of memory."""
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(200_000_000)
@@ -93,5 +93,5 @@ def test_a_large_file_is_not_loaded(tmp_path):
 
 
 def test_an_empty_text():
-    """Has no characters."""
+    """An empty text has length 0."""
     assert len(Utf8Text(b"")) == 0

@@ -1,4 +1,4 @@
-"""`ClippedLSTM`: its gradients against a backward pass written out by hand."""
+"""`ClippedLSTM`: its gradients against a handwritten backward pass."""
 
 import pytest
 import torch
@@ -8,9 +8,9 @@ from lightning_clip.modules import ClippedLSTM
 
 
 def by_hand(layer: nn.LSTM, x: Tensor, arriving: Tensor, bound: float) -> tuple[dict[str, Tensor], float, list[float]]:
-    """Gradients of a layer's parameters in double precision, from a backward pass with clamped gate derivatives.
+    """Gradients of a layer's parameters in double precision, from a backward pass with clamped gate gradients.
 
-    Also the share of the derivatives at the gates that were clamped, and the largest one of each step as it went on.
+    Also returns the fraction of clamped gate gradients, and the largest gate gradient of each step after clamping.
     """
     weights = {name: value.detach().double() for name, value in layer.named_parameters()}
     w_ih, w_hh = weights["weight_ih_l0"], weights["weight_hh_l0"]
@@ -52,7 +52,7 @@ def by_hand(layer: nn.LSTM, x: Tensor, arriving: Tensor, bound: float) -> tuple[
 
 @pytest.mark.parametrize("bound", [0.01, 0.1, 1e9])
 def test_derivatives_are_clamped_at_every_step(bound):
-    """Gradients and the share of clamped elements are those of the recursion, from none to many clamped."""
+    """Gradients and the clamped fraction equal those of the recursion, from no to many clamped elements."""
     torch.manual_seed(0)
     layer = ClippedLSTM(3, 6, grad_clip_gates=bound)
     layer.weight_hh_l0.data *= 2
@@ -66,7 +66,7 @@ def test_derivatives_are_clamped_at_every_step(bound):
 
 
 def test_a_derivative_cannot_explode_on_its_way():
-    """With recurrent weights of deviation 4/sqrt(H) it grows a hundredfold over 100 steps; clamped, it does not."""
+    """With recurrent weights of std 4/sqrt(H), gradients grow a hundredfold in 100 steps; clamped, they do not."""
     torch.manual_seed(0)
     plain = nn.LSTM(8, 64)
     nn.init.normal_(plain.weight_hh_l0, std=4 / 8)
@@ -83,7 +83,7 @@ def test_a_derivative_cannot_explode_on_its_way():
 
 
 def test_a_scaled_loss_gives_scaled_gradients():
-    """As long as `loss_scale` says by how much, as under mixed precision."""
+    """With `loss_scale` set, as under mixed precision, a scaled loss scales the gradients."""
     torch.manual_seed(0)
     layer, x = ClippedLSTM(3, 6, grad_clip_gates=0.01), torch.randn(8, 4, 3)
     grads = []

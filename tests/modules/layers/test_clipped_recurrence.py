@@ -1,4 +1,4 @@
-"""`ClippedRecurrence`: when it is the fused layer, and what it promises as a replacement for it."""
+"""`ClippedRecurrence`: when it runs the fused layer, and how it replaces it."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ def never(*args):
 
 @each_layer
 def test_without_a_bound_at_the_gates_the_fused_layer_runs(clipped, plain, monkeypatch):
-    """Bit for bit, also with a bound at the output."""
+    """Outputs equal those of the fused layer bit for bit, also with a clamp at the output."""
     monkeypatch.setattr(clipped, "unroll", never)
     ours, fused, x = clipped(4, 7, grad_clip_output=1.0), plain(4, 7), torch.randn(6, 5, 4)
     ours.load_state_dict(fused.state_dict())
@@ -28,7 +28,7 @@ def test_without_a_bound_at_the_gates_the_fused_layer_runs(clipped, plain, monke
 
 @each_layer
 def test_without_gradients_the_fused_layer_runs(clipped, plain, monkeypatch):
-    """There is nothing to clamp, and evaluation is as fast as ever."""
+    """Without gradients there is nothing to clamp, and the fused layer runs."""
     monkeypatch.setattr(clipped, "unroll", never)
     ours = clipped(4, 7, grad_clip_gates=1.0)
     with torch.no_grad():
@@ -41,7 +41,7 @@ def test_without_gradients_the_fused_layer_runs(clipped, plain, monkeypatch):
 @pytest.mark.parametrize("packed", [False, True], ids=["dense", "packed"])
 @pytest.mark.parametrize("gates", [None, 1e9], ids=["fused", "unrolled"])
 def test_the_derivative_at_the_output_is_clamped(clipped, plain, gates, packed):
-    """What arrives from above is clamped before the layer sees it: a sum of 3s with bound 2 acts as a sum of 2s."""
+    """Arriving gradients of 3, clamped to 2, give the parameter gradients of arriving gradients of 2."""
     ours, fused = clipped(4, 7, grad_clip_output=2.0, grad_clip_gates=gates), plain(4, 7)
     ours.load_state_dict(fused.state_dict())
     x = torch.randn(6, 5, 4)
@@ -57,7 +57,7 @@ def test_the_derivative_at_the_output_is_clamped(clipped, plain, gates, packed):
 
 @each_layer
 def test_the_state_dict_is_that_of_torch(clipped, plain):
-    """Same names in the same order, and it is an instance of the layer it replaces."""
+    """The state dict has torch's names in torch's order, and the layer is an instance of torch's."""
     ours = clipped(4, 7, 2, bidirectional=True, grad_clip_gates=1.0)
     assert list(ours.state_dict()) == list(plain(4, 7, 2, bidirectional=True).state_dict())
     assert isinstance(ours, plain)
@@ -66,7 +66,7 @@ def test_the_state_dict_is_that_of_torch(clipped, plain):
 @each_layer
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
 def test_a_copy_clamps_on_its_own(clipped, plain, duplicate):
-    """With the same weights and bounds, and its own count."""
+    """A copy has the same weights and bounds, and a separate count."""
     ours = clipped(4, 7, grad_clip_gates=1e-6)
     twin, x = duplicate(ours), torch.randn(6, 5, 4)
     assert torch.equal(twin(x)[0], ours(x)[0])
@@ -77,7 +77,7 @@ def test_a_copy_clamps_on_its_own(clipped, plain, duplicate):
 
 @each_layer
 def test_it_shows_its_bounds(clipped, plain):
-    """After the arguments of torch."""
+    """The repr shows the bounds after torch's arguments."""
     assert repr(clipped(4, 7, grad_clip_gates=10.0)) == f"{clipped.__name__}(4, 7, grad_clip_gates=10.0)"
     assert repr(clipped(4, 7, batch_first=True)) == f"{clipped.__name__}(4, 7, batch_first=True)"
 
@@ -85,6 +85,6 @@ def test_it_shows_its_bounds(clipped, plain):
 @each_layer
 @pytest.mark.parametrize("name", ["grad_clip_gates", "grad_clip_output"])
 def test_bad_bounds(clipped, plain, name):
-    """Refused with the call and the rule."""
+    """Bounds that are not positive raise an error with the call and the rule."""
     with pytest.raises(ValueError, match=rf"{clipped.__name__}\({name}=0\): {name} must be a positive number"):
         clipped(4, 7, **{name: 0})

@@ -1,4 +1,4 @@
-"""`ClippedRNN`: its gradients against a backward pass written out by hand."""
+"""`ClippedRNN`: its gradients against a handwritten backward pass."""
 
 import math
 
@@ -10,9 +10,9 @@ from lightning_clip.modules import ClippedRNN
 
 
 def by_hand(layer: ClippedRNN, x: Tensor, arriving: Tensor, bound: float) -> tuple[dict[str, Tensor], float]:
-    """Gradients of a layer's parameters in double precision, and the share of derivatives that were clamped.
+    """Gradients of a layer's parameters in double precision, and the fraction of clamped gradients.
 
-    `x` and `arriving` are `(steps, batch, size)`; the derivative at each pre-activation is clamped before it goes on.
+    `x` and `arriving` are `(steps, batch, size)`; the gradient at each pre-activation is clamped before it flows on.
     """
     weights = {name: value.detach().double() for name, value in layer.named_parameters()}
     w_ih, w_hh = weights["weight_ih_l0"], weights["weight_hh_l0"]
@@ -39,7 +39,7 @@ def by_hand(layer: ClippedRNN, x: Tensor, arriving: Tensor, bound: float) -> tup
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 @pytest.mark.parametrize("bound", [0.05, 0.5, 1e9])
 def test_derivatives_are_clamped_at_every_step(nonlinearity, bound):
-    """Gradients and the share of clamped elements are those of the recursion, from none to many clamped."""
+    """Gradients and the clamped fraction equal those of the recursion, from no to many clamped elements."""
     torch.manual_seed(0)
     layer = ClippedRNN(3, 6, nonlinearity=nonlinearity, grad_clip_gates=bound)
     layer.weight_hh_l0.data *= 2
@@ -53,7 +53,7 @@ def test_derivatives_are_clamped_at_every_step(nonlinearity, bound):
 
 
 def test_a_derivative_cannot_explode_on_its_way():
-    """Where that of `nn.RNN` grows by orders of magnitude, the clamped gradient stays below its bound."""
+    """The gradient of `nn.RNN` grows by orders of magnitude; the clamped one stays within its bound."""
     torch.manual_seed(0)
     plain = nn.RNN(3, 16, nonlinearity="relu")
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_a_derivative_cannot_explode_on_its_way():
 
 @pytest.mark.parametrize("scale", [256.0, torch.tensor(256.0)], ids=["number", "tensor"])
 def test_a_scaled_loss_gives_scaled_gradients(scale):
-    """As long as `loss_scale` says by how much, as under mixed precision."""
+    """With `loss_scale` set, as under mixed precision, a scaled loss scales the gradients."""
     torch.manual_seed(0)
     layer, x = ClippedRNN(3, 6, grad_clip_gates=0.05, grad_clip_output=0.1), torch.randn(8, 4, 3)
     grads = []

@@ -1,4 +1,4 @@
-"""`GradientClamp`: what it does to a derivative, and what it counts."""
+"""`GradientClamp`: how it clamps a gradient, and what it counts."""
 
 import pickle
 
@@ -9,14 +9,14 @@ from lightning_clip.modules.layers.gradient_clamp import GradientClamp
 
 
 def derivative(clamp: GradientClamp, arriving: torch.Tensor) -> torch.Tensor:
-    """What is left of a derivative that arrives at a tensor."""
+    """The gradient after the clamp, given the one that arrives."""
     x = torch.zeros_like(arriving, requires_grad=True)
     clamp(x * 1.0).backward(arriving)
     return x.grad
 
 
 def test_the_derivative_is_clamped_and_the_value_is_not():
-    """Each element to [-bound, bound]; forward is the same tensor."""
+    """Each gradient element is clamped to [-bound, bound]; the forward pass returns the same tensor."""
     clamp = GradientClamp(1.0)
     x = torch.tensor([5.0, -7.0], requires_grad=True) * 1.0
     assert clamp(x) is x
@@ -25,14 +25,14 @@ def test_the_derivative_is_clamped_and_the_value_is_not():
 
 
 def test_without_a_bound_nothing_is_done():
-    """Neither clamped nor counted."""
+    """Without a bound, nothing is clamped or counted."""
     clamp = GradientClamp(None)
     assert derivative(clamp, torch.tensor([1e9])).tolist() == [1e9]
     assert clamp.clamped_fraction == 0.0
 
 
 def test_the_share_is_of_all_elements_since_the_reset():
-    """Over several backward passes; elements at the bound and NaN are not beyond it."""
+    """The fraction covers several backward passes; elements at the bound and NaN are not clamped."""
     clamp = GradientClamp(1.0)
     assert clamp.clamped_fraction == 0.0
     derivative(clamp, torch.tensor([2.0, 1.0, -1.0, 0.0]))
@@ -45,14 +45,14 @@ def test_the_share_is_of_all_elements_since_the_reset():
 
 
 def test_nan_stays():
-    """A derivative that has gone wrong is not hidden."""
+    """A NaN gradient stays NaN."""
     assert derivative(GradientClamp(1.0), torch.tensor([float("nan")])).isnan().all()
 
 
 @pytest.mark.parametrize("scale", [1024.0, torch.tensor(1024.0)], ids=["number", "tensor"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_the_bound_follows_the_scale_of_the_loss(scale, dtype):
-    """A derivative that is 1,024 times as large is clamped at 1,024 times the bound, in its own type."""
+    """A gradient scaled by 1,024 is clamped at 1,024 times the bound, in its own dtype."""
     clamp = GradientClamp(0.5)
     plain = derivative(clamp, torch.tensor([0.25, 4.0], dtype=dtype))
     clamp.loss_scale = scale
@@ -63,13 +63,13 @@ def test_the_bound_follows_the_scale_of_the_loss(scale, dtype):
 
 
 def test_a_tensor_without_gradient_is_let_through():
-    """As in evaluation."""
+    """A tensor that needs no gradient is returned unchanged."""
     x = torch.ones(2)
     assert GradientClamp(1.0)(x) is x
 
 
 def test_it_can_be_sent_to_another_process():
-    """With what it has counted."""
+    """It pickles with its counts."""
     clamp = GradientClamp(1.0)
     derivative(clamp, torch.tensor([2.0, 0.0]))
     twin = pickle.loads(pickle.dumps(clamp))

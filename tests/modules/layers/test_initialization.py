@@ -1,4 +1,4 @@
-"""How recurrent weights start: one gate block at a time."""
+"""Initialization of recurrent layers, one gate block at a time."""
 
 import math
 
@@ -23,7 +23,7 @@ def named(layer: nn.RNNBase, start: str) -> list[torch.Tensor]:
 
 @each_kind
 def test_every_block_is_orthogonal(kind):
-    """In each layer and direction `W Wᵀ = I` for each gate; blocks differ, and input weights are as before."""
+    """In each layer and direction, every gate block is orthogonal and different; input weights stay unchanged."""
     layer = make(kind)
     inputs = [weight.clone() for weight in named(layer, "weight_ih")]
     initialize_(layer, "orthogonal")
@@ -40,7 +40,7 @@ def test_every_block_is_orthogonal(kind):
 
 @each_kind
 def test_every_block_is_the_identity(kind):
-    """As of the IRNN."""
+    """Every gate block is the identity, as in the IRNN."""
     layer = make(kind)
     initialize_(layer, "identity")
     for weight in named(layer, "weight_hh"):
@@ -49,7 +49,7 @@ def test_every_block_is_the_identity(kind):
 
 @each_kind
 def test_every_block_fills_the_range_of_xavier(kind):
-    """±sqrt(6 / (rows + columns)) of the block, not of the stacked matrix; input weights too."""
+    """Blocks fill ±sqrt(6 / (rows + columns)) of the block, not of the stacked matrix; so do input weights."""
     layer = make(kind)
     initialize_(layer, "xavier")
     for weight in [*named(layer, "weight_hh"), *named(layer, "weight_ih")]:
@@ -61,7 +61,7 @@ def test_every_block_fills_the_range_of_xavier(kind):
 @each_kind
 @pytest.mark.parametrize("init", ["orthogonal", "identity", "xavier"])
 def test_biases_are_zero(kind, init):
-    """Both of them, in each layer and direction."""
+    """Both biases are zero in each layer and direction."""
     layer = make(kind)
     initialize_(layer, init)
     assert not any(bias.any() for bias in named(layer, "bias"))
@@ -69,7 +69,7 @@ def test_biases_are_zero(kind, init):
 
 @each_kind
 def test_the_default_is_that_of_torch(kind):
-    """Nothing is drawn or changed."""
+    """`"default"` neither draws nor changes anything."""
     layer, twin = make(kind), make(kind)
     initialize_(layer, "default")
     assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), twin.parameters(), strict=True))
@@ -78,7 +78,7 @@ def test_the_default_is_that_of_torch(kind):
 @each_kind
 @pytest.mark.parametrize("init", ["default", "orthogonal", "identity", "xavier"])
 def test_the_gain_multiplies_recurrent_weights(kind, init):
-    """And nothing else."""
+    """The gain multiplies the recurrent weights and nothing else."""
     plain, louder = make(kind), make(kind)
     for layer, gain in ((plain, 1.0), (louder, 1.5)):
         torch.manual_seed(1)
@@ -89,7 +89,7 @@ def test_the_gain_multiplies_recurrent_weights(kind, init):
 
 @pytest.mark.parametrize("bias", [0, 1.0, 4.6])
 def test_forget_gates_start_at_the_bias(bias):
-    """The sum of torch's two biases; all other gates keep theirs."""
+    """Torch's two biases add up to the forget bias; all other gates keep theirs."""
     layer, twin = make(nn.LSTM), make(nn.LSTM)
     set_forget_bias_(layer, bias)
     for name, ours in layer.named_parameters():
@@ -102,7 +102,7 @@ def test_forget_gates_start_at_the_bias(bias):
 
 
 def test_an_lstm_without_input_forgets_at_the_rate_of_its_forget_bias():
-    """With all weights zero, 10 steps leave `sigmoid(b)^10` of a cell: the bias is that of the right gate."""
+    """With all weights zero, 10 steps leave `sigmoid(b)^10` of a cell, so the bias is on the right gate."""
     layer = make(nn.LSTM, num_layers=1, bidirectional=False)
     for param in layer.parameters():
         nn.init.zeros_(param)
@@ -113,7 +113,7 @@ def test_an_lstm_without_input_forgets_at_the_rate_of_its_forget_bias():
 
 
 def test_a_gru_without_input_forgets_at_the_rate_of_its_update_bias():
-    """With all weights zero, 10 steps leave `sigmoid(b)^10` of a unit: a large bias keeps."""
+    """With all weights zero, 10 steps leave `sigmoid(b)^10` of a unit, so a large bias keeps values."""
     layer = make(nn.GRU, num_layers=1, bidirectional=False)
     for param in layer.parameters():
         nn.init.zeros_(param)
@@ -134,7 +134,7 @@ def test_chrono_spreads_memory_over_all_lags():
 
 
 def test_chrono_lets_in_as_little_as_it_forgets():
-    """Input gates of an LSTM start at the negative of the forget gates; each layer and direction has its own draw."""
+    """Input gates get the negative of the forget bias; each layer and direction has its own draw."""
     layer = make(nn.LSTM)
     set_forget_bias_(layer, "chrono", max_lag=100)
     forget = [bias[16:32] for bias in named(layer, "bias_ih")]
@@ -146,7 +146,7 @@ def test_chrono_lets_in_as_little_as_it_forgets():
 
 
 def test_chrono_for_a_gru():
-    """Its update gates, and no other."""
+    """`"chrono"` changes the update gates of a GRU and no other gates."""
     layer, twin = make(nn.GRU), make(nn.GRU)
     set_update_bias_(layer, "chrono", max_lag=100)
     for ours, theirs in zip(named(layer, "bias_ih"), named(twin, "bias_ih"), strict=True):
@@ -157,6 +157,6 @@ def test_chrono_for_a_gru():
 
 @pytest.mark.parametrize("max_lag", [None, 2])
 def test_chrono_needs_the_longest_lag(max_lag):
-    """The message names the argument to set."""
-    with pytest.raises(ValueError, match=rf"bias 'chrono' with max_lag={max_lag}: set max_lag, .* at least 3"):
+    """A missing or too small `max_lag` raises an error that names it."""
+    with pytest.raises(ValueError, match=rf"bias='chrono', max_lag={max_lag}: max_lag, .* must be at least 3"):
         set_forget_bias_(make(nn.LSTM), "chrono", max_lag=max_lag)

@@ -1,4 +1,4 @@
-"""`LayerNormRNN`: what it computes."""
+"""`LayerNormRNN`: its outputs against a plain loop."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from lightning_clip.modules import LayerNormRNN
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_a_plain_loop_gives_the_same(nonlinearity):
-    """Mean and deviation over the units are taken from each pre-activation, then gain and bias, then f; two layers."""
+    """Two layers equal a loop that normalizes each pre-activation over the units, then applies gain, bias and f."""
     torch.manual_seed(0)
     layer = LayerNormRNN(3, 8, 2, nonlinearity)
     for name, param in layer.named_parameters():
@@ -33,7 +33,7 @@ def test_a_plain_loop_gives_the_same(nonlinearity):
 
 
 def test_the_size_of_the_weights_does_not_matter():
-    """Ten times the weights give the same states, and so no larger derivatives through time."""
+    """Ten times larger weights give the same states, and thus no larger gradients through time."""
     torch.manual_seed(0)
     layer, x = LayerNormRNN(3, 8), torch.randn(5, 4, 3)
     before = layer(x)[0]
@@ -44,7 +44,7 @@ def test_the_size_of_the_weights_does_not_matter():
 
 
 def test_parameters_are_named_as_in_torch():
-    """Without biases, which the normalisation has, and all of them are trained."""
+    """Parameters have torch's names, without the biases, and all of them get gradients."""
     layer = LayerNormRNN(3, 8, batch_first=True)
     assert list(layer.state_dict()) == ["weight_ih_l0", "weight_hh_l0", "norm_weight_l0", "norm_bias_l0"]
     layer(torch.randn(2, 5, 3))[0].square().sum().backward()
@@ -52,7 +52,7 @@ def test_parameters_are_named_as_in_torch():
 
 
 def test_it_goes_on_from_a_state_in_either_order_of_dimensions():
-    """Two halves give what the whole gives."""
+    """Two halves, connected by the state, give the outputs of the whole sequence in either layout."""
     torch.manual_seed(0)
     first, steps = LayerNormRNN(3, 8, batch_first=True), LayerNormRNN(3, 8)
     steps.load_state_dict(first.state_dict())

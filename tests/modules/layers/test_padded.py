@@ -1,4 +1,4 @@
-"""`run_padded`: a padded batch is its sequences, one by one."""
+"""`run_padded`: a padded batch gives the results of its sequences one by one."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def row_of(hiddens, row):
 @pytest.mark.parametrize("lengths", [[5, 2, 7, 1], [7, 7, 7, 7], [0, 3, 0, 7], [0, 0, 0, 0]])
 @pytest.mark.parametrize("with_state", [True, False])
 def test_each_row_is_run_as_if_it_were_alone(cell, lengths, with_state):
-    """Outputs to its length, then zeros; the state after its last real step, or the old one without steps."""
+    """Outputs are zero at padding, and the state is that after the last real step, or the old one without steps."""
     layer, inputs = made(cell), torch.randn(4, 7, 2)
     start = layer(torch.randn(4, 3, 2))[1] if with_state else None
     for row, length in enumerate(lengths):
@@ -41,7 +41,7 @@ def test_each_row_is_run_as_if_it_were_alone(cell, lengths, with_state):
 
 @layers
 def test_full_rows_are_run_as_they_are(cell):
-    """Bit for bit, without packing."""
+    """Rows without padding give the layer's results bit for bit."""
     layer, inputs = made(cell), torch.randn(4, 7, 2)
     state = layer(torch.randn(4, 3, 2))[1]
     outputs, last = run_padded(layer, inputs, state, torch.full((4,), 7))
@@ -64,7 +64,7 @@ def test_chunks_of_a_padded_batch_are_the_whole(cell):
 
 @layers
 def test_padding_has_no_gradient(cell):
-    """And a row that has ended passes the gradient of its state through."""
+    """Padding gets no gradient, and a row without steps passes the gradient of its state through."""
     layer, inputs = made(cell), torch.randn(2, 5, 2, requires_grad=True)
     start = map_hiddens(lambda state: state.detach().requires_grad_(), layer(torch.randn(2, 1, 2))[1])
     outputs, last = run_padded(layer, inputs, start, torch.tensor([3, 0]))
@@ -78,7 +78,7 @@ def test_padding_has_no_gradient(cell):
 
 
 def test_other_shapes_of_the_output():
-    """Projected and bidirectional layers."""
+    """Projected and bidirectional layers have the right output and state shapes."""
     inputs, lengths = torch.randn(2, 5, 2), torch.tensor([0, 0])
     assert run_padded(made("lstm", proj_size=3), inputs, None, lengths)[0].shape == (2, 5, 3)
     both = made("lstm", proj_size=3, bidirectional=True)

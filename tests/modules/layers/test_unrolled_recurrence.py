@@ -1,4 +1,4 @@
-"""`UnrolledRecurrence`: one step after the other gives what the fused layers give."""
+"""`UnrolledRecurrence`: running step by step gives the results of the fused layers."""
 
 import pytest
 import torch
@@ -29,12 +29,12 @@ INPUTS = {
 }
 each_layer = pytest.mark.parametrize("layer", LAYERS)
 
-# torch says so itself, of its own layer
+# torch warns about its own fused layer
 no_projection_in_onednn = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 
 def pair(layer: str, **options) -> tuple[nn.RNNBase, nn.RNNBase]:
-    """A fused layer and ours with the same weights, unrolled because a bound is set that nothing reaches."""
+    """A fused layer and ours with the same weights, unrolled because of a bound that no gradient reaches."""
     ours, fused, own = LAYERS[layer]
     torch.manual_seed(0)
     reference = fused(4, 7, **own, **options)
@@ -52,7 +52,7 @@ def assert_same(layers, inputs, *states) -> None:
     """Outputs, states and the gradients of all parameters agree to 2e-6."""
     results = []
     for layer in layers:
-        torch.manual_seed(1)  # of dropout
+        torch.manual_seed(1)  # for dropout
         outcome = parts(*layer(inputs, *states))
         sum((number + 1) * part.square().sum() for number, part in enumerate(outcome)).backward()
         results.append([*(part.detach() for part in outcome), *(p.grad for p in layer.parameters())])
@@ -66,7 +66,7 @@ def assert_same(layers, inputs, *states) -> None:
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)
 def test_results_and_gradients_are_those_of_the_fused_layer(layer, options, inputs):
-    """For every option and every form of input, dropout included."""
+    """Outputs and gradients match for every option and input format, including dropout."""
     torch.manual_seed(2)
     assert_same(pair(layer, **options), inputs())
 
@@ -75,7 +75,7 @@ def test_results_and_gradients_are_those_of_the_fused_layer(layer, options, inpu
 @each_layer
 @pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)
 def test_it_goes_on_from_a_state(layer, inputs):
-    """Which belongs to the rows as the user ordered them."""
+    """The initial state belongs to the rows in the user's order."""
     torch.manual_seed(3)
     fused, unrolled = pair(layer, num_layers=2, bidirectional=True)
     data = inputs()
@@ -86,7 +86,7 @@ def test_it_goes_on_from_a_state(layer, inputs):
 
 @each_layer
 def test_an_input_of_four_dimensions_is_refused(layer):
-    """With the number that was given."""
+    """An input with four dimensions raises an error with their number."""
     with pytest.raises(ValueError, match=r"Clipped\w+: the input must have 2 or 3 dimensions, not 4"):
         pair(layer)[1](torch.zeros(1, 2, 3, 4))
 
@@ -98,7 +98,7 @@ def test_an_input_of_four_dimensions_is_refused(layer):
     ids=["input", "state"],
 )
 def test_sizes_are_checked_as_by_torch(layer, inputs, batch, message):
-    """Same errors as from the fused layer."""
+    """Wrong sizes raise the same errors as the fused layer."""
     fused, unrolled = pair(layer)
     _, hidden = fused(torch.zeros(1, batch, 4))
     for one in (fused, unrolled):

@@ -1,4 +1,4 @@
-"""`CarriedState`: which state waits for which chunk."""
+"""`CarriedState`: which state belongs to which chunk."""
 
 import pytest
 import torch
@@ -17,26 +17,26 @@ def kept(streams=(0, 1, 2), end=8):
 
 
 def test_a_state_is_for_the_step_that_comes_next():
-    """The same tensors for the same streams."""
+    """The same streams get the same tensors at the next step."""
     state, hiddens = kept()
     for ours, theirs in zip(state.recall((0, 1, 2), 8, None, CPU), hiddens, strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_rows_are_found_by_their_stream():
-    """In another order, or fewer of them."""
+    """Rows are selected by stream, in any order and number."""
     state, (hidden, _) = kept((4, 7, 9))
     assert torch.equal(state.recall((9, 4), 8, None, CPU)[0], hidden[:, [2, 0]])
 
 
 @pytest.mark.parametrize("initial", [None, "initial"])
 def test_step_0_begins_afresh(initial):
-    """Whatever is kept."""
+    """Step 0 always gets the initial state."""
     assert kept()[0].recall((0, 1, 2), 0, initial, CPU) == initial
 
 
 def test_without_counting_the_last_state_is_taken():
-    """Or the initial one, if there is none."""
+    """Without a start step, the last state is returned, or the initial one if there is none."""
     state = CarriedState(1)
     assert state.recall((0,), None, "initial", CPU) == "initial"
     state.keep((0,), None, torch.ones(1, 1, 2), torch.float32)
@@ -46,7 +46,7 @@ def test_without_counting_the_last_state_is_taken():
 
 
 def test_the_last_chunk_can_be_run_again_but_not_the_one_before():
-    """There is one state before the last chunk."""
+    """The last chunk can run again any number of times; running an earlier one raises an error."""
     state, hiddens = kept()
     state.recall((0, 1, 2), 8, None, CPU)
     state.keep((0, 1, 2), 16, hiddens, torch.float32)
@@ -55,12 +55,12 @@ def test_the_last_chunk_can_be_run_again_but_not_the_one_before():
         state.keep((0, 1, 2), 16, hiddens, torch.float32)
     state.recall((0, 1, 2), 16, None, CPU)
     state.keep((0, 1, 2), 24, hiddens, torch.float32)
-    with pytest.raises(RuntimeError, match="begins at step 8 of its streams, but the state is that of step 24"):
+    with pytest.raises(RuntimeError, match="starts at step 8 of its streams, but the carried state is that of step 24"):
         state.recall((0, 1, 2), 8, None, CPU)
 
 
 def test_states_are_kept_without_graph_in_one_dtype():
-    """Whole numbers stay what they are."""
+    """Floating point states are detached and converted to one dtype; integers keep theirs."""
     state, count = CarriedState(1), torch.ones(1, 1, 1, dtype=torch.int64)
     state.keep((0,), 1, (torch.ones(1, 1, 1, dtype=torch.bfloat16, requires_grad=True) * 2, count), torch.float32)
     hidden, number = state.recall((0,), 1, None, CPU)
@@ -69,7 +69,7 @@ def test_states_are_kept_without_graph_in_one_dtype():
 
 
 def test_it_is_saved_in_plain_types(tmp_path):
-    """And read back with `weights_only`; a state that has been restored may be elsewhere."""
+    """The state loads with `weights_only`; resuming at a different step warns and starts fresh."""
     state, hiddens = kept((4, 7, 9))
     torch.save(state.state_dict(), tmp_path / "state.pt")
     again = CarriedState(1)
@@ -77,12 +77,12 @@ def test_it_is_saved_in_plain_types(tmp_path):
     for ours, theirs in zip(again.recall((4, 7, 9), 8, None, CPU), hiddens, strict=True):
         assert torch.equal(ours, theirs)
     again.load_state_dict(state.state_dict())
-    with pytest.warns(UserWarning, match="goes on at step 16 of the streams, .* the state of step 8"):
+    with pytest.warns(UserWarning, match="resumes at step 16 of the streams, .* the state of step 8"):
         assert again.recall((4, 7, 9), 16, "initial", CPU) == "initial"
 
 
 def test_what_is_saved_does_not_change_any_more():
-    """It is a copy."""
+    """The saved state is a copy."""
     state, (hidden, _) = kept()
     saved = state.state_dict()
     hidden.zero_()
@@ -90,7 +90,7 @@ def test_what_is_saved_does_not_change_any_more():
 
 
 def test_nothing_to_save():
-    """Before the first chunk."""
+    """Before the first chunk, the saved state is `None`."""
     assert CarriedState(1).state_dict() is None
     state, _ = kept()
     state.load_state_dict(None)

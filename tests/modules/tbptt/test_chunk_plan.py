@@ -1,4 +1,4 @@
-"""`ChunkPlan`: how much each chunk counts."""
+"""`ChunkPlan`: the weight of each chunk."""
 
 import torch
 
@@ -10,14 +10,14 @@ def plan(*weights):
 
 
 def test_chunks_count_relative_to_the_fullest():
-    """Which counts exactly 1."""
+    """Weights are relative to the largest, which is exactly 1."""
     assert plan(8, 8, 2).shares.tolist() == [1.0, 1.0, 0.25]
     assert plan(3).shares.tolist() == [1.0]
     assert plan(torch.tensor(1), torch.tensor(4)).shares.tolist() == [0.25, 1.0]
 
 
 def test_no_weight_at_all():
-    """Nothing is divided by 0."""
+    """Weights of zero do not divide by zero."""
     made = plan(torch.tensor(0), torch.tensor(0))
     assert made.shares.tolist() == [0.0, 0.0]
     assert made.last == 1
@@ -25,7 +25,7 @@ def test_no_weight_at_all():
 
 
 def test_a_number_0_says_that_there_is_no_loss():
-    """A tensor does not: nobody reads it."""
+    """The Python number 0 means that there is no loss; a tensor does not, because reading it would wait."""
     made = plan(0, 5, torch.tensor(0), 0)
     assert made.has_loss == [False, True, True, False]
     assert made.last == 2
@@ -33,7 +33,7 @@ def test_a_number_0_says_that_there_is_no_loss():
 
 
 def test_missing_chunks_repeat_the_last():
-    """At no weight, in every backward pass."""
+    """Added chunks repeat the last one with weight 0 and take part in every backward pass."""
     made = plan(4, 2)
     made.add_missing(2)
     assert made.chunks == ["chunk 0", "chunk 1", "chunk 1", "chunk 1"]

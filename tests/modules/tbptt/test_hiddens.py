@@ -1,4 +1,4 @@
-"""What is done to states, whatever they are nested in."""
+"""Operations on recurrent states, for every kind of nesting."""
 
 from collections import namedtuple
 
@@ -11,7 +11,7 @@ Pair = namedtuple("Pair", "h c")
 
 
 def state(rows=4, *, grad=False):
-    """Tensors `(2, rows, 3)` in all kinds of nests."""
+    """Tensors `(2, rows, 3)`, nested in all supported containers."""
     tensors = [torch.randn(2, rows, 3, requires_grad=grad) * 1 for _ in range(5)]
     return {"a": (tensors[0], [tensors[1], None]), "b": Pair(tensors[2], tensors[3]), "c": tensors[4]}
 
@@ -23,7 +23,7 @@ def tensors_of(hiddens):
 
 
 def test_the_structure_stays():
-    """Tuples, lists, dictionaries, named tuples and `None`."""
+    """Tuples, lists, dictionaries, named tuples and `None` keep their types."""
     result = map_hiddens(torch.neg, state())
     assert list(result) == ["a", "b", "c"]
     assert type(result["a"]) is tuple
@@ -33,7 +33,7 @@ def test_the_structure_stays():
 
 
 def test_several_states_go_together():
-    """Tensor by tensor."""
+    """A function can combine several states tensor by tensor."""
     first, second = state(), state()
     total = map_hiddens(torch.add, first, second)
     for a, b, c in zip(tensors_of(first), tensors_of(second), tensors_of(total), strict=True):
@@ -42,13 +42,13 @@ def test_several_states_go_together():
 
 
 def test_something_else_is_refused():
-    """With its type."""
+    """Any other type raises an error that names it."""
     with pytest.raises(TypeError, match="tensors in tuples, lists and dictionaries, not of float"):
         map_hiddens(torch.neg, (torch.zeros(1), 1.5))
 
 
 def test_detached_states_share_their_memory():
-    """And have no graph."""
+    """Detached tensors have no graph and share the memory of the originals."""
     hiddens = state(grad=True)
     for before, after in zip(tensors_of(hiddens), tensors_of(detach(hiddens)), strict=True):
         assert before.grad_fn is not None
@@ -58,7 +58,7 @@ def test_detached_states_share_their_memory():
 
 
 def test_rows_can_be_taken_in_any_order():
-    """Along the dimension of the batch."""
+    """Rows are selected along the batch dimension, in any order."""
     hiddens = state()
     for before, after in zip(tensors_of(hiddens), tensors_of(take_rows(hiddens, torch.tensor([3, 1]), 1)), strict=True):
         assert torch.equal(after, before[:, [3, 1]])
@@ -66,7 +66,7 @@ def test_rows_can_be_taken_in_any_order():
 
 @pytest.mark.parametrize("initial", [None, 7.0])
 def test_rows_can_be_reset(initial):
-    """To zero or to an initial state; others stay bit for bit; NaN does not survive."""
+    """Rows reset to zero or an initial state, even from NaN; others stay unchanged, bit for bit."""
     hiddens, resets = state(), torch.tensor([True, False, False, True])
     hiddens["c"][:, 0] = float("nan")
     fresh = None if initial is None else map_hiddens(lambda tensor: torch.full_like(tensor, initial), hiddens)
@@ -76,25 +76,25 @@ def test_rows_can_be_reset(initial):
 
 
 def test_rows_of_a_cell_without_layers():
-    """Where the batch comes first."""
+    """The batch dimension can be the first."""
     result = reset_rows(torch.ones(3, 2), torch.tensor([False, True, False]), 0)
     assert result.tolist() == [[1, 1], [0, 0], [1, 1]]
 
 
 def test_no_gradient_flows_into_a_row_that_is_reset():
-    """The other rows have theirs."""
+    """Reset rows get no gradient; the others do."""
     hiddens = torch.ones(1, 3, 2, requires_grad=True)
     reset_rows(hiddens, torch.tensor([False, True, False]), 1).sum().backward()
     assert hiddens.grad[0].tolist() == [[1, 1], [0, 0], [1, 1]]
 
 
 def test_a_state_that_is_not_there_stays_so():
-    """All its rows are fresh."""
+    """`None` stays `None`, since all its rows are fresh."""
     assert reset_rows(None, torch.tensor([True]), 1) is None
 
 
 def test_gradients_can_be_scaled():
-    """The values are the same, also infinite ones."""
+    """Gradients are scaled, and values stay the same, even infinite ones."""
     hiddens = (torch.tensor([1.0, float("inf")], requires_grad=True), torch.ones(2, requires_grad=True))
     scaled = scale_gradient(hiddens, 2.5)
     assert torch.equal(scaled[0], hiddens[0])

@@ -1,4 +1,4 @@
-"""`step_schedulers`: which schedulers move, and how."""
+"""`step_schedulers`: which schedulers step, and when."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ def config(kind=StepLR, interval="step", frequency=1, **options):
 
 
 def test_only_those_of_the_interval_move():
-    """Each by the module's own hook."""
+    """Only schedulers of the given interval step, through the module's hook."""
     first, second = config(), config(interval="epoch")
     made = module(first, second)
     step_schedulers(made, "epoch")
@@ -33,7 +33,7 @@ def test_only_those_of_the_interval_move():
 
 @pytest.mark.parametrize(("step", "moves"), [(1, False), (3, True), (4, False), (6, True)])
 def test_the_frequency_counts_optimizer_steps(step, moves):
-    """Every third of them."""
+    """With frequency 3, the scheduler steps every third optimizer step."""
     made = module(config(frequency=3), step=step)
     step_schedulers(made, "step")
     assert bool(made.moved) is moves
@@ -41,14 +41,14 @@ def test_the_frequency_counts_optimizer_steps(step, moves):
 
 @pytest.mark.parametrize(("epoch", "moves"), [(0, False), (1, True), (2, False)])
 def test_the_frequency_counts_epochs(epoch, moves):
-    """Every second of them."""
+    """With frequency 2, the scheduler steps every second epoch."""
     made = module(config(interval="epoch", frequency=2), epoch=epoch)
     step_schedulers(made, "epoch")
     assert bool(made.moved) is moves
 
 
 def test_a_plateau_is_watched_by_name():
-    """That of the scheduler, or of the module."""
+    """The `monitor` of the scheduler takes precedence over that of the module."""
     watching = config(ReduceLROnPlateau)
     made = module(watching, metrics={"a": 1.0, "b": 2.0}, monitor="a")
     step_schedulers(made, "step")
@@ -58,6 +58,6 @@ def test_a_plateau_is_watched_by_name():
 
 
 def test_a_metric_that_is_not_there():
-    """Is named, with those that are."""
-    with pytest.raises(MisconfigurationException, match=r"ReduceLROnPlateau watches 'c', .* there are a, b\. Set `mon"):
+    """A missing metric raises an error that names it and lists the logged ones."""
+    with pytest.raises(MisconfigurationException, match=r"ReduceLROnPlateau monitors 'c', .* Set `monitor` .* a, b\.$"):
         step_schedulers(module(config(ReduceLROnPlateau), metrics={"a": 1.0, "b": 2.0}, monitor="c"), "step")

@@ -12,7 +12,7 @@ LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 @pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("at", [[], [3], [0, 1, 9]])
 def test_segments_are_the_whole(cell, at):
-    """Changes that change nothing leave outputs and state as they are."""
+    """Changes that return the state unchanged give the outputs and state of the whole sequence."""
     layer, inputs = LAYERS[cell](2, 4, num_layers=2, batch_first=True), torch.randn(3, 10, 2)
     outputs, last = run_in_segments(layer, inputs, None, dict.fromkeys(at, lambda hiddens: hiddens))
     expected, expected_last = layer(inputs)
@@ -21,7 +21,7 @@ def test_segments_are_the_whole(cell, at):
 
 
 def test_without_changes_the_cell_runs_once():
-    """Bit for bit, with its own outputs."""
+    """Without changes, the cell runs once and its outputs are returned as they are."""
     calls = []
 
     def cell(inputs, hiddens):
@@ -34,7 +34,7 @@ def test_without_changes_the_cell_runs_once():
 
 
 def test_each_change_is_made_before_its_step():
-    """Also before the first; those beyond the end are not."""
+    """Each change applies before its step, including the first; changes beyond the end are ignored."""
 
     def add_up(inputs, hiddens):
         sums = inputs.cumsum(1) + hiddens

@@ -1,4 +1,4 @@
-"""`split_time`: chunks of so many steps, of whatever a batch is."""
+"""`split_time`: batches of any structure, split into chunks of a given length."""
 
 from collections import namedtuple
 
@@ -12,7 +12,7 @@ Both = namedtuple("Both", "x y")
 
 @pytest.mark.parametrize(("steps", "lengths"), [(3, [3, 3, 3, 1]), (5, [5, 5]), (10, [10]), (99, [10])])
 def test_chunks_have_so_many_steps(steps, lengths):
-    """It is not their number that is given."""
+    """The argument is the length of the chunks, not their number."""
     batch = torch.arange(20).reshape(2, 10)
     parts = split_time(batch, steps)
     assert [part.shape[1] for part in parts] == lengths
@@ -20,7 +20,7 @@ def test_chunks_have_so_many_steps(steps, lengths):
 
 
 def test_whatever_a_batch_is():
-    """Sequences are cut, as views; all else is part of each chunk; the structure stays."""
+    """Sequences are split into views, everything else is in every chunk, and the structure stays."""
     x, y, rows = torch.randn(2, 10, 3), torch.randn(2, 10), torch.tensor([1, 2])
     first, second = split_time({"both": Both(x, [y]), "rows": rows, "name": "a", "none": None}, 6)
     assert isinstance(second["both"], Both)
@@ -32,13 +32,13 @@ def test_whatever_a_batch_is():
 
 
 def test_time_may_come_first():
-    """Then tensors of one dimension are cut too."""
+    """With `time_dim=0`, tensors with one dimension are split too."""
     parts = split_time((torch.zeros(10, 2), torch.arange(10)), 4, time_dim=0)
     assert [part[1].tolist() for part in parts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 def test_the_first_sequences_of_a_batch():
-    """The first tensor that has a time dimension."""
+    """The first tensor with a time dimension is found."""
     x = torch.zeros(2, 10)
     assert first_sequences({"rows": torch.zeros(2), "x": [x], "y": torch.zeros(2, 10)}) is x
 
@@ -46,11 +46,11 @@ def test_the_first_sequences_of_a_batch():
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ((torch.zeros(2, 10), torch.zeros(2, 9)), "tensors of 9 and 10 steps in dimension 1: .*Override tbptt_split"),
+        ((torch.zeros(2, 10), torch.zeros(2, 9)), "tensors of 9 and 10 steps in dimension 1; .*Override tbptt_split"),
         (torch.zeros(2), "tensors of no steps in dimension 1"),
     ],
 )
 def test_batches_that_cannot_be_cut(batch, message):
-    """Refused, with what to override."""
+    """A batch that cannot be split raises an error that names the method to override."""
     with pytest.raises(ValueError, match=message):
         split_time(batch, 3)

@@ -1,4 +1,4 @@
-"""`StatefulMixin`: the state goes from chunk to chunk, and nowhere else."""
+"""`StatefulMixin`: the state carries over from chunk to chunk, and nowhere else."""
 
 import copy
 from itertools import pairwise
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from lightning_clip import Chunk, GradientClipping, NormClip
 from lightning_clip.datamodules import RandomTruncation
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
+from tests.support.kernels import skip_without_kernel
 from tests.support.streaming import SaveAt, Streaming, fit, series, streams_of
 from tests.support.training import assert_same_weights
 
@@ -35,20 +36,20 @@ def leaves(hiddens):
     return found
 
 
-# Carry and detach
+# Carrying and detaching
 
 
 @cells
 @pytest.mark.parametrize("k", [1, 7, 8, 64])
 def test_chunks_give_the_outputs_of_the_whole_sequence(cell, k):
-    """With frozen weights, whatever the chunks are; the last is shorter."""
+    """With frozen weights, chunks of any length give the outputs of the whole sequence."""
     model, chunks = Streaming(cell), chunks_of(truncated_bptt_steps=k)
     expected = model.rnn(whole(chunks))[0]
     torch.testing.assert_close(model.outputs_of(chunks), expected.detach(), rtol=1e-6, atol=1e-6)
 
 
 def test_the_carried_state_has_no_graph():
-    """Every tensor of it, whatever it is nested in."""
+    """Every tensor of the carried state is detached, in any nesting."""
     model, chunks = Streaming("lstm"), chunks_of()
     seen = []
 
@@ -65,7 +66,7 @@ def test_the_carried_state_has_no_graph():
 
 @cells
 def test_a_chunk_as_long_as_the_stream_is_full_backpropagation(cell):
-    """Weights after one step equal those without the mixin, bit for bit, also for chunks longer than the stream."""
+    """A chunk as long as the stream, or longer, trains as without the mixin, bit for bit."""
     after = []
     for k in (50, 500):
         model = Streaming(cell)
@@ -82,7 +83,7 @@ def test_a_chunk_as_long_as_the_stream_is_full_backpropagation(cell):
 
 @cells
 def test_gradients_stop_at_the_start_of_a_chunk(cell):
-    """Training on chunks equals a loop written by hand that detaches the state."""
+    """Training on chunks equals a handwritten loop that detaches the state."""
     model, plain = Streaming(cell), Streaming(cell)
     fit(model, streams_of(), max_epochs=2)
     optimizer = plain.configure_optimizers()
@@ -98,7 +99,7 @@ def test_gradients_stop_at_the_start_of_a_chunk(cell):
 
 
 def test_a_chunk_that_is_evaluated_twice_starts_from_the_same_state():
-    """As LBFGS does."""
+    """A chunk that is evaluated again, as by LBFGS, starts from the same state."""
     model, chunks = Streaming(), chunks_of()
     model.outputs_of(chunks[:2])
     first, second = model.outputs_of(chunks[2:3]), model.outputs_of(chunks[2:3])
@@ -107,7 +108,7 @@ def test_a_chunk_that_is_evaluated_twice_starts_from_the_same_state():
 
 
 def test_lbfgs_trains():
-    """Its closure runs each chunk several times."""
+    """LBFGS trains, although its closure runs each chunk several times."""
     model = Streaming()
     model.configure_optimizers = lambda: torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
     fit(model, streams_of(), max_epochs=3)
@@ -119,7 +120,7 @@ def test_lbfgs_trains():
 
 
 def test_streams_are_known_by_their_numbers():
-    """A batch with some of the streams, in another order, goes on in theirs."""
+    """A batch with some of the streams, in a different order, continues their states."""
     model, chunks = Streaming(), chunks_of()
     model.outputs_of(chunks[:1])
     rows = [3, 1]
@@ -130,24 +131,26 @@ def test_streams_are_known_by_their_numbers():
 
 
 def test_an_unknown_stream_is_refused():
-    """With the number of the stream and what to do."""
+    """An unknown stream raises an error with its index and what to do."""
     model, chunks = Streaming(), chunks_of()
     model.outputs_of(chunks[:1])
-    with pytest.raises(RuntimeError, match=r"no state of the streams \[9\], only of \[0, 1, 2, 3\].*do not shuffle"):
+    with pytest.raises(RuntimeError, match=r"no state for streams \[9\], only for \[0, 1, 2, 3\].*do not shuffle"):
         model.outputs_of([chunks[1]._replace(streams=(0, 1, 2, 9))])
 
 
 def test_a_chunk_that_is_left_out_is_refused():
-    """With both steps and what to do."""
+    """A skipped chunk raises an error with both steps and what to do."""
     model, chunks = Streaming(), chunks_of()
     model.outputs_of(chunks[:1])
-    with pytest.raises(RuntimeError, match=r"begins at step 16 .* that of step 8\. Chunks have to be read in order"):
+    with pytest.raises(
+        RuntimeError, match=r"starts at step 16 .* that of step 8\. Read chunks in order: do not shuffle"
+    ):
         model.outputs_of(chunks[2:3])
 
 
 @pytest.mark.parametrize("options", [{"shuffle": True}, {"sampler": "distributed"}])
 def test_loaders_that_mix_chunks_are_refused(options):
-    """Shuffled, or dealt out to processes as Lightning does by default."""
+    """Loaders that shuffle, or distribute samples over processes as Lightning does by default, raise an error."""
     data = [Chunk(torch.zeros(2, 3, 2), torch.zeros(2, 3, 2))] * 4
     if "sampler" in options:
         options = {"sampler": DistributedSampler(data, num_replicas=1, rank=0, shuffle=False)}
@@ -157,7 +160,7 @@ def test_loaders_that_mix_chunks_are_refused(options):
 
 
 def test_batches_that_say_nothing_go_on_row_by_row():
-    """A plain loader in order; a last batch with fewer rows goes on in the first of them."""
+    """Batches without stream indices continue row by row; a last batch with fewer rows continues the first rows."""
     model, chunks = Streaming(), chunks_of()
     silent = [Chunk(chunk.inputs, chunk.targets) for chunk in chunks]
     silent[-1] = Chunk(chunks[-1].inputs[:3], chunks[-1].targets[:3])
@@ -168,7 +171,7 @@ def test_batches_that_say_nothing_go_on_row_by_row():
 
 
 def test_batches_that_say_nothing_start_afresh_in_each_epoch():
-    """The second epoch with a learning rate of 0 repeats the losses of the first."""
+    """With learning rate 0, the second epoch repeats the losses of the first."""
     model = Streaming(lr=0.0)
     silent = [Chunk(chunk.inputs, chunk.targets) for chunk in chunks_of()]
     fit(model, DataLoader(silent, batch_size=None, collate_fn=lambda chunk: chunk), max_epochs=2)
@@ -181,7 +184,7 @@ def test_batches_that_say_nothing_start_afresh_in_each_epoch():
 
 
 def test_each_epoch_begins_afresh():
-    """The second epoch with a learning rate of 0 repeats the losses of the first."""
+    """With learning rate 0, the second epoch repeats the losses of the first."""
     model = Streaming(lr=0.0)
     fit(model, streams_of(), max_epochs=2)
     half = len(model.losses) // 2
@@ -191,7 +194,7 @@ def test_each_epoch_begins_afresh():
 @cells
 @pytest.mark.parametrize("initial", [None, 0.5])
 def test_documents_begin_afresh(cell, initial):
-    """At any step of a chunk, each row on its own: the outputs are those of each document alone."""
+    """Resets at any step of any row give the outputs of each document alone."""
     starts = [13, 60, 61, 104, 150]
     model, chunks = Streaming(cell), chunks_of(document_starts=starts)
     if initial is not None:
@@ -207,7 +210,7 @@ def test_documents_begin_afresh(cell, initial):
 
 
 def test_no_gradient_flows_over_the_start_of_a_document():
-    """Inside a chunk: the loss of the second document does not depend on the first."""
+    """Within a chunk, the loss of the second document does not depend on the first."""
     model, chunk = Streaming(), chunks_of(document_starts=[5], batch_size=1)[0]
     inputs = chunk.inputs.clone().requires_grad_()
     outputs = model.run_chunk(model.rnn, inputs, chunk)
@@ -217,7 +220,7 @@ def test_no_gradient_flows_over_the_start_of_a_document():
 
 
 def test_a_learnt_initial_state_gets_a_gradient():
-    """From the first chunk of an epoch and from each start of a document, not from others."""
+    """A learned initial state gets gradients from the first chunk and from starts of documents only."""
     model, chunks = Streaming("gru", depth=1), chunks_of(document_starts=[27])
     start = torch.zeros(1, 1, 5, requires_grad=True)
     model.initial_hiddens = lambda inputs: start.expand(1, len(inputs), 5)
@@ -233,7 +236,7 @@ def test_a_learnt_initial_state_gets_a_gradient():
 
 
 def test_validation_does_not_disturb_training():
-    """Losses with validation twice in an epoch, and a sanity check before, equal those without."""
+    """Validation twice per epoch, and a sanity check before training, do not change the training losses."""
     alone, watched = Streaming(), Streaming()
     data = streams_of(400, val_fraction=0.25)
     fit(alone, data, max_epochs=2)
@@ -243,7 +246,7 @@ def test_validation_does_not_disturb_training():
 
 @pytest.mark.parametrize("rows", [2, 4])
 def test_evaluation_has_a_state_of_its_own(rows):
-    """Of another batch size or the same one, each loader from the start; the state of training waits."""
+    """Evaluation starts fresh with any batch size and leaves the training state unchanged."""
     model, chunks = Streaming(), chunks_of()
     others = chunks_of(batch_size=rows, truncated_bptt_steps=16)
     model.train()
@@ -259,7 +262,7 @@ def test_evaluation_has_a_state_of_its_own(rows):
 
 
 def test_the_trainer_says_what_is_training():
-    """A module that is left in training mode while it validates, for its dropout, does not lose its state."""
+    """A module that validates in training mode, for its dropout, does not lose its training state."""
     alone, watched = Streaming(), Streaming()
     watched.on_validation_model_eval = lambda: None
     data = streams_of(400, val_fraction=0.25)
@@ -290,7 +293,8 @@ class _Dtypes(Callback):
 )
 @cells
 def test_the_state_keeps_the_precision_of_the_parameters(cell, precision, kept):
-    """In every chunk alike, whatever autocast makes of the outputs."""
+    """The state has the dtype of the parameters in every chunk, also under autocast."""
+    skip_without_kernel(cell, precision)
     dtypes, model = _Dtypes(), Streaming(cell)
     fit(model, streams_of(), callbacks=[dtypes], precision=precision)
     assert len(dtypes.kept) >= 7
@@ -299,7 +303,7 @@ def test_the_state_keeps_the_precision_of_the_parameters(cell, precision, kept):
 
 
 def test_the_state_goes_on_when_the_scaler_skips_a_step():
-    """An overflow of the scaled gradients leaves the weights and not the state."""
+    """If scaled gradients overflow, the weights stay unchanged and the state carries on."""
     plugin = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0**60))
     model = Streaming("rnn")
     before = copy.deepcopy(model)
@@ -312,7 +316,7 @@ def test_the_state_goes_on_when_the_scaler_skips_a_step():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @cells
 def test_the_state_follows_the_device(cell):
-    """A state kept on the CPU is used on the GPU."""
+    """A state computed on the CPU is used on the GPU."""
     model, chunks = Streaming(cell), chunks_of()
     expected = model.rnn(whole(chunks[:2]))[0][:, 8:].detach()
     model.outputs_of(chunks[:1])
@@ -322,7 +326,7 @@ def test_the_state_follows_the_device(cell):
 
 
 def test_the_state_is_no_buffer():
-    """Nor part of the state dict: DDP would overwrite it."""
+    """The state is neither a buffer, which DDP would overwrite, nor part of the state dict."""
     model = Streaming()
     names = set(model.state_dict())
     model.outputs_of(chunks_of()[:2])
@@ -338,7 +342,7 @@ def test_the_state_is_no_buffer():
 @pytest.mark.parametrize("step", [1, 3, 9, 13])
 @pytest.mark.parametrize("limit", [{"max_epochs": 3}, {"max_steps": 21, "max_epochs": -1}])
 def test_resuming_inside_an_epoch_equals_not_stopping(tmp_path, cell, step, limit):
-    """Chunks, losses and weights, bit for bit, in the first epoch and the second."""
+    """Resuming within any epoch gives the same chunks, losses and weights, bit for bit."""
     path, full, resumed = tmp_path / "mid.ckpt", Streaming(cell), Streaming(cell)
     fit(full, streams_of(), callbacks=[SaveAt(step, path)], **limit)
     fit(resumed, streams_of(), ckpt_path=path, **limit)
@@ -349,7 +353,7 @@ def test_resuming_inside_an_epoch_equals_not_stopping(tmp_path, cell, step, limi
 
 @pytest.mark.parametrize("missing", ["state", "position"])
 def test_without_state_or_position_a_resumed_run_is_another_one(tmp_path, missing):
-    """Either is needed: the proof that the test above can fail."""
+    """Without the state or the position, a resumed run differs, so the test above can fail."""
     path, full, resumed = tmp_path / "mid.ckpt", Streaming(), Streaming()
     fit(full, streams_of(), callbacks=[SaveAt(3, path)])
     checkpoint = torch.load(path, weights_only=True)
@@ -359,7 +363,7 @@ def test_without_state_or_position_a_resumed_run_is_another_one(tmp_path, missin
         del checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
     torch.save(checkpoint, path)
     if missing == "state":
-        with pytest.warns(UserWarning, match=r"goes on at step 24 .* state of no step: .* fresh state"):
+        with pytest.warns(UserWarning, match=r"resumes at step 24 .* state of no step\. .* fresh state"):
             fit(resumed, streams_of(), ckpt_path=path)
     else:
         fit(resumed, streams_of(), ckpt_path=path)
@@ -376,7 +380,7 @@ def test_without_state_or_position_a_resumed_run_is_another_one(tmp_path, missin
     ],
 )
 def test_resuming_at_the_end_of_an_epoch_begins_the_next(tmp_path, hook, limit):
-    """From the start of the streams, with a fresh state."""
+    """Resuming at the end of an epoch starts the streams over with a fresh state."""
     full, resumed = Streaming(), Streaming()
     path = tmp_path / "end.ckpt"
     fit(full, streams_of(), callbacks=[SaveAt(7, path, hook)], **limit)
@@ -386,7 +390,7 @@ def test_resuming_at_the_end_of_an_epoch_begins_the_next(tmp_path, hook, limit):
 
 
 def test_a_checkpoint_made_while_validating_holds_the_state_of_training(tmp_path):
-    """Resumed from there, training goes on bit for bit."""
+    """Training resumes bit for bit from a checkpoint that was saved during validation."""
     data, often = {"steps": 400, "val_fraction": 0.25}, {"limit_val_batches": 1.0, "val_check_interval": 3}
     full, resumed = Streaming(), Streaming()
     path = tmp_path / "validating.ckpt"
@@ -396,7 +400,7 @@ def test_a_checkpoint_made_while_validating_holds_the_state_of_training(tmp_path
 
 
 def test_a_new_fit_forgets_the_state_of_a_loaded_module(tmp_path):
-    """`load_from_checkpoint` is for the weights."""
+    """`load_from_checkpoint` restores the weights, and a new fit starts with a fresh state."""
     path, full = tmp_path / "mid.ckpt", Streaming(lr=0.0)
     fit(full, streams_of(), callbacks=[SaveAt(3, path)])
     loaded = Streaming.load_from_checkpoint(path, lr=0.0)
@@ -404,11 +408,11 @@ def test_a_new_fit_forgets_the_state_of_a_loaded_module(tmp_path):
     assert torch.equal(torch.stack(full.losses), torch.stack(loaded.losses))
 
 
-# What the Trainer does
+# Trainer features
 
 
 def test_accumulation_sums_over_chunks():
-    """Two chunks a step: the mean of their gradients, computed with the same weights."""
+    """Accumulating two chunks averages their gradients, computed with the same weights."""
     model, plain = Streaming(), Streaming()
     fit(model, streams_of(), accumulate_grad_batches=2, limit_train_batches=4)
     optimizer, hiddens = plain.configure_optimizers(), None
@@ -423,7 +427,7 @@ def test_accumulation_sums_over_chunks():
 
 
 def test_clipping_acts_once_a_chunk():
-    """`GradientClipping` equals the Trainer's own, one record for each optimizer step."""
+    """`GradientClipping` equals the Trainer's clipping and records every optimizer step."""
     ours, theirs = Streaming(), Streaming()
     callback = GradientClipping(NormClip(0.05))
     trainer = fit(ours, streams_of(), callbacks=[callback])
@@ -434,7 +438,7 @@ def test_clipping_acts_once_a_chunk():
 
 
 def test_step_schedulers_move_once_a_chunk():
-    """And `max_steps` counts chunks."""
+    """Step schedulers and `max_steps` count chunks."""
     model = Streaming()
 
     def configure():
@@ -448,7 +452,7 @@ def test_step_schedulers_move_once_a_chunk():
 
 
 def test_dropout_is_drawn_for_each_chunk():
-    """Masks differ from chunk to chunk."""
+    """Dropout masks differ from chunk to chunk."""
     model = Streaming()
     model.rnn = torch.nn.LSTM(2, 5, num_layers=2, dropout=0.5, batch_first=True)
     chunk = Chunk(torch.ones(1, 3, 2), torch.zeros(1, 3, 2))
@@ -461,7 +465,7 @@ def test_dropout_is_drawn_for_each_chunk():
 
 
 def test_messages_are_made_up_for_random_cuts():
-    """On average over all cuts the gradient is the one without truncation, exactly."""
+    """The mean gradient over all random cuts equals the one without truncation exactly."""
     c, units, k = 0.3, 4, 3
     law = RandomTruncation(c)
     model = Streaming("gru", depth=1).double()

@@ -1,4 +1,4 @@
-"""`scaled_learning_rate`: for one step."""
+"""`scaled_learning_rate`: a learning rate that is scaled for one step."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from lightning_clip.modules.tbptt.step_scaling import scaled_learning_rate
 
 
 def test_a_step_is_as_long_as_the_factor_says():
-    """Of all groups."""
+    """The factor applies to the learning rates of all parameter groups."""
     first, second = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     sgd = torch.optim.SGD([{"params": [first], "lr": 1.0}, {"params": [second], "lr": 10.0}])
     first.grad, second.grad = torch.ones(1), torch.ones(1)
@@ -18,7 +18,7 @@ def test_a_step_is_as_long_as_the_factor_says():
 
 
 def test_a_failing_step_leaves_the_rate_as_it_was():
-    """And a rate that is a tensor is put back as the same one."""
+    """After an error, the learning rate is restored; a tensor is restored as the same object."""
     rate = torch.tensor(0.5)
     adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=rate)
     seen = []

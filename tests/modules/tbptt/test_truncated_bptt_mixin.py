@@ -1,4 +1,4 @@
-"""`TruncatedBPTTMixin`: truncated backpropagation inside a batch, against loops written by hand."""
+"""`TruncatedBPTTMixin`: truncated backpropagation within a batch, against handwritten loops."""
 
 from functools import partial
 
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_clip import GradientClipping, NormClip
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
+from tests.support.kernels import skip_without_kernel
 from tests.support.streaming import Splitting, fit, sequences
 from tests.support.training import assert_same_weights
 
@@ -28,7 +29,7 @@ def detached(hiddens):
 
 
 def by_hand(model, batches, k, *, accumulate=1):
-    """Chunks of k steps, weighted by their length relative to the longest."""
+    """Train on chunks of k steps, weighted by their length relative to the longest."""
     optimizer = model.configure_optimizers()
     for inputs, targets in batches:
         hiddens, chunks = None, list(zip(inputs.split(k, 1), targets.split(k, 1), strict=True))
@@ -47,7 +48,7 @@ def by_hand(model, batches, k, *, accumulate=1):
 @cells
 @pytest.mark.parametrize("k", [5, 8, 30])
 def test_it_trains_as_a_loop_written_by_hand(cell, k):
-    """Chunks of k steps, not k chunks; an optimizer step each; the short last chunk counts by its length."""
+    """Chunks have k steps, each makes an optimizer step, and a short last chunk is weighted by its length."""
     model, plain = Splitting(cell, truncated_bptt_steps=k), Splitting(cell, truncated_bptt_steps=k)
     trainer = fit(model, loader())
     by_hand(plain, loader(), k)
@@ -60,7 +61,7 @@ def test_it_trains_as_a_loop_written_by_hand(cell, k):
 @cells
 @pytest.mark.parametrize("k", [30, 31, 1000])
 def test_chunks_as_long_as_the_sequence_are_full_backpropagation(cell, k):
-    """Weights equal those of automatic optimisation over whole sequences, bit for bit."""
+    """A single chunk trains as automatic optimization on whole sequences, bit for bit."""
 
     class Whole(Splitting):
         def __init__(self, cell):
@@ -82,7 +83,7 @@ def test_chunks_as_long_as_the_sequence_are_full_backpropagation(cell, k):
 
 @cells
 def test_the_state_comes_from_the_chunk_before_without_its_graph(cell):
-    """`None` at the start of each batch, then detached tensors in the structure of the layer."""
+    """The state is `None` at the start of each batch, then detached tensors in the structure of the layer."""
     model = Splitting(cell, truncated_bptt_steps=10, lr=0.0)
     fit(model, loader())
     states = [hiddens for _, hiddens in model.calls]
@@ -95,7 +96,7 @@ def test_the_state_comes_from_the_chunk_before_without_its_graph(cell):
 
 
 def test_gradients_flow_back_as_far_as_is_said():
-    """With k2 = 3 k1 each chunk's gradient is that of its loss over the last 3 k1 steps, at frozen weights."""
+    """With k2 = 3 k1, each chunk's gradient is that of its loss over the last 3 k1 steps, at frozen weights."""
     k1, k2, steps = 4, 12, 20
     model, (inputs, targets) = Splitting(truncated_bptt_steps=k1, backward_steps=k2, lr=0.0), sequences(2, steps)
     grads, states = [], [None]
@@ -113,7 +114,7 @@ def test_gradients_flow_back_as_far_as_is_said():
 
 
 def test_a_window_as_long_as_the_sequence_is_full_backpropagation():
-    """With k2 = T the last chunk's gradient is that of its loss through all steps."""
+    """With k2 = T, the last chunk's gradient is that of its loss through all steps."""
     model, (inputs, targets) = Splitting(truncated_bptt_steps=5, backward_steps=20, lr=0.0), sequences(2, 20)
     grads = []
     model.on_before_optimizer_step = lambda optimizer: grads.append(model.rnn.weight_hh_l0.grad.clone())
@@ -124,7 +125,7 @@ def test_a_window_as_long_as_the_sequence_is_full_backpropagation():
 
 @pytest.mark.parametrize(("k", "accumulate"), [(5, 2), (8, 3), (5, 100)])
 def test_accumulation_sums_the_gradients_of_chunks(k, accumulate):
-    """Divided by `accumulate_chunks`; the batch ends with a step; the state goes on."""
+    """Gradients are divided by `accumulate_chunks`, the batch ends with a step, and the state carries on."""
     options = {"truncated_bptt_steps": k, "accumulate_chunks": accumulate}
     model, plain = Splitting(**options), Splitting(**options)
     trainer = fit(model, loader())
@@ -136,7 +137,7 @@ def test_accumulation_sums_the_gradients_of_chunks(k, accumulate):
 
 
 def test_a_short_chunk_has_a_small_gradient():
-    """Of 8, 8 and 4 steps the last has half the gradient of its mean loss."""
+    """Of chunks with 8, 8 and 4 steps, the last has half the gradient of its mean loss."""
     model, (inputs, targets) = Splitting(truncated_bptt_steps=8, lr=0.0), sequences(2, 20)
     grads = []
     model.on_before_optimizer_step = lambda optimizer: grads.append(model.head.weight.grad.clone())
@@ -147,7 +148,7 @@ def test_a_short_chunk_has_a_small_gradient():
 
 
 def test_the_logged_loss_is_the_mean_over_all_targets():
-    """Of a batch, and of an epoch whose last batch has fewer rows and whose last chunks have fewer steps."""
+    """Logged losses are means over targets, also if the last batch has fewer rows or the last chunk fewer steps."""
     model, data = Splitting(truncated_bptt_steps=8, lr=0.0), loader(rows=5)
     metrics = fit(model, data).callback_metrics
     inputs, targets = sequences(5, 30)
@@ -157,7 +158,7 @@ def test_the_logged_loss_is_the_mean_over_all_targets():
 
 
 def test_evaluation_runs_chunk_by_chunk():
-    """The loss of `evaluate_chunks` is that of whole sequences, with chunks of `truncated_bptt_steps`."""
+    """`evaluate_chunks` runs chunks of `truncated_bptt_steps` and gives the loss of whole sequences."""
     model, (inputs, targets) = Splitting(truncated_bptt_steps=8), sequences(4, 30)
     with torch.no_grad():
         total, count = model.evaluate_chunks((inputs, targets))
@@ -184,9 +185,9 @@ class _Masked(Splitting):
 
 @pytest.mark.parametrize("as_numbers", [True, False])
 def test_weights_of_chunks_may_be_masked(as_numbers):
-    """A chunk counts by its targets, and one that says 0 makes no step at all."""
+    """A chunk is weighted by its number of targets; a chunk with the Python number 0 makes no step."""
     (inputs, targets), mask = sequences(2, 20), torch.zeros(2, 20, dtype=torch.bool)
-    mask[:, 8:12] = mask[0, 17] = True  # of chunks of 5: none, two by two and two by two, none, one
+    mask[:, 8:12] = mask[0, 17] = True  # targets in chunks of 5 steps: 0, 4, 4 and 1
     model = _Masked(truncated_bptt_steps=5, lr=0.0)
     model.as_numbers, grads = as_numbers, []
     model.on_before_optimizer_step = lambda optimizer: grads.append(model.head.bias.grad.clone())
@@ -201,7 +202,7 @@ def test_weights_of_chunks_may_be_masked(as_numbers):
 
 
 def test_a_batch_without_targets_changes_nothing():
-    """No step, and a loss of 0."""
+    """A batch without targets makes no step and has a loss of 0."""
     inputs, targets = sequences(2, 20)
     model = _Masked(truncated_bptt_steps=5)
     model.as_numbers = True
@@ -218,7 +219,7 @@ def test_a_batch_without_targets_changes_nothing():
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_clipping_acts_once_an_optimizer_step(accumulate):
-    """On the gradient that the step is made with: `clip_grad_norm_` in a loop written by hand gives the same."""
+    """Clipping acts on the gradient of each optimizer step, as `clip_grad_norm_` in a handwritten loop."""
     options = {"truncated_bptt_steps": 5, "accumulate_chunks": accumulate}
     model, plain, callback = Splitting(**options), Splitting(**options), GradientClipping(NormClip(0.05))
     trainer = fit(model, loader(), callbacks=[callback])
@@ -257,7 +258,7 @@ def with_scheduler(model, make, **config):
 
 @pytest.mark.parametrize("frequency", [1, 2])
 def test_step_schedulers_move_with_the_optimizer(frequency):
-    """The rates are those of automatic optimisation with a batch for each chunk."""
+    """Learning rates equal those of automatic optimization with one batch per chunk."""
 
     class Automatic(Splitting):
         def __init__(self):
@@ -285,7 +286,7 @@ def test_step_schedulers_move_with_the_optimizer(frequency):
 
 
 def test_epoch_schedulers_move_once_an_epoch():
-    """Also those that watch a metric."""
+    """Epoch schedulers step once per epoch, including those that monitor a metric."""
     falls = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
     waits = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max", patience=0, factor=0.5)
     for make, expected in [(falls, (1e-3, 5e-4, 2.5e-4)), (waits, (1e-3, 1e-3, 5e-4))]:
@@ -296,9 +297,9 @@ def test_epoch_schedulers_move_once_an_epoch():
 
 
 def test_a_scheduler_that_watches_nothing_is_refused():
-    """With what there is, and where to name it."""
+    """A plateau scheduler without a metric raises an error that lists the metrics and where to set one."""
     model = with_scheduler(Splitting(truncated_bptt_steps=10), torch.optim.lr_scheduler.ReduceLROnPlateau)
-    with pytest.raises(MisconfigurationException, match=r"watches None, .* are train_loss.*Set `monitor` of Splitting"):
+    with pytest.raises(MisconfigurationException, match=r"monitors None, .*Set `monitor` of Splitting .*: train_loss"):
         fit(model, loader())
 
 
@@ -321,7 +322,8 @@ def test_schedulers_wait_while_the_scaler_skips(scale, moved):
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 @cells
 def test_other_precisions_train(cell, precision):
-    """The state has one dtype in all chunks."""
+    """Training works in other precisions, and the state has one dtype in all chunks."""
+    skip_without_kernel(cell, precision)
     model = Splitting(cell, truncated_bptt_steps=5)
     trainer = fit(model, loader(), precision=precision)
     dtypes = set()
@@ -332,7 +334,7 @@ def test_other_precisions_train(cell, precision):
 
 
 def test_max_steps_is_exact():
-    """Inside a batch too, whose loss is then that of the chunks that were run."""
+    """`max_steps` can stop within a batch; the logged loss is then that of the chunks that ran."""
     model = Splitting(truncated_bptt_steps=5, lr=0.0)
     trainer = fit(model, loader(), max_epochs=-1, max_steps=8)
     inputs, targets = (part[3:, :10] for part in sequences())
@@ -342,17 +344,20 @@ def test_max_steps_is_exact():
 
 
 def test_several_optimizers_are_refused():
-    """There is one state, and one loss."""
+    """Several optimizers raise an error."""
     model = Splitting(truncated_bptt_steps=5)
     model.configure_optimizers = lambda: [
         torch.optim.SGD(part.parameters(), lr=1.0) for part in (model.rnn, model.head)
     ]
-    with pytest.raises(MisconfigurationException, match="Splitting has several optimizers: one is wanted for all"):
+    with pytest.raises(
+        MisconfigurationException,
+        match="Splitting has several optimizers; return a single one from configure_optimizers",
+    ):
         fit(model, loader())
 
 
 def test_the_dimension_of_time_can_be_the_first():
-    """For layers that are not batch first."""
+    """`time_dim = 0` supports layers that are not batch first."""
 
     class TimeFirst(Splitting):
         time_dim = 0
@@ -370,19 +375,19 @@ def test_the_dimension_of_time_can_be_the_first():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"truncated_bptt_steps": 0}, ValueError, r"Splitting\(truncated_bptt_steps=0\): .* must be positive"),
+        ({"truncated_bptt_steps": 0}, ValueError, r"Splitting\(truncated_bptt_steps=0\): .* must be at least 1"),
         ({"truncated_bptt_steps": 2.5}, TypeError, "truncated_bptt_steps must be a whole number"),
         (
             {"truncated_bptt_steps": 4, "backward_steps": 10},
             ValueError,
             r"truncated_bptt_steps=4, backward_steps=10\): backward_steps must be a multiple of truncated_bptt_steps",
         ),
-        ({"truncated_bptt_steps": 4, "backward_steps": 0}, ValueError, "backward_steps must be positive"),
+        ({"truncated_bptt_steps": 4, "backward_steps": 0}, ValueError, "backward_steps must be at least 1"),
         ({"truncated_bptt_steps": 4, "backward_steps": 2}, ValueError, "must be a multiple of truncated_bptt_steps"),
-        ({"truncated_bptt_steps": 4, "accumulate_chunks": 0}, ValueError, "accumulate_chunks must be positive"),
+        ({"truncated_bptt_steps": 4, "accumulate_chunks": 0}, ValueError, "accumulate_chunks must be at least 1"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
-    """Refused with the call and the rule."""
+    """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(error, match=message):
         Splitting(**arguments)

@@ -1,7 +1,6 @@
 """Clusters from the command line: their own, one at an address, and none."""
 
 import os
-import subprocess
 import sys
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from lightning_clip.studies import ResultsFolder, run_study
 from lightning_clip.studies.engines import ENGINES
 from tests.support.clusters import ray_cluster
 from tests.support.command import call, refusal
+from tests.support.fresh import run
 from tests.support.studies import is_same_study, tiny_study, written_study
 
 
@@ -45,7 +45,7 @@ def workers() -> set[psutil.Process]:
 def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usual, name):
     """`--engine` needs nothing but its extra, gives the same numbers, and leaves no process behind."""
     before = workers()
-    options = ("--config", written_study(tmp_path), "--jobs", "2", "--output", "out")
+    options = ("--config", written_study(tmp_path), "--jobs", "1", "--output", "out")
     assert call("compare", "--engine", name, *options) == 0
     assert is_same_study(ResultsFolder("out"), usual)
     assert psutil.wait_procs(workers() - before, timeout=30)[1] == []
@@ -56,10 +56,10 @@ def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usu
 def test_a_ray_cluster_is_found_by_its_address(tmp_path, usual):
     """`RAY_ADDRESS` names the cluster, whose workers make the runs, and which goes on when the study has ended."""
     config = written_study(tmp_path, models={"mlp": {"class_path": "tests.support.clusters.ClusterMLP"}})
-    command = [sys.executable, "-m", "lightning_clip", "compare", "--engine", "ray", "--config", str(config)]
+    command = ["-m", "lightning_clip", "compare", "--engine", "ray", "--config", str(config), "--output", "out"]
     with ray_cluster() as address:
-        environment = {**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": os.pathsep.join(sys.path)}
-        subprocess.run([*command, "--output", "out"], env=environment, check=True, capture_output=True, timeout=300)
+        done = run(command, tmp_path, timeout=300, RAY_ADDRESS=address, PYTHONPATH=os.pathsep.join(sys.path))
+        assert done.returncode == 0, done.stderr
         assert ray.cluster_resources()["CPU"] == 2
     assert is_same_study(ResultsFolder("out"), usual)
 

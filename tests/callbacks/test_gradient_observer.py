@@ -1,0 +1,101 @@
+"""`GradientObserver`: overriding the strategy of an observer, and the callbacks that do it."""
+
+import lightning.pytorch as pl
+import pytest
+
+from lightning_clip import GradientClipping, GradientMonitor, NoClip, NonFiniteGuard, NormClip, StrategySwitcher
+from lightning_clip.callbacks._gradient_observer import StrategyChooser
+from tests.support.training import Net, TwoOptimizers, assert_same_weights, loader, quiet_trainer
+
+
+class Chooser(pl.Callback):
+    """Overrides the strategy of an observer at given steps; `None` returns to its own."""
+
+    def __init__(self, observer, strategies, *, index=0):
+        self.observer, self.strategies, self.index = observer, strategies, index
+        self.calls = []
+
+    def choose_strategy(self, observer, trainer, context, index):
+        self.calls.append((observer, trainer.global_step, float(context.original.total_norm()), index))
+        if observer is self.observer and index == self.index and trainer.global_step in self.strategies:
+            observer.override_strategy(index, self.strategies[trainer.global_step])
+
+
+def fit(module, *callbacks, **options):
+    trainer = quiet_trainer(callbacks=list(callbacks), max_epochs=1, **options)
+    trainer.fit(module, loader())
+    return trainer
+
+
+def labels(observer, optimizer=0):
+    return [record.strategy for record in observer.history if record.optimizer == optimizer]
+
+
+def test_a_strategy_overrides_the_observers_own_until_it_is_taken_back():
+    """The override acts from the step at which it is set, and `None` returns to the observer's own strategy."""
+    clipping = GradientClipping(NoClip())
+    fit(Net(), clipping, Chooser(clipping, {2: NormClip(0.5), 4: None}))
+    assert labels(clipping) == ["NoClip()"] * 2 + ["NormClip(0.5)"] * 2 + ["NoClip()"] * 2
+    assert [record.clipped for record in clipping.history] == [False, False, True, True, False, False]
+    assert clipping.history[2].norm_after == pytest.approx(0.5, rel=1e-5)
+
+
+def test_an_override_is_of_one_optimizer():
+    """The other optimizer keeps its own strategy."""
+    clipping = GradientClipping(NoClip())
+    fit(TwoOptimizers(), clipping, Chooser(clipping, {0: NormClip(0.5), 1: NormClip(0.5)}, index=1))
+    assert set(labels(clipping, 0)) == {"NoClip()"}
+    assert set(labels(clipping, 1)) == {"NormClip(0.5)"}
+
+
+def test_taking_back_what_was_never_set_changes_nothing():
+    """`None` without an earlier override is allowed, and leaves the weights of a run without it."""
+    clipping, plain, expected = GradientClipping(NormClip(0.5)), Net(), Net()
+    clipping.override_strategy(0, None)
+    fit(plain, clipping)
+    fit(expected, GradientClipping(NormClip(0.5)))
+    assert_same_weights(plain, expected)
+
+
+def test_an_override_leaves_the_observers_own_strategies_and_their_state():
+    """What acts is the override; `strategies`, which the checkpoint contains, stay the observer's own."""
+    clipping = GradientClipping(NormClip(2.0))
+    fit(Net(), clipping, Chooser(clipping, {0: NormClip(0.5)}))
+    assert set(labels(clipping)) == {"NormClip(0.5)"}
+    assert repr(clipping.strategies) == repr([NormClip(2.0)])
+    assert clipping.state_dict()["strategy"] == repr(NormClip(2.0))
+
+
+@pytest.mark.parametrize("chooser_first", [True, False])
+def test_every_chooser_is_called_before_every_decision_of_every_observer(chooser_first):
+    """It gets the observer, step, gradients before clipping and optimizer, wherever it stands in the list."""
+    observers = [GradientClipping(NormClip(0.5)), GradientMonitor()]
+    choosers = [Chooser(None, {}), Chooser(None, {})]
+    fit(Net(), *(choosers + observers if chooser_first else observers + choosers))
+    norms = [record.norm_before for record in observers[0].history]
+    expected = [(one, step, pytest.approx(norms[step], rel=1e-5), 0) for step in range(6) for one in observers]
+    assert [chooser.calls for chooser in choosers] == [expected, expected]
+
+
+def test_the_latest_chooser_wins():
+    """Of two overrides of the same step, the one of the later callback acts."""
+    clipping = GradientClipping(NoClip())
+    fit(Net(), clipping, Chooser(clipping, {0: NormClip(0.5)}), Chooser(clipping, {0: NormClip(0.2)}))
+    assert set(labels(clipping)) == {"NormClip(0.2)"}
+
+
+def test_a_callback_is_a_chooser_if_it_has_the_method():
+    """`StrategySwitcher` and any callback with `choose_strategy` are; other callbacks are not."""
+    assert isinstance(StrategySwitcher([NormClip(1.0)]), StrategyChooser)
+    assert isinstance(Chooser(None, {}), StrategyChooser)
+    assert not isinstance(NonFiniteGuard(), StrategyChooser)
+    assert not isinstance(pl.Callback(), StrategyChooser)
+
+
+def test_a_chooser_that_chooses_nothing_changes_no_bit():
+    """Weights are those of a run without it."""
+    chosen, alone = Net("adam"), Net("adam")
+    clipping = GradientClipping(NormClip(0.5))
+    fit(chosen, clipping, Chooser(clipping, {}))
+    fit(alone, GradientClipping(NormClip(0.5)))
+    assert_same_weights(chosen, alone)
