@@ -11,7 +11,7 @@ import lightning_clip.strategies
 from lightning_clip.cli.main import main
 from lightning_clip.studies import ResultsFolder, built_in_studies, load_study, run_study
 from lightning_clip.studies.experiments import truncation_bias
-from lightning_clip.studies.overrides import overridden
+from lightning_clip.studies.study import overridden
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
