@@ -17,7 +17,7 @@ from lightning_clip.callbacks._metrics import publish
 from lightning_clip.callbacks._rung_state import RungState
 from lightning_clip.callbacks._step_context import StepContext
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
-from lightning_clip.core.momentum import reset_momentum_
+from lightning_clip.core.optimizer_state import reset_momentum_
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.switching import Ladder, SpikeDetector

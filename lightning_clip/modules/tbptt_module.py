@@ -1,7 +1,8 @@
 """`TBPTTModule`: a recurrent network on streams, trained by truncated backpropagation through time."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import torch
@@ -13,11 +14,9 @@ from lightning_clip._checks import check_choice, check_rule
 from lightning_clip.modules.layers.factory import CellName, recurrent_layer, start_gates_
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
-from lightning_clip.modules.summed_loss import summed_loss
 from lightning_clip.modules.tbptt.carried_state import StreamChunk
+from lightning_clip.modules.tbptt.losses import WeightedMean, summed_loss
 from lightning_clip.modules.tbptt.stateful_mixin import StatefulMixin
-from lightning_clip.modules.tbptt.step_scaling import scaled_learning_rate
-from lightning_clip.modules.weighted_mean import WeightedMean
 
 
 class TrainingChunk(StreamChunk, Protocol):
@@ -173,3 +172,30 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
         mean = self._target_means[f"{split}_mean"]
         assert isinstance(mean, WeightedMean)
         return mean
+
+
+@contextmanager
+def scaled_learning_rate(optimizer: Optimizer | LightningOptimizer, factor: float) -> Iterator[None]:
+    """Multiply the learning rates of all parameter groups, and restore them on exit.
+
+    Args:
+        optimizer: The optimizer whose learning rates are scaled.
+        factor: Factor on the learning rates.
+
+    Example:
+        >>> import torch
+        >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        >>> with scaled_learning_rate(sgd, 0.1):
+        ...     sgd.param_groups[0]["lr"]
+        0.05
+        >>> sgd.param_groups[0]["lr"]
+        0.5
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * factor
+    try:
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate

@@ -1,7 +1,7 @@
 """`TBPTTSequenceModule`: a recurrent network on batches of sequences, trained by truncated BPTT."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -13,11 +13,25 @@ from lightning_clip.modules.layers.padded import run_padded
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
 from lightning_clip.modules.sequence_tasks import TaskName
-from lightning_clip.modules.summed_loss import summed_loss
 from lightning_clip.modules.tbptt.hiddens import Hiddens
-from lightning_clip.modules.tbptt.sequence_parts import SequencePart, sequence_parts
+from lightning_clip.modules.tbptt.losses import WeightedMean, summed_loss
 from lightning_clip.modules.tbptt.truncated_bptt_mixin import TruncatedBPTTMixin
-from lightning_clip.modules.weighted_mean import WeightedMean
+
+
+class SequencePart(NamedTuple):
+    """A chunk of a batch of sequences.
+
+    Attributes:
+        inputs: `(batch, steps, …)`.
+        targets: `(batch, steps, …)`, or `(batch, …)` for one target after the last step; `None` without targets.
+        mask: `(batch, steps)` or `(batch,)`, true where there is a target; `None` if every target counts.
+        lengths: `(batch,)`, number of real steps of each row in this chunk, on the CPU; `None` if all are real.
+    """
+
+    inputs: Tensor
+    targets: Tensor | None
+    mask: Tensor | None = None
+    lengths: Tensor | None = None
 
 
 class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
@@ -145,3 +159,41 @@ class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
         assert isinstance(mean, WeightedMean)
         mean.update(total / (math.log(2) if self.task == "next_token" else 1.0), count)
         self.log(f"{split}_{self._task.measured[0]}", mean, on_step=False, on_epoch=True, prog_bar=split == "val")
+
+
+def sequence_parts(batch: tuple[Tensor, ...], steps: int, *, every_step: bool) -> list[SequencePart]:
+    """Split a batch into chunks.
+
+    Args:
+        batch: Inputs `(batch, time, …)`, targets `(batch, time, …)` or `(batch, …)`, and optionally a mask of the
+            targets `(batch, time)` or the lengths `(batch,)` of sequences padded on the right.
+        steps: Length of a chunk, in time steps; the last one may be shorter.
+        every_step: Whether there is a target at every step instead of one after the last.
+
+    Returns:
+        The chunks, in order, as views of the tensors.
+
+    Example:
+        >>> batch = torch.zeros(2, 10, 3), torch.zeros(2), torch.tensor([3, 10])
+        >>> [(len(part.inputs[0]), part.mask) for part in sequence_parts(batch, 5, every_step=False)]
+        [(5, tensor([ True, False])), (5, tensor([False,  True]))]
+    """
+    inputs, targets, *rest = batch
+    mask = next((extra for extra in rest if extra.dim() > 1), None)
+    lengths = next((extra.cpu() for extra in rest if extra.dim() == 1), None)
+    parts = []
+    for start in range(0, inputs.shape[1], steps):
+        part = inputs[:, start : start + steps]
+        width = part.shape[1]
+        real = None if lengths is None else (lengths - start).clamp(0, width)
+        if every_step:
+            chosen = None if mask is None else mask[:, start : start + steps]
+            chosen = chosen if real is None else torch.arange(width) < real[:, None]
+            parts.append(SequencePart(part, targets[:, start : start + steps], chosen, real))
+        elif lengths is None:
+            is_last = start + width == inputs.shape[1]
+            parts.append(SequencePart(part, targets if is_last else None))
+        else:
+            ends = (lengths > start) & (lengths <= start + width)
+            parts.append(SequencePart(part, targets if bool(ends.any()) else None, ends, real))
+    return parts

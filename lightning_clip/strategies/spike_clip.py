@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive
 from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.second_moments import second_moments
+from lightning_clip.core.optimizer_state import second_moments
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory, ElementMagnitudes
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.elementwise import element_coef_

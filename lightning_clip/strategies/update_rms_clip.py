@@ -6,7 +6,7 @@ from torch import Tensor
 from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.second_moments import second_moments
+from lightning_clip.core.optimizer_state import second_moments
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.norms import tensor_norms
 from lightning_clip.functional.scaling import clip_coef

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lightning_clip import CharTextDataModule, ChunkedSequenceDataModule, GradientClipping, NormClip, TBPTTModule
 from lightning_clip.datamodules import NormalLengths, RandomTruncation
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
+from lightning_clip.modules.tbptt_module import scaled_learning_rate
 from tests.support.streaming import SaveAt, fit, series, streams_of
 from tests.support.training import assert_same_weights
 
@@ -300,3 +301,31 @@ def test_bad_arguments(arguments, message):
     """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(ValueError, match=message):
         TBPTTModule(**arguments)
+
+
+def test_a_step_is_as_long_as_the_factor_says():
+    """The factor applies to the learning rates of all parameter groups."""
+    first, second = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    sgd = torch.optim.SGD([{"params": [first], "lr": 1.0}, {"params": [second], "lr": 10.0}])
+    first.grad, second.grad = torch.ones(1), torch.ones(1)
+    with scaled_learning_rate(sgd, 0.25):
+        sgd.step()
+    assert (first.item(), second.item()) == (-0.25, -2.5)
+    assert [group["lr"] for group in sgd.param_groups] == [1.0, 10.0]
+
+
+def test_a_failing_step_leaves_the_rate_as_it_was():
+    """After an error, the learning rate is restored; a tensor is restored as the same object."""
+    rate = torch.tensor(0.5)
+    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=rate)
+    seen = []
+
+    def fail():
+        seen.append(float(adam.param_groups[0]["lr"]))
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError), scaled_learning_rate(adam, 2.0):
+        fail()
+    assert seen == [1.0]
+    assert adam.param_groups[0]["lr"] is rate
+    assert rate == 0.5

@@ -1,9 +1,12 @@
 """`StatefulMixin`: a LightningModule that carries its recurrent state from batch to batch."""
 
 import contextlib
+from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -12,7 +15,6 @@ from torch.utils.data import DistributedSampler, RandomSampler
 
 from lightning_clip.modules.tbptt.carried_state import CarriedState, StreamChunk
 from lightning_clip.modules.tbptt.hiddens import Cell, Hiddens, reset_rows, scale_gradient
-from lightning_clip.modules.tbptt.segments import run_in_segments
 
 
 class StatefulMixin(LightningModule):
@@ -175,3 +177,27 @@ class StatefulMixin(LightningModule):
 
 def _compose(first: Any, second: Any, hiddens: Hiddens) -> Hiddens:
     return second(hiddens if first is None else first(hiddens))
+
+
+def run_in_segments(
+    cell: Cell, inputs: Tensor, hiddens: Hiddens, changes: Mapping[int, Callable[[Hiddens], Hiddens]]
+) -> tuple[Tensor, Hiddens]:
+    """Run a recurrent network over a sequence and change its state between steps, which fused layers do not support.
+
+    Args:
+        cell: The recurrent network.
+        inputs: `(batch, steps, …)`.
+        hiddens: State before the first step.
+        changes: Functions that change the state, by the index of the step before which they are applied.
+
+    Returns:
+        Outputs `(batch, steps, …)` and the state after the last step.
+    """
+    edges = [0, *sorted(step for step in changes if 0 < step < inputs.shape[1]), inputs.shape[1]]
+    outputs = []
+    for begin, end in pairwise(edges):
+        if begin in changes:
+            hiddens = changes[begin](hiddens)
+        part, hiddens = cell(inputs[:, begin:end], hiddens)
+        outputs.append(part)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), hiddens

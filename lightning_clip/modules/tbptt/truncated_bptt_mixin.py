@@ -11,11 +11,10 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from lightning_clip._checks import check_count, check_rule
-from lightning_clip.modules.tbptt.chunk_plan import ChunkPlan
+from lightning_clip.modules.tbptt.chunk_plan import ChunkPlan, first_sequences, split_time
 from lightning_clip.modules.tbptt.hiddens import Hiddens, detach
+from lightning_clip.modules.tbptt.losses import WeightedMean
 from lightning_clip.modules.tbptt.manual_schedulers import step_schedulers
-from lightning_clip.modules.tbptt.splitting import first_sequences, split_time
-from lightning_clip.modules.weighted_mean import WeightedMean
 
 
 class TruncatedBPTTMixin(LightningModule, ABC):

@@ -15,7 +15,7 @@ from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.datamodules.streams.chunk import Chunk
 from lightning_clip.datamodules.streams.stream_data_module import StreamDataModule
 from lightning_clip.functional.saved_bytes import SavedBytes
-from lightning_clip.modules.summed_loss import summed_loss
+from lightning_clip.modules.tbptt.losses import summed_loss
 from lightning_clip.modules.tbptt_module import TBPTTModule
 from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.cell import Cell

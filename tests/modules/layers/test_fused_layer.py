@@ -1,4 +1,4 @@
-"""`run_fused`: what is said where a CPU cannot run an LSTM in mixed precision."""
+"""`run_fused`: the error on a CPU that cannot run an LSTM in mixed precision."""
 
 import pytest
 import torch
@@ -8,14 +8,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_clip import GRUModule, LSTMModule, TBPTTModule, TBPTTSequenceModule
 from lightning_clip.modules.layers.fused_layer import run_fused
-from lightning_clip.modules.padded import run_padded
+from lightning_clip.modules.layers.padded import run_padded
 from tests.support.fresh import run
 from tests.support.kernels import why_no_lstm_in_bf16
 from tests.support.streaming import LAYERS, fit, sequences
 
 NO_KERNEL = "could not create a primitive descriptor for the LSTM forward propagation primitive. Run workload with …"
 REMEDY = (
-    r"in place of precision='{}' use Trainer\(precision='bf16-true'\) or '32-true', or in place of the LSTM a GRU\."
+    r"Trainer\(precision='{}'\): this CPU has no kernel for nn\.LSTM in mixed precision\. "
+    r"Use precision='bf16-true' or '32-true', or a GRU instead of the LSTM\."
 )
 MODULES = {
     "LSTMModule": lambda: LSTMModule(2, 1, task="regression", many_to_many=True),
@@ -29,7 +30,7 @@ def loader() -> DataLoader:
 
 @pytest.fixture
 def _no_kernel(monkeypatch):
-    """As on a CPU without a kernel: torch refuses to run an LSTM under autocast."""
+    """Simulates a CPU without a kernel: torch refuses to run an LSTM under autocast."""
     forward = nn.LSTM.forward
 
     def refuse(self, *args):
@@ -108,13 +109,13 @@ def test_other_errors_are_left_as_they_are(monkeypatch, cell, message, autocast)
 
 @pytest.mark.parametrize("cell", LAYERS)
 def test_the_layer_is_run_as_it_is(cell):
-    """Outputs and state are those of the call."""
+    """`run_fused` returns the outputs and the state of the layer."""
     layer, inputs = LAYERS[cell](2, 3), torch.randn(4, 1, 2)
     torch.testing.assert_close(run_fused(layer, inputs, None), layer(inputs), rtol=0, atol=0)
 
 
 def test_the_command_line_says_it_in_one_line(tmp_path):
-    """With oneDNN held to AVX2, where it has no such kernel, unless torch runs its own LSTM there all the same."""
+    """With oneDNN limited to AVX2, `fit` ends with one line and exit code 2, unless torch can run the LSTM anyway."""
     code = (
         "import sys; from tests.support.kernels import why_no_lstm_in_bf16\n"
         "print(why_no_lstm_in_bf16()); sys.stdout.flush()\n"
@@ -126,13 +127,15 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
     done = run(["-c", code], tmp_path, ONEDNN_MAX_CPU_ISA="AVX2")
     if not done.stdout.startswith("torch's own nn.LSTM does not run in bfloat16 on this CPU"):
         assert done.returncode == 0, done.stderr
-        pytest.skip("torch runs an LSTM in bfloat16 here, also with oneDNN held to AVX2")
+        pytest.skip("torch runs an LSTM in bfloat16 here, even with oneDNN limited to AVX2")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("lightning-clip: This CPU has no kernel for nn.LSTM in mixed")
+    assert done.stderr.splitlines()[-1].startswith(
+        "lightning-clip: Trainer(precision='bf16-mixed'): this CPU has no kernel"
+    )
 
 
 def test_torch_is_asked_once(monkeypatch):
-    """Why an LSTM does not run here is found by torch's own, and remembered."""
+    """Torch's own LSTM is tried once, and the answer is remembered."""
     calls = []
     monkeypatch.setattr(nn.LSTM, "forward", lambda self, *args: calls.append(torch.is_autocast_enabled("cpu")))
     why_no_lstm_in_bf16.cache_clear()

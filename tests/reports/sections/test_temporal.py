@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_clip.reports.sections.lag_bars import lag_bars
+from lightning_clip.reports.sections.temporal import lag_bars
 
 
 @pytest.mark.parametrize("lags", [8, 14, 15, 24, 100, 256, 1000])

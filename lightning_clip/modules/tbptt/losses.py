@@ -1,10 +1,11 @@
-"""`summed_loss`: the summed loss over the targets that a mask selects."""
+"""Losses over a varying number of targets: `summed_loss` adds them up, `WeightedMean` averages them."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torchmetrics import Metric
 
 
 def summed_loss(task: str, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | int]:
@@ -49,3 +50,42 @@ _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "next_token": _cross_entropy,
     "regression": _squared_error,
 }
+
+
+class WeightedMean(Metric):
+    """The mean over the targets of all processes, from sums over some of them and their numbers.
+
+    Unlike `torchmetrics.MeanMetric`, it neither drops NaN and infinite values nor reads the device to find them.
+
+    Example:
+        >>> mean = WeightedMean()
+        >>> mean.update(torch.tensor([1.0, 2.0]).sum(), 2)
+        >>> mean.update(torch.tensor(6.0), 1)
+        >>> mean.compute()
+        tensor(3.)
+    """
+
+    full_state_update = False
+    higher_is_better = False
+    is_differentiable = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, total: Tensor, count: Tensor | float) -> None:
+        """Add targets.
+
+        Args:
+            total: Sum over the targets, `()`.
+            count: Number of the targets.
+        """
+        self.total += total.detach()
+        self.count += count
+
+    def compute(self) -> Tensor:
+        """The mean, `()`; 0 without targets."""
+        return self.total / self.count.clamp(min=1)

@@ -1,4 +1,4 @@
-"""`second_moments`: reads the second moments that an Adam-like optimizer keeps, on whatever device they are."""
+"""What optimizers keep: the second moments that rules read, and the first moments that a climb resets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,3 +98,21 @@ def _second_moment(
         decay=group["betas"][1],
         steps=torch.as_tensor(steps).to(dtype),
     )
+
+
+# How torch's optimizers name their first moments: SGD and RMSprop use one, the Adam family the other.
+_FIRST_MOMENTS = ("momentum_buffer", "exp_avg")
+
+
+@torch.no_grad()
+def reset_momentum_(optimizer: Optimizer) -> None:
+    """Set an optimizer's first moments to zero in place; second moments and step counters stay.
+
+    Args:
+        optimizer: An optimizer such as SGD with momentum or Adam; one without first moments is left unchanged.
+    """
+    for state in optimizer.state.values():
+        for name in _FIRST_MOMENTS:
+            moment = state.get(name)
+            if moment is not None:
+                moment.zero_()
