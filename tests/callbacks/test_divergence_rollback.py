@@ -50,7 +50,7 @@ def test_a_run_poisoned_at_step_300_ends_like_the_clean_one(kind, factor):
         assert rollback.restores == 1
         (event,) = [event for event in clipping.history.events if event.kind == "rollback"]
         assert event.message == "diverged for 3 steps: put back to step 300"
-        lost, _ = final_loss(Poisoned(kind=kind, steps=[300], factor=factor))
+        lost, _ = final_loss(Poisoned(kind=kind, steps=[300], factor=factor), max_steps=320)
         assert not lost < 2 * clean
 
 
