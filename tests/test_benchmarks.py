@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from tests.support.fresh import run
 
@@ -49,13 +51,19 @@ def newly_loaded(patch, folder):
 
     patch.syspath_prepend(str(FOLDER))
     patch.setattr(importlib.import_module("measuring"), "python", python)
-    for name, value in {"WORDS": 500, "WIDTH": 50}.items():
+    parameters = {"WORDS": 500, "WIDTH": 50, "many": lambda count=300: with_shape(count, (8, 8))}
+    for name, value in parameters.items():
         patch.setattr(importlib.import_module("parameter_sets"), name, value)
     try:
         yield importlib.import_module
     finally:
         for path in FOLDER.glob("*.py"):
             sys.modules.pop(path.stem, None)
+
+
+def with_shape(count, shape):
+    """So many small tensors."""
+    return nn.ParameterList([nn.Parameter(torch.randn(shape)) for _ in range(count)])
 
 
 @pytest.fixture(scope="module")

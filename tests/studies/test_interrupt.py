@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.command import call
-from tests.support.fresh import Program, start
+from tests.support.fresh import Program, prepare, start
 from tests.support.studies import timeless_runs, written_study
 
 
@@ -66,6 +66,7 @@ def test_an_interrupted_study_can_be_finished(long_study, jobs):
 def test_an_interrupt_ends_what_an_engine_has_started(long_study, monkeypatch, engine):
     """Ctrl-C keeps the finished runs and leaves no worker and no cluster, silently."""
     config, whole = long_study
+    prepare()  # it stays, and is not to have the mark
     monkeypatch.setenv("STUDY_OF_A_TEST", f"{os.getpid()}-{engine}")
     with started_study(config, "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as program:
         assert len(processes_of_study()) >= 2  # beside the program itself
