@@ -46,3 +46,22 @@ def average_gain(decay: float, count: Tensor) -> Tensor:
         tensor([1.0000, 0.6667, 0.5000])
     """
     return (1 - decay) / bias_correction(decay, count)
+
+
+def next_average(mean: Tensor, value: Tensor, *, decay: float, count: Tensor) -> Tensor:
+    """A bias-corrected moving average with one more value in it.
+
+    Args:
+        mean: The average of the values before, any shape.
+        value: The new values, of the same shape.
+        decay: Weight of the past, in [0, 1).
+        count: How many values there were before the new ones, of the same shape, floating point.
+
+    Returns:
+        A tensor of the same shape.
+
+    Example:
+        >>> next_average(torch.tensor(1.0), torch.tensor(4.0), decay=0.5, count=torch.tensor(1.0))
+        tensor(3.)
+    """
+    return mean + average_gain(decay, count + 1) * (value - mean)

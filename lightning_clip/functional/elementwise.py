@@ -1,5 +1,7 @@
 """Scaling coefficients of single elements, with few passes over memory."""
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 
@@ -22,3 +24,18 @@ def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -
         tensor([0.2500, 1.0000, 1.0000])
     """
     return limit.div_(magnitude).clamp_(min=min_scale, max=1.0).nan_to_num_(nan=1.0)
+
+
+def element_coefs_(limits: Iterable[Tensor], magnitudes: Iterable[Tensor], *, min_scale: float = 0.0) -> list[Tensor]:
+    """`element_coef_` of each of several tensors.
+
+    Args:
+        limits: `n` tensors of any shape; overwritten.
+        magnitudes: The absolute elements, `n` tensors of the same shapes.
+        min_scale: Smallest factor, in [0, 1].
+
+    Returns:
+        `limits`, each value in [min_scale, 1].
+    """
+    rows = zip(limits, magnitudes, strict=True)
+    return [element_coef_(limit, magnitude, min_scale=min_scale) for limit, magnitude in rows]

@@ -81,7 +81,7 @@ def random_directions(rows: int, size: int) -> Tensor:
         rows: How many.
         size: Elements of each.
     """
-    directions = torch.randn(rows, size, generator=torch.Generator().manual_seed(0))
+    directions = _fixed_normal(rows, size)
     total: Tensor = torch.linalg.vector_norm(directions)
     return directions / total
 
@@ -142,10 +142,13 @@ def _gradients(last: Tensor, direction: Tensor | None, at: list[Tensor]) -> list
 
 
 def _random_columns(weight: Tensor, columns: int) -> Tensor:
-    """The same at each call, and of the size that torch gives to weights."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(len(weight), columns, generator=generator).to(weight)
-    return drawn.mul_(len(weight) ** -0.5)
+    """Fixed columns to append to a weight, of the size at which torch initializes weights."""
+    return _fixed_normal(len(weight), columns).to(weight).mul_(len(weight) ** -0.5)
+
+
+def _fixed_normal(rows: int, columns: int) -> Tensor:
+    """Standard normal numbers, the same at each call, without a change to torch's global generator."""
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
 
 
 def _weights(layer: nn.RNNBase) -> list[Tensor]:

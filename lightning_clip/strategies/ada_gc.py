@@ -9,8 +9,7 @@ from lightning_clip._checks import check_choice, check_count, check_decay, check
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import HistoryPolicy, PerParameter, to_store
-from lightning_clip.core.state.policy import POLICIES
+from lightning_clip.core.state import ALL_PARAMETERS, POLICIES, HistoryPolicy, PerParameter, has_signal, to_store
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
@@ -135,7 +134,7 @@ class AdaGC(ClipStrategy):
         level, rejected = self.levels.take(grads)
         step = self._step(grads)
         value, fits = to_store("clipped" if self.paper else self.history, norms, limit)
-        observed = finite & (norms > 0) if not self.paper else finite.expand_as(norms)
+        observed = finite.expand_as(norms) if self.paper else has_signal(grads, norms)
         stored = observed & (fits | (rejected >= MAX_REJECTED))
         started = torch.minimum(level, value) if self.paper else next_median(level, value, step)
         learned = torch.where(warming, started, self.decay * level + (1 - self.decay) * value)
@@ -150,7 +149,7 @@ class AdaGC(ClipStrategy):
         return steps + 1
 
     def _clocks(self, grads: Gradients) -> tuple[str, ...]:
-        return ("all parameters",) if self.paper else grads.names
+        return ALL_PARAMETERS if self.paper else grads.names
 
     def _least_level(self) -> Tensor:
         levels = self.levels.get_buffer("level")

@@ -8,10 +8,10 @@ from torch import Tensor
 from lightning_clip._checks import check_choice, check_decay, check_fraction
 from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import PerParameter, to_store
+from lightning_clip.core.state import PerParameter, has_signal, to_store
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.averaging import average_gain
+from lightning_clip.functional.averaging import next_average
 from lightning_clip.functional.scaling import clip_coef
 
 
@@ -70,8 +70,8 @@ class AdaptiveMaxClip(ClipStrategy):
         mean, steps = self.state.take(grads)
         before = torch.where(steps > 0, mean, math.inf)
         value, _ = to_store(self.history, peaks, before)
-        observed = grads.total_norm().isfinite() & (peaks > 0)
-        average = mean + average_gain(self.decay, steps + 1) * (value - mean)
+        observed = has_signal(grads, peaks)
+        average = next_average(mean, value, decay=self.decay, count=steps)
         mean, steps = torch.where(observed, average, mean), steps + observed
         self.state.put(grads, mean, steps)
         return torch.where(steps > 0, mean, math.inf)

@@ -1,18 +1,11 @@
 """`CoordinateClip`: each element by a moving average of its own magnitude."""
 
-from lightning_clip._checks import (
-    check_choice,
-    check_count,
-    check_decay,
-    check_fraction,
-    check_non_negative,
-    check_positive_finite,
-)
+from lightning_clip._checks import check_non_negative, check_positive_finite
 from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory, ElementMagnitudes
+from lightning_clip.core.state.element_magnitudes import ElementHistory, ElementMagnitudes, check_element_rule
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.elementwise import element_coef_
+from lightning_clip.functional.elementwise import element_coefs_
 
 
 class CoordinateClip(ClipStrategy):
@@ -63,26 +56,21 @@ class CoordinateClip(ClipStrategy):
     ) -> None:
         super().__init__()
         check_positive_finite("CoordinateClip", alpha=alpha)
-        check_decay("CoordinateClip", decay=decay)
         check_non_negative("CoordinateClip", eps=eps)
-        check_count("CoordinateClip", at_least=0, warmup_steps=warmup_steps)
-        check_choice("CoordinateClip", ELEMENT_HISTORIES, history=history)
-        check_fraction("CoordinateClip", min_scale=min_scale)
+        check_element_rule(
+            "CoordinateClip", decay=decay, warmup_steps=warmup_steps, history=history, min_scale=min_scale
+        )
         self.alpha = alpha
         self.decay = decay
         self.eps = eps
         self.warmup_steps = warmup_steps
         self.history = history
         self.min_scale = min_scale
-        self.magnitudes = ElementMagnitudes(decay, power=alpha, history=history)
+        self.magnitudes = ElementMagnitudes(decay, power=alpha, warmup_steps=warmup_steps, history=history)
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, τ / (|g| + eps))`."""
-        limits = self.magnitudes.take(grads, warmup_steps=self.warmup_steps)
+        limits = self.magnitudes.take(grads)
         self.magnitudes.push(grads, limits)
-        return Multiply(
-            [
-                element_coef_(limit, tensor.abs() + self.eps, min_scale=self.min_scale)
-                for tensor, limit in zip(grads.locals, limits, strict=True)
-            ]
-        )
+        magnitudes = (gradient.abs() + self.eps for gradient in grads.locals)
+        return Multiply(element_coefs_(limits, magnitudes, min_scale=self.min_scale))

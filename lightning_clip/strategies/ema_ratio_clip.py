@@ -7,7 +7,7 @@ from lightning_clip._checks import check_choice, check_count, check_decay, check
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
+from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
@@ -98,30 +98,21 @@ class EmaRatioClip(ClipStrategy):
         return Scale(clip_coef(norm, limit, min_scale=self.min_scale), threshold)
 
 
-class _Levels(State):
-    """A fast and a slow moving average that start at the median of the first norms and mean nothing before."""
+class _Levels(RunningEstimates):
+    """A fast and a slow moving average that both start at the median of the first norms."""
 
     fast: Tensor
     slow: Tensor
 
     def __init__(self, fast_decay: float, slow_decay: float, warmup_steps: int) -> None:
-        super().__init__()
+        super().__init__(warmup_steps, fast=0.0, slow=0.0)
         self.fast_decay = fast_decay
         self.slow_decay = slow_decay
-        self.first = FirstValues(warmup_steps)
-        self.register_buffer("fast", torch.zeros(()))
-        self.register_buffer("slow", torch.zeros(()))
 
-    def read(self, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The two averages, and whether they are started, each `()`."""
-        self.match(norm)
-        return self.fast, self.slow, self.first.full()
+    def initial(self) -> tuple[Tensor, Tensor]:
+        median = self.first.quantile(0.5)
+        return median, median
 
-    def push(self, value: Tensor, keep: Tensor, started: Tensor) -> None:
-        self.first.push(value, keep)
+    def updated(self, value: Tensor) -> tuple[Tensor, Tensor]:
         value = value.to(self.fast.dtype)
-        start = self.first.quantile(0.5)
-        fast = torch.lerp(self.fast, torch.where(keep, value, self.fast), 1 - self.fast_decay)
-        slow = torch.lerp(self.slow, torch.where(keep, value, self.slow), 1 - self.slow_decay)
-        self.fast = torch.where(started, fast, start)
-        self.slow = torch.where(started, slow, start)
+        return torch.lerp(self.fast, value, 1 - self.fast_decay), torch.lerp(self.slow, value, 1 - self.slow_decay)

@@ -10,9 +10,9 @@ from lightning_clip._checks import check_choice, check_decay, check_fraction, ch
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, Scale, ScaleEach
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import PerParameter, to_store
+from lightning_clip.core.state import ALL_PARAMETERS, PerParameter, has_signal, to_store
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.averaging import average_gain
+from lightning_clip.functional.averaging import next_average
 from lightning_clip.functional.scaling import clip_coef
 
 
@@ -61,8 +61,8 @@ class GrowthLimitClip(ClipStrategy):
         if ratio <= 1:
             raise ArgumentError(f"GrowthLimitClip(ratio={ratio!r}): ratio must be above 1, or norms could only fall.")
         check_choice("GrowthLimitClip", ("parameter", "global"), per=per)
-        check_fraction("GrowthLimitClip", floor=floor, min_scale=min_scale)
         check_decay("GrowthLimitClip", decay=decay)
+        check_fraction("GrowthLimitClip", floor=floor, min_scale=min_scale)
         self.ratio = ratio
         self.per = per
         self.floor = floor
@@ -76,7 +76,7 @@ class GrowthLimitClip(ClipStrategy):
             return Keep()
         if self.per == "parameter":
             return ScaleEach(self._coefs(grads, grads.names, grads.norms())[0])
-        coefs, limits = self._coefs(grads, ("all parameters",), grads.total_norm().view(1))
+        coefs, limits = self._coefs(grads, ALL_PARAMETERS, grads.total_norm().view(1))
         return Scale(coefs.squeeze(0), limits.squeeze(0))
 
     def _coefs(self, grads: Gradients, names: tuple[str, ...], norms: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,8 +85,8 @@ class GrowthLimitClip(ClipStrategy):
         limits = self.ratio * torch.maximum(last, self.floor * log_mean.exp())
         coefs = clip_coef(norms, limits, min_scale=self.min_scale)
         value, _ = to_store("winsorized", norms, limits)
-        observed = grads.total_norm().isfinite() & (norms > 0)
-        average = log_mean + average_gain(self.decay, steps + 1) * (value.log() - log_mean)
+        observed = has_signal(grads, norms)
+        average = next_average(log_mean, value.log(), decay=self.decay, count=steps)
         self.state.put_rows(
             names,
             torch.where(observed, coefs * norms, last),

@@ -9,7 +9,7 @@ from lightning_clip._checks import check_count, check_fraction, check_positive, 
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import FirstValues, Intake, State
+from lightning_clip.core.state import Intake, RunningEstimates
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
@@ -72,32 +72,24 @@ class QuantileClip(ClipStrategy):
         if not len(grads):
             return Keep()
         norm = grads.total_norm()
-        threshold = self.estimate.read(norm)
-        self.estimate.push(*self.intake.take(norm, threshold))
+        threshold, started = self.estimate.read(norm)
+        self.estimate.push(*self.intake.take(norm, threshold), started)
         return Scale(clip_coef(norm, threshold, min_scale=self.min_scale), threshold)
 
 
-class _Estimate(State):
+class _Estimate(RunningEstimates):
     """The limit; `inf` until the first norms are there."""
 
     limit: Tensor
 
     def __init__(self, quantile: float, rate: float, warmup_steps: int) -> None:
-        super().__init__()
+        super().__init__(warmup_steps, limit=math.inf)
         self.quantile = quantile
         self.up = math.exp(rate * quantile)
         self.down = math.exp(-rate * (1 - quantile))
-        self.first = FirstValues(warmup_steps)
-        self.register_buffer("limit", torch.tensor(torch.inf))
 
-    def read(self, norm: Tensor) -> Tensor:
-        self.match(norm)
-        return self.limit
+    def initial(self) -> tuple[Tensor]:
+        return (torch.where(self.first.full(), self.first.quantile(self.quantile), torch.inf),)
 
-    def push(self, norm: Tensor, keep: Tensor) -> None:
-        started = self.first.full()
-        self.first.push(norm, keep)
-        start = torch.where(self.first.full(), self.first.quantile(self.quantile), torch.inf)
-        moved = torch.where(norm <= self.limit, self.limit * self.down, self.limit * self.up)
-        moved = torch.where(keep, moved, self.limit)
-        self.limit = torch.where(started, moved, start)
+    def updated(self, value: Tensor) -> tuple[Tensor]:
+        return (torch.where(value <= self.limit, self.limit * self.down, self.limit * self.up),)

@@ -31,6 +31,24 @@ def robust_limit(median: Tensor, mad: Tensor, k: float, *, min_relative_std: flo
     return median + k * torch.maximum(1.4826 * mad, min_relative_std * median)
 
 
+def robust_threshold(norms: Window, norm: Tensor, k: float, *, min_history: int, min_relative_std: float) -> Tensor:
+    """The `robust_limit` of the latest norms; `inf` while fewer than `min_history` are known.
+
+    Args:
+        norms: The norms before the current step.
+        norm: The norm of the current step, `()`; the window takes on its dtype and device.
+        k: How many standard deviations.
+        min_history: How many norms must be known.
+        min_relative_std: Smallest standard deviation, as a fraction of the median.
+
+    Returns:
+        The limit, `()`.
+    """
+    norms.match(norm)
+    limit = robust_limit(*norms.median_and_mad(), k, min_relative_std=min_relative_std)
+    return torch.where(norms.count >= min_history, limit, torch.inf)
+
+
 class RobustClip(ClipStrategy):
     r"""Scale all gradients so that their total norm is at most the median plus k robust standard deviations.
 
@@ -106,9 +124,9 @@ class RobustClip(ClipStrategy):
         if not len(grads):
             return Keep()
         norm = grads.total_norm()
-        self.norms.match(norm)
-        limit = robust_limit(*self.norms.median_and_mad(), self.k, min_relative_std=self.min_relative_std)
-        known = self.norms.count >= (self.min_history or max(1, self.window // 2))
-        threshold = torch.where(known, limit, torch.inf)
+        min_history = self.min_history or max(1, self.window // 2)
+        threshold = robust_threshold(
+            self.norms, norm, self.k, min_history=min_history, min_relative_std=self.min_relative_std
+        )
         self.norms.push(*self.intake.take(norm, threshold))
         return Scale(clip_coef(norm, threshold, min_scale=self.min_scale), threshold)

@@ -9,7 +9,7 @@ from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import Window
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
-from lightning_clip.strategies.robust_clip import robust_limit
+from lightning_clip.strategies.robust_clip import robust_threshold
 
 
 class SkipSpikes(ClipStrategy):
@@ -60,9 +60,7 @@ class SkipSpikes(ClipStrategy):
     def decide(self, grads: Gradients) -> Action:
         """Skip a spike, or clip it once too many have been skipped."""
         norm = grads.total_norm()
-        self.norms.match(norm)
-        limit = robust_limit(*self.norms.median_and_mad(), self.k, min_relative_std=0.05)
-        threshold = torch.where(self.norms.count >= self.window // 2, limit, torch.inf)
+        threshold = robust_threshold(self.norms, norm, self.k, min_history=self.window // 2, min_relative_std=0.05)
         counts = norm.isfinite() & (norm > 0)
         before = self.spikes_in_a_row.to(norm.device)
         spike = counts & (norm > threshold)

@@ -5,13 +5,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive
+from lightning_clip._checks import check_choice, check_positive
 from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.second_moments import second_moments
-from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory, ElementMagnitudes
+from lightning_clip.core.state.element_magnitudes import ElementHistory, ElementMagnitudes, check_element_rule
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.elementwise import element_coef_
+from lightning_clip.functional.elementwise import element_coefs_
 
 
 class SpikeClip(ClipStrategy):
@@ -61,18 +61,15 @@ class SpikeClip(ClipStrategy):
     ) -> None:
         super().__init__()
         check_positive("SpikeClip", theta=theta)
-        check_decay("SpikeClip", decay=decay)
-        check_count("SpikeClip", at_least=0, warmup_steps=warmup_steps)
+        check_element_rule("SpikeClip", decay=decay, warmup_steps=warmup_steps, history=history, min_scale=min_scale)
         check_choice("SpikeClip", ("own", "optimizer"), source=source)
-        check_choice("SpikeClip", ELEMENT_HISTORIES, history=history)
-        check_fraction("SpikeClip", min_scale=min_scale)
         self.theta = theta
         self.decay = decay
         self.warmup_steps = warmup_steps
         self.source = source
         self.history = history
         self.min_scale = min_scale
-        self.magnitudes = ElementMagnitudes(decay, power=2.0, history=history)
+        self.magnitudes = ElementMagnitudes(decay, power=2.0, warmup_steps=warmup_steps, history=history)
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, sqrt(theta * v) / |g|)`."""
@@ -80,14 +77,10 @@ class SpikeClip(ClipStrategy):
         if self.source == "optimizer":
             usual = self._of_optimizer(grads)
         else:
-            usual = self.magnitudes.take(grads, warmup_steps=self.warmup_steps)
+            usual = self.magnitudes.take(grads)
             self.magnitudes.push(grads, usual, multiple=multiple)
-        return Multiply(
-            [
-                element_coef_(magnitude.mul_(multiple), tensor.abs(), min_scale=self.min_scale)
-                for tensor, magnitude in zip(grads.locals, usual, strict=True)
-            ]
-        )
+        limits = (magnitude.mul_(multiple) for magnitude in usual)
+        return Multiply(element_coefs_(limits, (tensor.abs() for tensor in grads.locals), min_scale=self.min_scale))
 
     def _of_optimizer(self, grads: Gradients) -> list[Tensor]:
         usual = []

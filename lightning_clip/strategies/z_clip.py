@@ -16,7 +16,7 @@ from lightning_clip._checks import (
 )
 from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
+from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
@@ -108,8 +108,7 @@ class ZClip(ClipStrategy):
         check_choice("ZClip", tuple(_LEFT), mode=mode)
         check_choice("ZClip", POLICIES, history=history)
         check_non_negative("ZClip", eps=eps, min_relative_std=min_relative_std, norm_eps=norm_eps)
-        if max_norm is not None:
-            check_positive("ZClip", max_norm=max_norm)
+        check_positive("ZClip", or_none=True, max_norm=max_norm)
         self.z_thresh = z_thresh
         self.alpha = alpha
         self.warmup_steps = warmup_steps
@@ -176,8 +175,8 @@ class ZClip(ClipStrategy):
         if not len(grads):
             return Keep()
         norm = grads.total_norm()
-        mean, std, started = self.moments.read(norm)
-        std = torch.maximum(std, self.min_relative_std * mean)
+        mean, var, started = self.moments.read(norm)
+        std = torch.maximum(var.sqrt(), self.min_relative_std * mean)
         unit = std + self.eps
         edge = torch.where(started, mean + self.z_thresh * unit, torch.inf)
         z = (norm - mean) / unit
@@ -192,38 +191,25 @@ class ZClip(ClipStrategy):
         return Scale(coef, edge)
 
 
-class _Moments(State):
-    """Moving mean and variance that start from the first norms and mean nothing before these are there."""
+class _Moments(RunningEstimates):
+    """A moving mean and variance."""
 
     mean: Tensor
     var: Tensor
 
     def __init__(self, alpha: float, warmup_steps: int, *, robust: bool) -> None:
-        super().__init__()
+        super().__init__(warmup_steps, mean=0.0, var=0.0)
         self.alpha = alpha
         self.robust = robust
-        self.first = FirstValues(warmup_steps)
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("var", torch.zeros(()))
 
-    def read(self, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The mean, the standard deviation, and whether they are started, each `()`."""
-        self.match(norm)
-        return self.mean, self.var.sqrt(), self.first.full()
-
-    def push(self, value: Tensor, keep: Tensor, started: Tensor) -> None:
-        self.first.push(value, keep)
-        start_mean, start_var = self._robust_start() if self.robust else self._start()
+    def updated(self, value: Tensor) -> tuple[Tensor, Tensor]:
         mean = self.alpha * self.mean + (1 - self.alpha) * value
-        var = self.alpha * self.var + (1 - self.alpha) * (value - mean) ** 2
-        self.mean = torch.where(started, torch.where(keep, mean, self.mean), start_mean)
-        self.var = torch.where(started, torch.where(keep, var, self.var), start_var)
+        return mean, self.alpha * self.var + (1 - self.alpha) * (value - mean) ** 2
 
-    def _robust_start(self) -> tuple[Tensor, Tensor]:
-        median, mad = self.first.median_and_mad()
-        return median, (1.4826 * mad) ** 2
-
-    def _start(self) -> tuple[Tensor, Tensor]:
+    def initial(self) -> tuple[Tensor, Tensor]:
+        if self.robust:
+            median, mad = self.first.median_and_mad()
+            return median, (1.4826 * mad) ** 2
         values = self.first.kept()
         mean = _sum_in_order(values) / self.first.size
         return mean, _sum_in_order((values - mean) ** 2) / self.first.size

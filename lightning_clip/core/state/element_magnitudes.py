@@ -5,9 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.per_element import PerElement
 from lightning_clip.core.state.per_parameter import PerParameter
+from lightning_clip.core.state.policy import has_signal
 from lightning_clip.functional.averaging import average_gain
 
 ElementHistory = Literal["observed", "clipped", "winsorized"]
@@ -16,6 +18,26 @@ ELEMENT_HISTORIES: tuple[ElementHistory, ...] = ("observed", "clipped", "winsori
 
 RISE = 1.05
 """The most that one winsorized value may raise a magnitude, as a factor."""
+
+
+def check_element_rule(call: str, *, decay: float, warmup_steps: int, history: str, min_scale: float) -> None:
+    """Raise unless the arguments that all rules per element share are in range.
+
+    Args:
+        call: The name of the strategy that was constructed with them, for instance `"SpikeClip"`.
+        decay: See `ElementMagnitudes`.
+        warmup_steps: See `ElementMagnitudes`.
+        history: See `ElementMagnitudes`.
+        min_scale: Smallest factor on an element.
+
+    Raises:
+        ArgumentTypeError: An argument is not a number.
+        ArgumentError: An argument is out of its range.
+    """
+    check_decay(call, decay=decay)
+    check_count(call, at_least=0, warmup_steps=warmup_steps)
+    check_choice(call, ELEMENT_HISTORIES, history=history)
+    check_fraction(call, min_scale=min_scale)
 
 
 class ElementMagnitudes(nn.Module):
@@ -28,6 +50,7 @@ class ElementMagnitudes(nn.Module):
     Args:
         decay: Weight of the past, in [0, 1).
         power: p, positive.
+        warmup_steps: How many steps a parameter learns before its magnitudes count.
         history: What is stored of $|g|$: `"observed"` as it was, `"clipped"` what the limit left of it, `"winsorized"`
             no more than raises the magnitude by 5 percent.
 
@@ -36,20 +59,20 @@ class ElementMagnitudes(nn.Module):
         counts: The number of steps that each parameter has learned from.
     """
 
-    def __init__(self, decay: float, *, power: float, history: ElementHistory) -> None:
+    def __init__(self, decay: float, *, power: float, warmup_steps: int, history: ElementHistory) -> None:
         super().__init__()
         self.decay = decay
         self.power = power
+        self.warmup_steps = warmup_steps
         self.history = history
         self.means = PerElement(start=torch.inf)
         self.counts = PerParameter(steps=0.0)
 
-    def take(self, grads: Gradients, *, warmup_steps: int) -> list[Tensor]:
+    def take(self, grads: Gradients) -> list[Tensor]:
         """The usual magnitude of each element, from earlier steps.
 
         Args:
             grads: The gradients of this step.
-            warmup_steps: How many steps a parameter learns before its magnitudes count.
 
         Returns:
             `n` new tensors of the (local) shapes of the gradients; `inf` where nothing is known yet, and for a
@@ -58,7 +81,7 @@ class ElementMagnitudes(nn.Module):
         means = self.means.take(grads)
         self._start_counts(self.means.started, grads.norms())
         (steps,) = self.counts.take(grads)
-        scales = torch.where((steps >= warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf).unbind()
+        scales = torch.where((steps >= self.warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf).unbind()
         return [mean.pow(1 / self.power) * scale.to(mean) for mean, scale in zip(means, scales, strict=True)]
 
     def push(self, grads: Gradients, usual: list[Tensor], *, multiple: float = 1.0) -> None:
@@ -70,7 +93,7 @@ class ElementMagnitudes(nn.Module):
             multiple: The limit on an element, as a multiple of its usual magnitude.
         """
         (steps,) = self.counts.take(grads)
-        learns = grads.total_norm().isfinite() & (grads.norms() > 0)
+        learns = has_signal(grads, grads.norms())
         gains = average_gain(self.decay, steps + 1)
         rows = zip(
             self.means.take(grads),

@@ -8,6 +8,9 @@ from torch import Tensor
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.state import State
 
+ALL_PARAMETERS = ("all parameters",)
+"""The row of a number that belongs to all parameters together; see `PerParameter.take_rows`."""
+
 
 class PerParameter(State):
     """Columns of numbers, one row for each parameter that ever had a gradient.

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.state import State
 
 HistoryPolicy = Literal["observed", "clipped", "winsorized", "accepted"]
@@ -39,6 +40,19 @@ def to_store(policy: HistoryPolicy, norm: Tensor, threshold: Tensor, *, factor: 
     if policy == "accepted":
         return norm, finite & (norm <= threshold)
     return torch.minimum(norm, threshold if policy == "clipped" else factor * threshold), finite
+
+
+def has_signal(grads: Gradients, norms: Tensor) -> Tensor:
+    """Whether each norm may enter a history: it is not zero, and no gradient of the step is NaN or infinite.
+
+    Args:
+        grads: The gradients of this step.
+        norms: Their norms, any shape.
+
+    Returns:
+        Boolean, of the shape of `norms`.
+    """
+    return grads.total_norm().isfinite() & (norms > 0)
 
 
 class Intake(State):
