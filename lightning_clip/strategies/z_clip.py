@@ -102,13 +102,13 @@ class ZClip(ClipStrategy):
     ) -> None:
         super().__init__()
         check_positive("ZClip", z_thresh=z_thresh, clip_factor=clip_factor)
+        check_positive("ZClip", or_none=True, max_norm=max_norm)
         check_fraction("ZClip", clip_factor=clip_factor, min_scale=min_scale)
         check_decay("ZClip", alpha=alpha)
         check_count("ZClip", warmup_steps=warmup_steps)
         check_choice("ZClip", tuple(_LEFT), mode=mode)
         check_choice("ZClip", POLICIES, history=history)
         check_non_negative("ZClip", eps=eps, min_relative_std=min_relative_std, norm_eps=norm_eps)
-        check_positive("ZClip", or_none=True, max_norm=max_norm)
         self.z_thresh = z_thresh
         self.alpha = alpha
         self.warmup_steps = warmup_steps
