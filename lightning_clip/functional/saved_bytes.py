@@ -1,4 +1,4 @@
-"""`SavedBytes`: the memory that autograd keeps for a backward pass."""
+"""`SavedBytes`: measures the memory that autograd keeps for a backward pass."""
 
 from typing import Self
 
@@ -7,14 +7,14 @@ from torch.autograd.graph import saved_tensors_hooks
 
 
 class SavedBytes(saved_tensors_hooks):
-    """Counts the bytes of what autograd saves inside a `with` block, each storage once; the same on every machine.
+    """Counts the bytes that autograd saves inside a `with` block, each storage once; the same on every machine.
 
-    A storage counts as a whole, whichever part of it is saved. It is kept alive until the count is thrown away, so that
-    none is taken for another.
+    A storage counts in full, even if only part of it is saved. The counter keeps each storage alive, so that no later
+    storage can reuse its address and be missed.
 
     Args:
-        *known: What does not count: parameters and inputs, which are there anyway. Name an input whose parts are used
-            as a whole, too.
+        *known: Tensors that do not count, such as parameters and inputs, which exist anyway. Include any input that the
+            block uses only in part.
 
     Example:
         >>> import torch
@@ -32,7 +32,7 @@ class SavedBytes(saved_tensors_hooks):
 
     @property
     def total(self) -> int:
-        """Bytes so far."""
+        """Bytes saved so far."""
         return sum(size for size, _ in self._sizes.values())
 
     def __enter__(self) -> Self:  # type: ignore[override]
