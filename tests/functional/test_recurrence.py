@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from lightning_clip.functional.recurrence import gate_activations, previous_states, run_layer
+from lightning_clip.functional.recurrence import gate_activations, previous_states, run_depth
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -32,7 +32,7 @@ def test_a_layer_run_from_its_parameters_is_the_layer(cls, bias, bidirectional):
     layer, packed = cls(3, 4, bias=bias, bidirectional=bidirectional), pack_sequence(list(torch.randn(2, 5, 3)))
     state = torch.randn(2 if bidirectional else 1, 2, 4)
     start = (state, 2 * state) if cls is nn.LSTM else (state,)
-    output = run_layer(layer.mode, packed.data, packed.batch_sizes, start, list(layer.parameters()))
+    output = run_depth(layer.mode, packed.data, packed.batch_sizes, start, list(layer.parameters()))
     torch.testing.assert_close(output, layer(packed, start if cls is nn.LSTM else state)[0].data)
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from lightning_clip.functional import growth_rate, half_life, horizon, norms_by_lag, span
-from lightning_clip.functional.temporal import denormal_fraction
 
 
 def falling(rate: float, lags: int = 60) -> torch.Tensor:
@@ -81,9 +80,3 @@ def test_squares_of_large_gradients_do_not_overflow():
     assert norms[0] == pytest.approx(4e27)
     assert norms.dtype == torch.float64
     assert growth_rate(norms)[0] == pytest.approx(-0.1, abs=1e-6)
-
-
-def test_denormal_elements_are_counted():
-    """Zero is none, nor is the smallest normal number."""
-    values = torch.tensor([0.0, 1e-40, -1e-45, 1.1754944e-38, 1.0, math.inf, math.nan, -1e-38])
-    assert float(denormal_fraction(values)) == pytest.approx(3 / 8)

@@ -54,3 +54,9 @@ def test_denormal_is_below_the_smallest_normal_number_of_the_arithmetic(dtype, d
     if denormal is not None:
         values = torch.tensor([denormal, -denormal, 0.0, 1.0], dtype=dtype)
         assert float(denormal_fraction(values)) == 0.5
+
+
+def test_denormal_elements_are_counted():
+    """Zero is none, nor is the smallest normal number."""
+    values = torch.tensor([0.0, 1e-40, -1e-45, 1.1754944e-38, 1.0, math.inf, math.nan, -1e-38])
+    assert float(denormal_fraction(values)) == pytest.approx(3 / 8)

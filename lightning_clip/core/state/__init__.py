@@ -1,4 +1,4 @@
-"""What adaptive strategies remember, in buffers: windows, moving averages, one number a parameter, one an element."""
+"""State of adaptive strategies, kept in buffers: windows, moving averages, numbers per parameter and per element."""
 
 from lightning_clip.core.state.ema import Ema
 from lightning_clip.core.state.first_values import FirstValues

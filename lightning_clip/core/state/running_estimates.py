@@ -1,4 +1,4 @@
-"""`RunningEstimates`: numbers that start from the first values and then follow the later ones."""
+"""`RunningEstimates`: estimates that start from the first values and then follow later ones."""
 
 from abc import ABC, abstractmethod
 
@@ -12,12 +12,12 @@ from lightning_clip.core.state.state import State
 class RunningEstimates(State, ABC):
     """Estimates, such as a moving mean and variance, that start from the first values and are updated by later ones.
 
-    During the first `warmup_steps` values the estimates are provisional, and `read` says so. Subclasses define how the
-    estimates start and how one more value updates them.
+    The estimates are provisional during the first `warmup_steps` values; `read` says whether they still are. Subclasses
+    define how the estimates start and how one more value updates them.
 
     Args:
         warmup_steps: How many values the estimates start from.
-        **before: The name of each estimate and the number it holds before the first value.
+        **before: The name of each estimate and its value before the first update.
 
     Attributes:
         first: The first `warmup_steps` values.
@@ -32,7 +32,7 @@ class RunningEstimates(State, ABC):
 
     @abstractmethod
     def initial(self) -> tuple[Tensor, ...]:
-        """The estimates that the first values give, each `()`, in the order of the constructor."""
+        """The estimates from the first values alone, each `()`, in the order of the constructor."""
 
     @abstractmethod
     def updated(self, value: Tensor) -> tuple[Tensor, ...]:
@@ -55,7 +55,7 @@ class RunningEstimates(State, ABC):
         return (*(self.get_buffer(name) for name in self._names), self.first.full())
 
     def push(self, value: Tensor, keep: Tensor, started: Tensor) -> None:
-        """Store a value where `keep` holds.
+        """Store a value if `keep` is true.
 
         Args:
             value: `()`.

@@ -51,5 +51,5 @@ def test_a_parameter_of_another_shape_starts_again():
 def test_a_sparse_gradient_is_refused():
     """The error names the parameter and two ways out."""
     sparse = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (4, 2), check_invariants=True).coalesce()
-    with pytest.raises(ValueError, match=r"that of 'emb.weight' is sparse: build its layer with sparse=False, or"):
+    with pytest.raises(ValueError, match=r"the gradient of 'emb.weight' is sparse: build its layer with sparse=False, or"):
         PerElement().take(holding(emb__weight=sparse))
