@@ -1,4 +1,4 @@
-"""`CoordinateClip`: each element by a moving average of its own magnitude."""
+"""`CoordinateClip`: clip each element to a moving average of its own magnitude."""
 
 from lightning_clip._checks import check_non_negative, check_positive_finite
 from lightning_clip.core.actions import Action, Multiply
@@ -14,23 +14,24 @@ class CoordinateClip(ClipStrategy):
     $$\hat g_j = \min\left(1, \frac{\tau_j}{|g_j| + \epsilon}\right) g_j, \qquad
     \tau_j^\alpha = \operatorname{EMA}(|g_j|^\alpha)$$
 
-    $\tau$ is an average over the steps before, without bias from its start. It is tight on purpose: about four in ten
-    elements of normally distributed gradients are above their average. An element that is exactly zero keeps its
-    average, and one that was never anything else is not limited. A step with a NaN or an infinity changes nothing.
-    Memory: one float32 for each element.
+    $\tau$ is a bias-corrected average over earlier steps. It is tight on purpose: about four in ten elements of
+    normally distributed gradients exceed their average. An element that is exactly zero keeps its average, and one that
+    has always been zero is not limited. A step with a NaN or infinite gradient does not change any average. It takes
+    one float32 of memory per element.
 
     Args:
-        alpha: Power that is averaged, the paper's alpha; 1 for the mean, 2 for the root mean square.
+        alpha: The power to average, the paper's alpha; 1 for the mean, 2 for the root mean square.
         decay: Weight of the past, in [0, 1); the paper's beta 2.
-        eps: Added to each magnitude, in the unit of the gradient of the loss; 0 is the exact limit. Far above the
-            gradients it shrinks them all.
+        eps: Added to each magnitude, in the unit of the loss gradient; 0 gives the exact limit. A value far above the
+            gradients shrinks all of them.
         warmup_steps: How many steps a parameter learns before its elements are limited.
-        history: What enters the average: the magnitude as `"observed"`, `"clipped"`, or `"winsorized"` so that no
-            value raises τ by more than 5 percent.
-        min_scale: Smallest factor, in [0, 1].
+        history: How a magnitude enters the average: `"observed"` stores it unchanged, `"clipped"` after clipping, and
+            `"winsorized"` so that no value raises τ by more than 5%.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: An argument is out of its range; when deciding, a gradient is sparse.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: An argument is out of range. At a step: a gradient is sparse.
 
     Example:
         >>> CoordinateClip(2.0).label
@@ -39,9 +40,9 @@ class CoordinateClip(ClipStrategy):
     References:
         Jingzhao Zhang, Sai Praneeth Karimireddy, Andreas Veit, Seungyeon Kim, Sashank Reddi, Sanjiv Kumar, Suvrit Sra,
         "Why are Adaptive Methods Good for Attention Models?", 2020, https://arxiv.org/abs/1912.03194 (ACClip). The
-        paper clips a momentum with averages that start at zero; here the gradient is clipped, so that any optimizer
-        can follow, the averages have no bias, and a spike is winsorized. `history="observed"` stores what the paper
-        does.
+        paper clips a momentum, with averages that start at zero. We clip the gradient, so that it works with any
+        optimizer, correct the bias of the averages, and winsorize spikes. `history="observed"` stores what the paper
+        stores.
     """
 
     def __init__(

@@ -131,8 +131,8 @@ def test_bad_arguments_are_refused(arguments, message):
     [
         ({"exclude": ("head.*",)}, r"AGC\(exclude=\('head\.\*',\)\): 'head\.\*' matches no parameter .*correct it"),
         ({"unit_axes": {"up": (0,)}}, r"AGC\(unit_axes=\{'up': \(0,\)\}\): 'up' matches no parameter .*correct it"),
-        ({"unit_axes": {"w*": (0,), "*t": ()}}, r"'weight' is matched by 'w\*' and '\*t'; make them narrower"),
-        ({"unit_axes": {"weight": (0, 2)}}, r"\(0, 2\)\}\): 'weight' has 2 dimensions; give some of \(0, 1\)"),
+        ({"unit_axes": {"w*": (0,), "*t": ()}}, r"'weight' matches 'w\*' and '\*t'; make them narrower"),
+        ({"unit_axes": {"weight": (0, 2)}}, r"\(0, 2\)\}\): 'weight' has 2 dimensions; choose from \(0, 1\)"),
     ],
 )
 def test_globs_and_axes_are_checked_at_the_first_step(arguments, message):
@@ -151,5 +151,5 @@ def test_columns_of_a_sparse_gradient_are_refused():
     """A unit that runs across rows cannot be seen in a sparse gradient."""
     layer = nn.Embedding(6, 3, sparse=True)
     layer(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match="the unit of a sparse gradient is a row; leave 0 out, or exclude it"):
+    with pytest.raises(ValueError, match="the units of a sparse gradient are its rows; omit 0, or exclude it"):
         AGC(unit_axes={"weight": (0,)}).decide(Gradients.of_module(layer))

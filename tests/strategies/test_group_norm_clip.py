@@ -87,7 +87,7 @@ def test_overlapping_globs_are_refused_at_the_first_step():
     """Parameter and both globs are named; the parameter needs no gradient for that."""
     layer = nn.Linear(2, 1)
     layer.weight.grad = torch.ones(1, 2)
-    with pytest.raises(ValueError, match=r"'bias' is matched by 'b\*' and '\*as'; make them narrower"):
+    with pytest.raises(ValueError, match=r"'bias' matches 'b\*' and '\*as'; make them narrower"):
         GroupNormClip({"b*": 1.0, "*as": 1.0}).decide(Gradients.of_module(layer))
 
 
@@ -133,7 +133,7 @@ def test_the_rnn_preset_can_be_named_in_a_configuration():
     ("arguments", "message"),
     [
         ({"max_norms": {"a.*": -1.0}}, r"GroupNormClip\(max_norms\['a\.\*'\]=-1\.0\): .* must be a positive number"),
-        ({"max_norms": {}}, r"GroupNormClip\(max_norms=\{\}\): give at least one glob, for instance \{'\*': 1\.0\}"),
+        ({"max_norms": {}}, r"GroupNormClip\(max_norms=\{\}\): max_norms needs at least one glob, such as \{'\*': 1\.0\}"),
         ({"kind": "max"}, r"GroupNormClip\(kind='max'\): kind must be one of 'l2', 'rms'"),
         ({"min_scale": 2}, r"GroupNormClip\(min_scale=2\): min_scale must be a number between 0 and 1"),
     ],

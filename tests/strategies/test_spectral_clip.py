@@ -99,7 +99,7 @@ def test_a_sparse_gradient_is_refused_with_the_remedy():
     """No process holds the matrix; excluding it helps."""
     layer = nn.Embedding(6, 3, sparse=True)
     layer(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match=r"the gradient of 'weight' is sparse, .*; exclude it, or use NormClip"):
+    with pytest.raises(ValueError, match=r"the gradient of 'weight' is sparse, .*; exclude the parameter, or use NormClip"):
         SpectralClip().decide(Gradients.of_module(layer))
     clip_(Gradients.of_module(layer), SpectralClip(exclude=["weight"]))
 

@@ -133,7 +133,7 @@ def test_a_sparse_gradient_is_refused():
     """The error names the parameter and two ways out."""
     layer = nn.Embedding(4, 2, sparse=True)
     layer(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match=r"that of 'weight' is sparse: build its layer with sparse=False, or .* AdaGC"):
+    with pytest.raises(ValueError, match=r"the gradient of 'weight' is sparse: build its layer with sparse=False, or .* AdaGC"):
         SpikeClip().decide(Gradients.of_module(layer))
 
 

@@ -154,7 +154,7 @@ def test_the_label_names_strategy_and_shape():
 
 def test_a_strategy_without_a_single_limit_is_refused():
     """The error says what would work."""
-    with pytest.raises(TypeError, match=r"ThresholdSchedule\(strategy=Chain\(.*no single limit.*such as NormClip"):
+    with pytest.raises(TypeError, match=r"ThresholdSchedule\(strategy=Chain\(.*must have a single limit.*such as NormClip"):
         ThresholdSchedule(Chain())
 
 
@@ -172,5 +172,5 @@ def test_bad_arguments():
         ThresholdSchedule(shape=lambda k: -1.0).decide(at(3))
     with pytest.raises(ValueError, match=r"the factor at step 3 is nan"):
         ThresholdSchedule(shape=lambda k: math.nan).decide(at(3))
-    with pytest.raises(ValueError, match=r"come without an optimizer; take them with Gradients.of_optimizer"):
+    with pytest.raises(ValueError, match=r"have no optimizer; create them with Gradients.of_optimizer"):
         ThresholdSchedule(shape="follow_lr").decide(at(3))
