@@ -72,7 +72,9 @@ class EmaRatioClip(ClipStrategy):
         super().__init__()
         check_positive_finite("EmaRatioClip", trigger=trigger, target=target)
         if trigger <= target:
-            raise ArgumentError(f"EmaRatioClip(trigger={trigger}, target={target}): trigger must be greater than target.")
+            raise ArgumentError(
+                f"EmaRatioClip(trigger={trigger}, target={target}): trigger must be greater than target."
+            )
         check_decay("EmaRatioClip", fast=fast, slow=slow)
         check_count("EmaRatioClip", warmup_steps=warmup_steps)
         check_fraction("EmaRatioClip", min_scale=min_scale)

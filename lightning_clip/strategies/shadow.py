@@ -32,8 +32,8 @@ class Shadow(ClipStrategy):
         >>> from lightning_clip import NormClip, clip_
         >>> layer = torch.nn.Linear(2, 1)
         >>> layer(torch.ones(1, 2)).sum().backward()
-        >>> event = clip_(Gradients.of_module(layer), Shadow(NoClip(), watched=[NormClip(0.1)]))
-        >>> {label: round(float(factor), 3) for label, factor in event.watched.items()}
+        >>> step = clip_(Gradients.of_module(layer), Shadow(NoClip(), watched=[NormClip(0.1)]))
+        >>> {label: round(float(factor), 3) for label, factor in step.watched.items()}
         {'NormClip(0.1)': 0.058}
 
     References:
