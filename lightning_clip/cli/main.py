@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     if given[0] not in _COMMANDS:
         return refuse(f"{given[0]!r} is not a command; use one of {', '.join(_COMMANDS)}")
-    OneLineParser.command = given[0]
+    OneLineParser.begin(given[0])
     command = import_module(f"lightning_clip.cli.{_COMMANDS[given[0]]}")
     try:
         code: int = command.run(given)

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401  (its log handler keeps the stderr of its first import, which must outlive a test)
 import pytest
 
 from lightning_clip.cli.main import main
 
 
 def call(*args: str | Path) -> int:
-    """The exit code of a command."""
+    """Run a command and return its exit code."""
     try:
         return main([str(arg) for arg in args])
     except SystemExit as end:
@@ -16,7 +17,7 @@ def call(*args: str | Path) -> int:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *args: str | Path) -> str:
-    """The one line with which a command refuses its arguments."""
+    """Return the one line in which a command refuses its arguments."""
     assert call(*args) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
