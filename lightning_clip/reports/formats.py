@@ -53,15 +53,15 @@ def percent(fraction: float | None) -> str:
 
     Example:
         >>> [percent(x) for x in (0.0, 0.0002, 0.052, 0.5, 0.9999, 1.0)]
-        ['0 %', '< 0.1 %', '5.2 %', '50 %', '> 99.9 %', '100 %']
+        ['0%', '< 0.1%', '5.2%', '50%', '> 99.9%', '100%']
     """
     if fraction is None or math.isnan(fraction):
         return DASH
     if 0 < fraction < 0.0005:
-        return "< 0.1 %"
+        return "< 0.1%"
     if 0.9995 <= fraction < 1:
-        return "> 99.9 %"
-    return f"{100 * fraction:.1f}".removesuffix(".0") + " %"
+        return "> 99.9%"
+    return f"{100 * fraction:.1f}".removesuffix(".0") + "%"
 
 
 def bar(fraction: float, width: int) -> str:

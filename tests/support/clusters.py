@@ -1,4 +1,4 @@
-"""Clusters of two workers on this machine, and runs that tell where they are made."""
+"""Clusters of two workers on this machine, and runs that tell where they execute."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from tests.support.studies import result
 
 @contextmanager
 def dask_cluster() -> Iterator[str]:
-    """The address of a scheduler whose two workers have two threads each; a run may not be the death of two."""
+    """The address of a scheduler with two workers of two threads each. A run that kills a worker is not retried."""
     import dask
     from distributed import LocalCluster
 
@@ -32,7 +32,7 @@ def dask_cluster() -> Iterator[str]:
 
 @contextmanager
 def ray_cluster() -> Iterator[str]:
-    """The address of a cluster of two processors, which this process is connected to."""
+    """The address of a cluster with two CPUs that this process is connected to."""
     import ray
 
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -47,7 +47,7 @@ def ray_cluster() -> Iterator[str]:
 
 
 class ClusterMLP(MLPRegressor):
-    """Trains in the workers of `ray_cluster` only."""
+    """Trains only in the workers of `ray_cluster`."""
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if _MARK not in os.environ:
@@ -56,12 +56,12 @@ class ClusterMLP(MLPRegressor):
 
 
 def run_nothing(cell: Cell, record: Path) -> RunResult:
-    """A run without training or record, whose steps are the number of the process that made it."""
+    """A run without training or record. Its steps are the ID of the process that executed it."""
     return replace(result(cell.strategy_name, cell.seed), steps=os.getpid())
 
 
 def run_alone(cell: Cell, record: Path) -> RunResult:
-    """A run that fails if another one is made in the same process meanwhile."""
+    """A run that fails if another run executes in the same process at the same time."""
     if not _ALONE.acquire(blocking=False):
         raise RuntimeError("not alone")
     time.sleep(0.2)
@@ -70,7 +70,7 @@ def run_alone(cell: Cell, record: Path) -> RunResult:
 
 
 def run_until_death(cell: Cell, record: Path) -> RunResult:
-    """A run that takes its process with it."""
+    """A run that kills its process."""
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Trainings in two processes, and what each of them has at the end."""
+"""Training in two processes, and what each of them has at the end."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tests.support.training import loader, quiet_trainer, weights_of
 
 
 class Keep(pl.Callback):
-    """Writes the weights and the first record of a process to a file at the end."""
+    """Writes the weights and the history of a process to a file at the end."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,7 +35,7 @@ class Keep(pl.Callback):
 def fit_in_two(
     module: pl.LightningModule, callbacks: Sequence[pl.Callback], directory: Path, **options: Any
 ) -> list[dict[str, Any]]:
-    """Fit with DDP on two forked processes, and return what each has kept."""
+    """Fit with DDP in two forked processes, and return what each of them saved."""
     options = {"strategy": "ddp_fork", "max_epochs": 1, **options}
     trainer = quiet_trainer(devices=2, callbacks=[*callbacks, Keep(directory)], **options)
     trainer.fit(module, loader(rows=48))
@@ -43,7 +43,7 @@ def fit_in_two(
 
 
 def as_torchrun(function: Callable[[int], None]) -> None:
-    """Call `function(rank)` in two forked processes with the environment that torchrun gives them."""
+    """Call `function(rank)` in two forked processes with the environment of torchrun."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Studies that take less than a second, as Python and as the YAML file that a user would write."""
+"""Studies that take less than a second, in Python and as the YAML file that a user would write."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import yaml
 
-from lightning_clip import MLPRegressor
+from lightning_clip import MLPRegressor, NoClip
+from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.studies import ResultsFolder, Study
 from lightning_clip.studies.comparison.result import RunResult
 
@@ -26,30 +27,30 @@ CONTENT: dict[str, Any] = {
 
 
 def tiny_study(**changes: Any) -> Study:
-    """Two strategies and two seeds of one epoch: 16 steps, before which the unclipped run has diverged."""
+    """Two strategies and two seeds of one epoch: 16 steps. The unclipped runs diverge earlier."""
     return Study(**{**CONTENT, **changes})
 
 
 def written_study(folder: Path, **changes: Any) -> Path:
-    """The same as a file."""
+    """Write the tiny study to a file."""
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump({**CONTENT, **changes}, sort_keys=False), encoding="utf-8")
     return path
 
 
 def result(strategy: str = "norm-1.0", seed: int = 0, **changes: Any) -> RunResult:
-    """A run that was never made."""
+    """A result without a run."""
     finished = RunResult("mlp", strategy, seed, False, None, 16, 0.25, 0.5, {"train_mse": 1.5, "test_mse": 2.5})
     return replace(finished, **changes)
 
 
 def timeless(results: list[RunResult]) -> list[RunResult]:
-    """Everything but how long it took."""
+    """The results without their durations."""
     return [replace(one, seconds=0.0) for one in results]
 
 
 def timeless_runs(folder: Path) -> list[dict[str, Any]]:
-    """The runs in a `results.json`, but how long they took."""
+    """The runs in a `results.json` without their durations."""
     runs = json.loads((folder / "results.json").read_text(encoding="utf-8"))["runs"]
     return [{**run, "seconds": None} for run in runs]
 
@@ -71,7 +72,7 @@ def is_same_study(one: ResultsFolder, other: ResultsFolder) -> bool:
 
 
 class BrokenMLP(MLPRegressor):
-    """Fails at its second step, as a module with a defect does."""
+    """Raises at its second step, as a module with a bug does."""
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if batch_idx == 1:
@@ -80,14 +81,57 @@ class BrokenMLP(MLPRegressor):
 
 
 class ForgetfulMLP(MLPRegressor):
-    """Trains well, and is not a number when it is tested."""
+    """Trains well, and gives NaN when it is tested."""
 
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         self.log("test_mse", torch.tensor(float("nan")))
 
 
 class DenormalMLP(MLPRegressor):
-    """Measures what half of a denormal number is."""
+    """Measures half of a denormal number."""
 
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         self.log("test_denormal", torch.tensor(1e-40) * 0.5)
+
+
+class MismatchedMLP(MLPRegressor):
+    """Raises in its constructor, as a module with a bug does."""
+
+    def __init__(self, in_features: int = 20, out_features: int = 1) -> None:
+        super().__init__(in_features, out_features=out_features)
+        raise ValueError("Foo(a, b): the shapes do not match here")
+
+
+class MismatchedTraining(MLPRegressor):
+    """Raises in training."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        raise ValueError("Foo(a, b): the shapes do not match here")
+
+
+class ReadingMLP(MLPRegressor):
+    """Reads files in training: one that it is given, and one that it has by default."""
+
+    def __init__(
+        self, in_features: int = 20, out_features: int = 1, *, path: str = "", default_path: str = "default.txt"
+    ) -> None:
+        super().__init__(in_features, out_features=out_features)
+        self.path = path
+        self.default_path = default_path
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        Path(self.path or self.default_path).read_text(encoding="utf-8")
+        return super().training_step(batch, batch_idx)
+
+
+class MismatchedClip(NoClip):
+    """Raises in its constructor, as a strategy with a bug does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raise ValueError("Foo(a, b): the shapes do not match here")
+
+
+def mismatched_clip() -> ClipStrategy:
+    """A function that makes a strategy, or would."""
+    return MismatchedClip()
