@@ -85,5 +85,6 @@ def test_the_error_says_what_it_needs():
     ):
         make_trainer([GrowthRates()], {"max_steps": 1}).fit(RNNModule(6, 4), datamodule=TemporalOrderDataModule())
     callbacks = [OffMonitor(), GrowthRates()]
-    with pytest.raises(MisconfigurationException, match=r"needs a recurrent module .*: use one instead of MLPRegressor"):
+    complaint = r"needs a recurrent module .*: use one instead of MLPRegressor"
+    with pytest.raises(MisconfigurationException, match=complaint):
         make_trainer(callbacks, {"max_steps": 1}).fit(MLPRegressor(), datamodule=RegressionDataModule())
