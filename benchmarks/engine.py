@@ -1,4 +1,4 @@
-"""Measure + decide + apply + record, against torch's own clipping: `python benchmarks/engine.py`."""
+"""Measure, decide, apply and record, compared with torch's own clipping: `python benchmarks/engine.py`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,35 +16,35 @@ from lightning_clip.core.names import parameter_names
 
 FLUSH = 50
 NORM = 100.0
-ASKED = {
-    ("mlp", "binds"): 1.5,
-    ("lstm", "binds"): 1.10,
-    ("many", "binds"): 1.10,
-    ("lstm", "does not bind"): 0.65,
+TARGETS = {
+    ("mlp", "acts"): 1.5,
+    ("lstm", "acts"): 1.10,
+    ("many", "acts"): 1.10,
+    ("lstm", "does not act"): 0.65,
 }
 NOTES = (
-    "Ours is `clip_(Gradients.of_optimizer(…), NormClip(c))` into an `StepBuffer` that is read every 50 steps; theirs "
-    "is `torch.nn.utils.clip_grad_norm_(…, foreach=True)`, which records nothing. The two take turns step by step; a "
-    "time is the mean of 50 steps (10 of `lstm`), flushes among them; the ratio is the median over such rounds. Before "
-    "each step, untimed, the gradients are brought back to a norm of 100.",
-    "The floor on `lstm` is memory: 79 MB of gradients are read for the norm, and read and written again where the "
-    "limit binds; where it does not bind, ours only reads, and the ratio cannot fall below a third of what torch moves "
-    "plus its arithmetic. On `mlp` no byte matters: the time is the number of calls into torch.",
-    "The norm of each parameter is always recorded, and contained in all figures above the last rows; those compare "
-    "with an engine that drops them before they are read.",
+    "Ours is `clip_(Gradients.of_optimizer(…), NormClip(c))` into a `StepBuffer` that is flushed every 50 steps. "
+    "Theirs is `torch.nn.utils.clip_grad_norm_(…, foreach=True)`, which records nothing. The two alternate step by "
+    "step. A time is the mean of 50 steps (10 for `lstm`), flushes included; the ratio is the median over the rounds. "
+    "Before each step, untimed, the gradients are rescaled to a norm of 100.",
+    "On `lstm` the floor is memory bandwidth: 79 MB of gradients are read for the norm, and read and written again if "
+    "clipping acts. If it does not act, ours only reads, and the ratio cannot fall below a third of what torch moves "
+    "plus its arithmetic. On `mlp` memory does not matter: the time is the number of calls into torch.",
+    "The norm of each parameter is always recorded and is included in all figures above the last rows. The last rows "
+    "compare with an engine that drops these norms before they are read.",
 )
 
 
 def ours(
     optimizer: torch.optim.Optimizer, module: nn.Module, limit: float, *, norms: bool = True
 ) -> Callable[[], None]:
-    """One step of the engine, with the record of it."""
+    """Return a function that makes and records one step of the engine."""
     names, strategy, buffer, nothing = parameter_names(module), NormClip(limit), StepBuffer(), torch.empty(0)
     numbers = count()
 
     def step() -> None:
-        event = clip_(Gradients.of_optimizer(optimizer, names, step=next(numbers)), strategy)
-        buffer.add(event if norms else replace(event, param_norms=nothing, names=()))
+        pending = clip_(Gradients.of_optimizer(optimizer, names, step=next(numbers)), strategy)
+        buffer.add(pending if norms else replace(pending, param_norms=nothing, names=()))
         if len(buffer) == FLUSH:
             buffer.flush()
 
@@ -52,14 +52,14 @@ def ours(
 
 
 def measure(*, rounds: int = 9, steps: int = FLUSH) -> Table:
-    """The table.
+    """Return the table.
 
     Args:
-        rounds: Times taken of each.
-        steps: Steps that make one time.
+        rounds: The number of timings of each side.
+        steps: Optimizer steps per timing.
     """
-    table = Table("Engine", ("parameters", "clipping", "ours", "torch", "ours / torch", "asked"), notes=NOTES)
-    on_top: list[tuple[str, float]] = []
+    table = Table("Engine", ("parameters", "clipping", "ours", "torch", "ours / torch", "target"), notes=NOTES)
+    extra: list[tuple[str, float]] = []
     for name, make in PARAMETER_SETS.items():
         module = with_gradients(make())
         params = list(module.parameters())
@@ -72,7 +72,7 @@ def measure(*, rounds: int = 9, steps: int = FLUSH) -> Table:
             if not 0.999 * NORM < total < 1.001 * NORM:
                 torch._foreach_mul_(grads, NORM / total)
 
-        for limit, clipping in ((1.0, "binds"), (1e9, "does not bind")):
+        for limit, clipping in ((1.0, "acts"), (1e9, "does not act")):
             times = in_turn(
                 {
                     "ours": ours(optimizer, module, limit),
@@ -82,12 +82,12 @@ def measure(*, rounds: int = 9, steps: int = FLUSH) -> Table:
                 steps=length,
                 before=back_to_norm,
             )
-            value, asked = ratio(times, "ours", "torch"), ASKED.get((name, clipping))
+            value, target = ratio(times, "ours", "torch"), TARGETS.get((name, clipping))
             shown = duration(median(times["ours"])), duration(median(times["torch"]))
-            table.add(name, clipping, *shown, f"{value:.2f}", verdict(value, at_most=asked) if asked else "")
+            table.add(name, clipping, *shown, f"{value:.2f}", verdict(value, at_most=target) if target else "")
         both = {"with": ours(optimizer, module, 1e9), "without": ours(optimizer, module, 1e9, norms=False)}
-        on_top.append((name, ratio(in_turn(both, rounds=rounds, steps=length), "with", "without")))
-    for name, value in on_top:
+        extra.append((name, ratio(in_turn(both, rounds=rounds, steps=length), "with", "without")))
+    for name, value in extra:
         table.add(name, "norm of each parameter: with / without", "", "", f"{value:.2f}", verdict(value, at_most=1.05))
     return table
 

@@ -1,4 +1,4 @@
-"""Whether a step costs more the longer a run lasts: `python benchmarks/growth.py`."""
+"""Does a step cost more the longer a run lasts? Run `python benchmarks/growth.py`."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -14,26 +14,26 @@ from lightning_clip.core import History, StepRecord
 
 EARLY, LATE, REAL = 100, 100_000, 1_100
 NOTES = (
-    "Each strategy with its defaults, twice, on two tensors with Adam: once after 100 real steps, once brought to step "
-    "100,000 by 1,100 real steps, which fill every window (the largest holds 1,024 norms), and by setting its step "
-    "counters to 100,000. The two take turns. `AutoClip(window=None)`, which remembers the whole run, has 1,024 norms "
-    "and 8,192 counts from its first step on.",
-    "The public AutoClip appends each norm to a list and takes `numpy.percentile` of all of it at each step. It is "
-    "written here from its published description, with a list of 100 and of 100,000 norms.",
-    "Bytes are those of a strategy's buffers after 100 and after 1,100 steps, and what Python holds for a `History` of "
-    "20,000 and of 40,000 steps of two parameters (its window is 10,000).",
+    "Each strategy runs twice with its defaults, on two tensors with Adam: one copy after 100 real steps, the other "
+    "brought to step 100,000 by 1,100 real steps, which fill every window (the largest holds 1,024 norms), and then "
+    "by setting its step counters to 100,000. The two alternate. `AutoClip(window=None)`, which remembers the whole "
+    "run, holds 1,024 norms and 8,192 counts from its first step.",
+    "The public AutoClip appends each norm to a list and takes `numpy.percentile` of the whole list at each step. It "
+    "is reimplemented here from its published description, with a list of 100 and of 100,000 norms.",
+    "Bytes are the size of a strategy's buffers after 100 and after 1,100 steps, and the memory that Python holds for "
+    "a `History` of 20,000 and of 40,000 steps of two parameters (its window is 10,000).",
 )
 
 
 def strategies() -> dict[str, Callable[[], ClipStrategy]]:
-    """Every strategy that the package offers, and the one with an unbounded history."""
+    """Return every strategy of the package, and `AutoClip` with its whole history."""
     offered = [getattr(lightning_clip, name) for name in lightning_clip.strategies.__all__]
     classes = [one for one in offered if isinstance(one, type) and issubclass(one, ClipStrategy)]
     return {one.__name__: one for one in classes} | {"AutoClip(window=None)": lambda: AutoClip(window=None)}
 
 
 class Run:
-    """A strategy on two tensors, ready for a further step."""
+    """A strategy on two tensors; each call makes one more step."""
 
     def __init__(self, make: Callable[[], ClipStrategy], steps: int) -> None:
         self.strategy = make()
@@ -42,7 +42,7 @@ class Run:
         self.grads = [[torch.randn_like(param) for param in self.params] for _ in range(64)]
         self.step = 0
         self._use(self.grads[0])
-        self.optimizer.step()  # some rules read its state
+        self.optimizer.step()  # some strategies read its state
         for _ in range(steps):
             self()
 
@@ -52,7 +52,7 @@ class Run:
         self.step += 1
 
     def forward_to(self, step: int) -> None:
-        """Set the counters of the steps so far as if `step` had been made."""
+        """Set the step counters as if `step` steps had been made."""
         for buffer in self.strategy.buffers():
             if buffer.dtype == torch.int64 and buffer.dim() == 0 and buffer >= 0.9 * self.step:
                 buffer.fill_(step)
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def nbytes(self) -> int:
-        """What the strategy remembers."""
+        """The size of the strategy's buffers."""
         return sum(buffer.nbytes for buffer in self.strategy.buffers())
 
     def _use(self, grads: list[torch.Tensor]) -> None:
@@ -69,7 +69,7 @@ class Run:
 
 
 class PublicAutoClip:
-    """The percentile of all norms so far, from a list."""
+    """Clips at a percentile of all norms so far, which it keeps in a list."""
 
     def __init__(self, steps: int) -> None:
         self.norms = list(np.random.default_rng(0).lognormal(size=steps))
@@ -86,7 +86,7 @@ class PublicAutoClip:
 
 
 def history_bytes(steps: int) -> int:
-    """What Python holds for a history of so many steps."""
+    """Return the memory that Python holds for a history of `steps` steps."""
     tracemalloc.start()
     history = History()
     for start in range(0, steps, 50):
@@ -99,15 +99,15 @@ def history_bytes(steps: int) -> int:
 
 
 def measure(*, rounds: int = 400, real: int = REAL, late: int = LATE, recorded: int = 20_000) -> Table:
-    """The table.
+    """Return the table.
 
     Args:
-        rounds: Steps that are timed of each.
-        real: Real steps before the counters are set.
-        late: The step that a step of the beginning is compared with.
-        recorded: Steps in the shorter history.
+        rounds: The number of timed steps per strategy.
+        real: The number of real steps before the counters are set.
+        late: The late step that an early step is compared with.
+        recorded: The number of steps in the shorter history.
     """
-    columns = ("strategy", "step 100", "step 100,000", "late / early", "asked", "bytes early", "bytes late")
+    columns = ("strategy", "step 100", "step 100,000", "late / early", "target", "bytes early", "bytes late")
     table = Table("Growth", columns, notes=NOTES)
     for name, make in strategies().items():
         early, run = Run(make, min(EARLY, real)), Run(make, real)

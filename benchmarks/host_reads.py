@@ -1,4 +1,4 @@
-"""How often the host reads the device: `python benchmarks/host_reads.py`."""
+"""How often does the host read the device? Run `python benchmarks/host_reads.py`."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -18,14 +18,15 @@ from lightning_clip.core import StepBuffer
 
 FLUSH = 50
 NOTES = (
-    "There was no accelerator here. The reads are counted by a `TorchFunctionMode` (`pretended_accelerator.py`) under "
-    "which every tensor says that it lies on a CUDA device, and `item`, `tolist`, `float`, `bool`, `int`, `nonzero`, "
-    "`cpu` and `to` the host are counted: on a real device each of them makes the host wait for all that was launched "
-    "before. 20 tensors of 64 × 64, Adam, which some strategies read; our events are flushed every 50 steps.",
-    "Peers are written from their published descriptions: AutoClip adds up `.item()` of the norm of each parameter, "
-    "ZClip reads the total norm at each step, Lightning's `grad_norm` makes a tensor of each norm, of which "
-    "`log_dict` hands each to the loggers as a number every 50 steps. `SkipSpikes` says in its documentation that it "
-    "reads once a step: the host has to leave the step out.",
+    "There was no accelerator. The reads are counted by a `TorchFunctionMode` (`pretended_accelerator.py`) under "
+    "which every tensor claims to be on a CUDA device. It counts `item`, `tolist`, `float`, `bool`, `int`, `nonzero`, "
+    "`cpu` and `to` the host: on a real device, each of them makes the host wait for everything launched before. The "
+    "gradients are 20 tensors of 64 × 64. The optimizer is Adam, whose state some strategies read. Our steps are "
+    "flushed every 50 steps.",
+    "The peers are reimplemented from their published descriptions. AutoClip adds up `.item()` of the norm of each "
+    "parameter. ZClip reads the total norm at each step. Lightning's `grad_norm` makes a tensor of each norm, and "
+    "`log_dict` passes each one to the loggers as a number every 50 steps. `SkipSpikes` documents that it reads once "
+    "per step: only the host can skip a step.",
 )
 
 
@@ -35,7 +36,7 @@ class Ours:
     def __init__(self, module: nn.Module, strategy: ClipStrategy) -> None:
         self.names, self.params = map(list, zip(*module.named_parameters(), strict=True))
         self.optimizer = torch.optim.Adam(self.params)
-        self.optimizer.step()  # some rules read its state
+        self.optimizer.step()  # some strategies read its state
         self.grads = [param.grad for param in self.params]
         self.strategy, self.buffer, self.step = strategy, StepBuffer(), 0
 
@@ -51,7 +52,7 @@ class Ours:
 
 
 class Peer:
-    """A way of somebody else: what it does each step, and every 50."""
+    """Code of another project: what it does at each step and every 50 steps."""
 
     def __init__(self, step: Callable[[], object], flush: Callable[[], object] = lambda: None) -> None:
         self.step, self.flush = step, flush
@@ -61,7 +62,7 @@ class Peer:
 
 
 def peers(module: nn.Module) -> dict[str, Peer]:
-    """Other ways to see or to clip."""
+    """Return other implementations of monitoring or clipping, by name."""
     params, norms, logged = list(module.parameters()), [1.0], SimpleNamespace(metrics={})
 
     def autoclip() -> None:
@@ -83,7 +84,7 @@ def peers(module: nn.Module) -> dict[str, Peer]:
 
 
 def counted(run: Ours | Peer, steps: int) -> tuple[int, int]:
-    """Reads between flushes, and at flushes."""
+    """Return the number of reads between flushes and at flushes."""
     between = at_flush = 0
     for start in range(0, steps, FLUSH):
         with PretendedAccelerator() as device:
@@ -97,12 +98,12 @@ def counted(run: Ours | Peer, steps: int) -> tuple[int, int]:
 
 
 def measure(*, steps: int = 100) -> Table:
-    """The table.
+    """Return the table.
 
     Args:
-        steps: How many steps are made, a multiple of 50.
+        steps: The number of steps, a multiple of 50.
     """
-    columns = ("who", "reads between flushes, per 1,000 steps", "reads at flushes, per 1,000 steps", "flushes")
+    columns = ("code", "reads between flushes, per 1,000 steps", "reads at flushes, per 1,000 steps", "flushes")
     table = Table("Host reads", columns, notes=NOTES)
     torch.manual_seed(0)
     runs = {name: Ours(with_gradients(many(20)), make()) for name, make in strategies().items()}

@@ -1,4 +1,4 @@
-"""What importing the package and reading a long record take: `python benchmarks/import_and_report.py`."""
+"""How long do the import and the report of a long record take? Run `python benchmarks/import_and_report.py`."""
 
 import json
 import random
@@ -19,15 +19,15 @@ REPORT = (
     "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 )
 NOTES = (
-    "The package imports its parts when a name is first used: `import lightning_clip` loads none of them.",
-    "The time is that of the whole command, its imports (torch among them, more than a second) included. The record "
-    "has 246 MB and is parsed in blocks of 256 KiB by orjson, of the extra `fast`; without it Python's own JSON parser "
-    "takes about two seconds more.",
+    "`import lightning_clip` imports none of the rooms: each is imported when one of its names is first used.",
+    "The time is that of the whole command, including imports (torch alone takes more than a second). The record is "
+    "246 MB and is parsed in blocks of 256 KiB by orjson, which the extra `fast` installs. Without it, Python's own "
+    "JSON parser takes about two seconds more.",
 )
 
 
 def write_record(path: Path, steps: int) -> None:
-    """A record as `JsonlSink` writes it."""
+    """Write a record in the format of `JsonlSink`."""
     draw = random.Random(0)
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps({"run": asdict(RunInfo(model="Net", strategy="NormClip(max_norm=1.0)"))}) + "\n")
@@ -42,13 +42,13 @@ def write_record(path: Path, steps: int) -> None:
 
 
 def measure(*, rounds: int = 3, steps: int = 1_000_000) -> Table:
-    """The table.
+    """Return the table.
 
     Args:
-        rounds: New processes for each figure.
-        steps: Steps in the record.
+        rounds: The number of new processes per figure.
+        steps: The number of steps in the record.
     """
-    table = Table("Import and report", ("what", "figure", "asked"), notes=NOTES)
+    table = Table("Import and report", ("what", "figure", "target"), notes=NOTES)
     seconds = median([float(python("-c", IMPORT)[-1]) for _ in range(rounds)])
     table.add("import lightning_clip, after import lightning", duration(seconds), verdict(seconds * 1e3, at_most=60))
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ def measure(*, rounds: int = 3, steps: int = 1_000_000) -> Table:
         times, peaks = [], []
         for _ in range(rounds):
             start = time.perf_counter()
-            peaks.append(int(python("-c", REPORT, str(record))[-1]) * 1024 / 1e6)  # ru_maxrss is that of the parent too
+            peaks.append(int(python("-c", REPORT, str(record))[-1]) * 1024 / 1e6)  # ru_maxrss would include the parent
             times.append(time.perf_counter() - start)
     table.add(f"lightning-clip report, {steps:,} steps", duration(median(times)), verdict(median(times), at_most=5))
     table.add("its peak memory", f"{median(peaks):.0f} MB", verdict(median(peaks), at_most=300))

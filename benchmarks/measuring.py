@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turn, tables, and the machine in words."""
+"""Shared by the benchmarks: timing of alternating runs, tables, a description of the machine."""
 
 import os
 import platform
@@ -26,9 +26,9 @@ class Table:
 
     Attributes:
         title: What is measured.
-        columns: What stands in each column; the first one names the rows.
-        rows: The figures, as they are shown.
-        notes: How it was measured, and why a figure is missed where one is: a paragraph each.
+        columns: The headings; the first column names the rows.
+        rows: The cells, as text.
+        notes: How the figures were measured and why a target was missed, one paragraph each.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Table:
         self.rows.append([str(cell) for cell in cells])
 
     def show(self) -> None:
-        """Print it."""
+        """Print the table."""
         table = RichTable(title=self.title, title_justify="left")
         for i, column in enumerate(self.columns):
             table.add_column(column, justify="right" if i else "left", overflow="fold")
@@ -50,7 +50,7 @@ class Table:
         Console(width=110).print(table)
 
     def markdown(self) -> str:
-        """The same for a file."""
+        """Return the table and its notes in Markdown."""
         lines = [
             f"## {self.title}",
             "",
@@ -68,16 +68,16 @@ def in_turn(
     steps: int = 1,
     before: Callable[[], object] = lambda: None,
 ) -> Times:
-    """Time several ways of doing the same, one step of each after the other.
+    """Time several functions that do the same work, alternating between them after each step.
 
     Args:
-        contenders: The ways, by name.
-        rounds: How many times are taken of each; one more round before them warms up.
-        steps: How many steps make one time, their mean.
-        before: Called before each step, and not timed.
+        contenders: The functions by name.
+        rounds: The number of timings of each function; one untimed round before them warms up.
+        steps: The number of steps per timing, which is their mean.
+        before: A function that is called before each step and is not timed.
 
     Returns:
-        Seconds a step, `rounds` for each contender, in the same order.
+        Seconds per step: `rounds` timings of each contender, in order.
     """
     times: Times = {name: [] for name in contenders}
     for number in range(rounds + 1):
@@ -95,17 +95,17 @@ def in_turn(
 
 
 def median(seconds: Sequence[float]) -> float:
-    """The median."""
+    """Return the median."""
     return statistics.median(seconds)
 
 
 def ratio(times: Times, ours: str, other: str) -> float:
-    """The median over the rounds of one time divided by the other: what slows down a whole round cancels."""
+    """Return the median over the rounds of the quotient of two times; what slows down a whole round cancels."""
     return median([a / b for a, b in zip(times[ours], times[other], strict=True)])
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """Format a time in a suitable unit."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if abs(seconds) >= factor:
             return f"{seconds / factor:.3g} {unit}"
@@ -113,21 +113,21 @@ def duration(seconds: float) -> str:
 
 
 def verdict(value: float, *, at_most: float | None = None, at_least: float | None = None) -> str:
-    """What was asked, and whether it is so."""
+    """Return the target and whether the value meets it."""
     if at_most is not None:
         return f"≤ {at_most:g} {'✓' if value <= at_most else '✗'}"
     return f"≥ {at_least:g} {'✓' if at_least is not None and value >= at_least else '✗'}"
 
 
 def bandwidth(megabytes: int = 256, rounds: int = 7) -> float:
-    """Bytes a second that one thread reads and writes: a multiplication in place of a large tensor."""
+    """Return the bytes per second that one thread reads and writes, from in-place multiplication of a large tensor."""
     tensor = torch.ones(megabytes * 1024 * 1024 // 4)
     times = in_turn({"multiply": lambda: tensor.mul_(1.0)}, rounds=rounds)["multiply"]
     return 2 * tensor.nbytes / median(times)
 
 
 def python(*args: str, **environment: str) -> list[str]:
-    """The lines that a new interpreter prints, with the same package as here."""
+    """Run a new interpreter with the same package as here and return the lines that it prints."""
     environment = {**os.environ, **environment, "PYTHONPATH": str(Path(lightning_clip.__file__).parents[1])}
     command = [sys.executable, *args]
     return subprocess.run(
@@ -136,7 +136,7 @@ def python(*args: str, **environment: str) -> list[str]:
 
 
 def machine() -> str:
-    """The processor, memory bandwidth and versions, in one line."""
+    """Return the processor, the memory bandwidth and the versions in one line."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Every strategy for 200 steps on a CUDA device where a hidden host read raises: `python benchmarks/on_cuda.py`."""
+"""Run every strategy on a CUDA device where a hidden host read raises: `python benchmarks/on_cuda.py`."""
 
 from contextlib import contextmanager
 
@@ -10,12 +10,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from lightning_clip import Gradients, NormClip, clip_
 
-READS = {"SkipSpikes"}  # reads once a step, and says so
+READS = {"SkipSpikes"}  # reads once per step, as documented
 
 
 @contextmanager
 def without_reads(mode="error"):
-    """Raise where the host waits for the device."""
+    """Raise if the host waits for the device."""
     torch.cuda.set_sync_debug_mode(mode)
     try:
         yield
@@ -24,11 +24,11 @@ def without_reads(mode="error"):
 
 
 def measure(*, steps: int = 200) -> Table:
-    """The table."""
+    """Return the table."""
     table = Table("CUDA", ("what", "ours", "torch", "ours / torch"))
     torch.set_default_device("cuda")
     for name, make in strategies().items():
-        run = Run(make, 3)  # what is set up at the first steps may read
+        run = Run(make, 3)  # the setup in the first steps may read
         with without_reads("default" if name in READS else "error"):
             for _ in range(steps):
                 run()
@@ -55,4 +55,4 @@ if __name__ == "__main__":
     if torch.cuda.is_available():
         measure().show()
     else:
-        print("There is no CUDA device here: nothing was measured.")
+        print("There is no CUDA device: nothing was measured.")

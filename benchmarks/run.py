@@ -1,4 +1,4 @@
-"""All benchmarks, into `RESULTS.md`: `make bench`."""
+"""Run all benchmarks and write `RESULTS.md`: `make bench`."""
 
 import time
 from pathlib import Path
@@ -17,22 +17,22 @@ BENCHMARKS = (engine, trainer, growth, host_reads, tbptt, import_and_report)
 HEAD = """\
 # What it costs
 
-Written by `make bench`. Both sides of a ratio are measured in turn, in one process, after a warm-up; times are medians.
-Read the ratios: the times are those of this machine. ✓ and ✗ say whether a figure is what was asked for.
+Written by `make bench`. The two sides of a ratio alternate in one process, after a warmup; times are medians. Read the
+ratios, because the times depend on the machine. ✓ and ✗ show whether a figure meets its target.
 
 Machine: {machine}
 
-CUDA was not measured: there was no such device. `python benchmarks/on_cuda.py` measures it where there is one.
+CUDA was not measured because there was no such device; `python benchmarks/on_cuda.py` measures it.
 """
 
 
 def results(tables: list[Table]) -> str:
-    """The file."""
+    """Return the text of the file."""
     return "\n".join([HEAD.format(machine=machine()), *(table.markdown() for table in tables)])
 
 
 def main() -> None:
-    """Run all, print each table, write the file."""
+    """Run every benchmark, print each table and write the file."""
     torch.set_num_threads(1)
     start, tables = time.perf_counter(), []
     for benchmark in BENCHMARKS:

@@ -1,4 +1,4 @@
-"""What truncated backpropagation through time takes: `python benchmarks/tbptt.py`."""
+"""What does truncated backpropagation through time cost? Run `python benchmarks/tbptt.py`."""
 
 import ctypes
 import gc
@@ -17,36 +17,36 @@ from lightning_clip import GradientMonitor, TBPTTSequenceModule, TemporalGradien
 
 ROWS, FEATURES, HIDDEN, CHUNK = 32, 6, 256, 50
 NOTES = (
-    f"An LSTM of {HIDDEN} units and a linear layer, {ROWS} rows, a target at each step, Adam, chunks of {CHUNK} steps. "
-    "Memory is the peak of the resident set of a process of its own, above what it was before the fit; the batch "
-    "itself is part of it. glibc is told to give large pieces back when they are freed (`MALLOC_MMAP_THRESHOLD_`): "
-    "what it keeps for later differs from run to run by more than is measured.",
-    "The plain loop is the same network, cut, detached, stepped and summed up by hand, without Lightning. Fits take "
-    "turns; the ratio is the median over such rounds.",
-    "The temporal monitor measures at its default interval, every 100 optimizer steps, beside a `GradientMonitor`.",
+    f"The network is an LSTM of {HIDDEN} units and a linear layer, with {ROWS} rows, a target at each step, Adam and "
+    f"chunks of {CHUNK} steps. Memory is the peak of the resident set of a separate process, minus its size before the "
+    "fit, and includes the batch. `MALLOC_MMAP_THRESHOLD_` tells glibc to return large blocks when they are freed: "
+    "what it would otherwise keep varies from run to run by more than the effect.",
+    "The plain loop trains the same network without Lightning; it splits, detaches, steps and adds up by hand. The "
+    "fits alternate; the ratio is the median over the rounds.",
+    "The temporal monitor measures at its default interval, every 100 optimizer steps, next to a `GradientMonitor`.",
 )
 
 
 def batch_of(steps: int) -> tuple[Tensor, Tensor]:
-    """Inputs and a target at each step."""
+    """Return inputs and a target at each step."""
     torch.manual_seed(0)
     return torch.randn(ROWS, steps, FEATURES), torch.randn(ROWS, steps, 1)
 
 
 def network(chunk: int = CHUNK) -> TBPTTSequenceModule:
-    """The module that is measured."""
+    """Return the module that is measured."""
     return TBPTTSequenceModule(
         FEATURES, 1, truncated_bptt_steps=chunk, task="regression", many_to_many=True, hidden_size=HIDDEN
     )
 
 
 def fit_network(steps: int, batches: int, callbacks: Sequence[pl.Callback] = ()) -> float:
-    """Seconds a batch of a fit of so many batches of so many time steps."""
-    return fit(network(), batch_of(steps), batches, callbacks, warm_up=1, steps_a_batch=-(-steps // CHUNK))
+    """Fit `batches` batches of `steps` time steps and return the seconds per batch."""
+    return fit(network(), batch_of(steps), batches, callbacks, warm_up=1, steps_per_batch=-(-steps // CHUNK))
 
 
 def plain_loop(steps: int, batches: int) -> float:
-    """Seconds a batch of the same by hand."""
+    """Do the same by hand and return the seconds per batch."""
     lstm, head = nn.LSTM(FEATURES, HIDDEN, batch_first=True), nn.Linear(HIDDEN, 1)
     params = [*lstm.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(params, lr=0.01)
@@ -67,15 +67,15 @@ def plain_loop(steps: int, batches: int) -> float:
 
 
 def peak_of_this_process(steps: int) -> int:
-    """Bytes by which a fit raises the peak of the resident set."""
+    """Return the bytes by which a fit raises the peak of the resident set."""
     quiet()
-    fit_network(CHUNK, 1)  # what Lightning and torch load when they are first used is not counted
+    fit_network(CHUNK, 1)  # excludes what Lightning and torch load on first use
     batch = batch_of(steps)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status("VmRSS")
-    fit(network(), batch, 2, [], warm_up=1, steps_a_batch=-(-steps // CHUNK))
+    fit(network(), batch, 2, [], warm_up=1, steps_per_batch=-(-steps // CHUNK))
     return _status("VmHWM") - before + sum(tensor.nbytes for tensor in batch)
 
 
@@ -85,21 +85,21 @@ def _status(name: str) -> int:
 
 
 def peak(steps: int) -> int:
-    """The same in a process of its own."""
+    """Measure the same in a separate process."""
     return int(python(str(Path(__file__)), str(steps), MALLOC_MMAP_THRESHOLD_="65536")[-1])
 
 
 def measure(*, rounds: int = 3, long: int = 2_000, batches: int = 2, watched_steps: int = 200) -> Table:
-    """The table.
+    """Return the table.
 
     Args:
-        rounds: Fits of each.
-        long: Time steps of the long sequences.
-        batches: Batches of a fit of them.
-        watched_steps: Optimizer steps of a fit with the temporal monitor.
+        rounds: The number of fits per side.
+        long: The length of the long sequences, in time steps.
+        batches: The number of batches per fit of long sequences.
+        watched_steps: The number of optimizer steps per fit with the temporal monitor.
     """
     quiet()
-    table = Table("TBPTT", ("what", "ours", "other", "ours / other", "asked"), notes=NOTES)
+    table = Table("TBPTT", ("what", "ours", "other", "ours / other", "target"), notes=NOTES)
     if Path("/proc/self/clear_refs").exists():
         peaks = peak(long), peak(CHUNK)
         value = peaks[0] / peaks[1]

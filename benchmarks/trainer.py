@@ -1,4 +1,4 @@
-"""Clipping, record and report in the Trainer, against the Trainer's own clipping: `python benchmarks/trainer.py`."""
+"""Clip, record and report in the Trainer, compared with its own clipping: `python benchmarks/trainer.py`."""
 
 import contextlib
 import io
@@ -22,22 +22,22 @@ from lightning_clip import AutoClip, GradientClipping, GradientMonitor, JsonlSin
 
 WARM_UP = 5
 NOTES = (
-    "A time is a whole fit after its first 5 steps, report and closing of the record included, over its steps; fits "
-    "take turns, and the ratio is the median over such rounds. `lstm` reads 4 rows of 20 words and steps with SGD: the "
-    "smaller the batch, the harder the comparison. `mlp` is the network of the built-in study (20 → 25 → 1, rows of "
-    "32), and logs nothing by itself.",
-    "On the MLP a whole step of Lightning takes well under a millisecond, and what is added has no floor in bytes: "
-    "Lightning asks each of two callbacks at six hooks of a step, and some 60 calls into torch and numpy, each a few "
-    "microseconds in a program whose caches are full of other things, make the measurement, the decision and the "
-    "record. `NormClip` alone shows how much of it is not the decision; most of the rest is `AutoClip`, which takes a "
-    "quantile of its window of 1,000 norms at each step.",
-    "Lightning's documented way is `self.log_dict(grad_norm(self, norm_type=2))` in `on_before_optimizer_step`; its "
-    "row compares what each way adds to a fit that watches nothing, with 100 parameters.",
+    "A time is that of a whole fit after its first 5 steps, including the report and closing the record, divided by "
+    "the number of steps. The fits alternate; the ratio is the median over the rounds. `lstm` reads 4 rows of 20 "
+    "words and steps with SGD: the smaller the batch, the harder the comparison. `mlp` is the network of the built-in "
+    "study (20 → 25 → 1, 32 rows) and logs nothing by itself.",
+    "On the MLP, a whole step of Lightning takes well under a millisecond, and no memory traffic hides what is added: "
+    "Lightning calls two callbacks at six hooks per step, and measuring, deciding and recording take some 60 calls "
+    "into torch and numpy, a few microseconds each in a program whose caches hold other data. The row of `NormClip` "
+    "alone shows how much of this is not the decision. Most of the rest is `AutoClip`, which takes a quantile of its "
+    "window of 1,000 norms at each step.",
+    "Lightning documents `self.log_dict(grad_norm(self, norm_type=2))` in `on_before_optimizer_step`. The last row "
+    "compares what each method adds to a fit without monitoring, with 100 parameters.",
 )
 
 
 class Fitted(pl.LightningModule):
-    """A network and a loss, and nothing else."""
+    """A network and a loss."""
 
     def __init__(self, net: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -51,14 +51,14 @@ class Fitted(pl.LightningModule):
 
 
 class LogsNorms(Fitted):
-    """The same, with the norm of each gradient logged as Lightning's documentation shows."""
+    """The same network, with the norm of each gradient logged as in Lightning's documentation."""
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         self.log_dict(grad_norm(self, norm_type=2))
 
 
 class Clock(pl.Callback):
-    """Notes when the first steps are over."""
+    """Records when the warmup steps are over."""
 
     def __init__(self, warm_up: int) -> None:
         self.warm_up = warm_up
@@ -69,7 +69,7 @@ class Clock(pl.Callback):
 
 
 class Repeated(IterableDataset[Any]):
-    """The same batch for ever."""
+    """Repeats one batch forever."""
 
     def __init__(self, batch: tuple[Tensor, Tensor]) -> None:
         self.batch = batch
@@ -86,18 +86,18 @@ def fit(
     callbacks: Sequence[pl.Callback],
     *,
     warm_up: int = WARM_UP,
-    steps_a_batch: int = 1,
+    steps_per_batch: int = 1,
     **options: Any,
 ) -> float:
-    """Seconds a batch of a fit, without those of its beginning."""
-    clock = Clock(warm_up * steps_a_batch)
+    """Run a fit and return the seconds per batch after the warmup."""
+    clock = Clock(warm_up * steps_per_batch)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        max_steps=(warm_up + batches) * steps_a_batch,
+        max_steps=(warm_up + batches) * steps_per_batch,
         max_epochs=-1,
         callbacks=[*callbacks, clock],
         **options,
@@ -108,7 +108,7 @@ def fit(
 
 
 def rounds_of(fits: Mapping[str, Callable[[], float]], rounds: int) -> Times:
-    """Fits in turn, after one of each to warm up."""
+    """Time alternating fits, after one of each as a warmup."""
     for one in fits.values():
         one()
     times: Times = {name: [] for name in fits}
@@ -121,17 +121,17 @@ def rounds_of(fits: Mapping[str, Callable[[], float]], rounds: int) -> Times:
 def measure(
     *, rounds: int = 5, lstm_rounds: int = 3, mlp_steps: int = 1500, lstm_steps: int = 60, watched_steps: int = 100
 ) -> Table:
-    """The table.
+    """Return the table.
 
     Args:
-        rounds: Fits of each.
-        lstm_rounds: Fits of the LSTM.
-        mlp_steps: Steps of a fit of the MLP.
-        lstm_steps: Steps of a fit of the LSTM.
-        watched_steps: Steps of a fit with 100 parameters.
+        rounds: The number of fits per side.
+        lstm_rounds: The number of fits per side of the LSTM.
+        mlp_steps: The number of steps per fit of the MLP.
+        lstm_steps: The number of steps per fit of the LSTM.
+        watched_steps: The number of steps per fit with 100 parameters.
     """
     quiet()
-    table = Table("Trainer", ("run", "ours", "other", "ours / other", "asked"), notes=NOTES)
+    table = Table("Trainer", ("run", "ours", "other", "ours / other", "target"), notes=NOTES)
     words = torch.randint(WORDS, (20, 4)), torch.randint(WORDS, (20, 4))
     rows = torch.randn(32, 20), torch.randn(32, 1)
 
@@ -149,7 +149,7 @@ def measure(
             return [GradientClipping(AutoClip(), sinks=sinks), RichGradientReport()]
 
         recurrent, small = Fitted(WordLSTM(), of_words), Fitted(mlp(), nn.functional.mse_loss)
-        for name, module, batch, steps, turns, asked in (
+        for name, module, batch, steps, turns, target in (
             ("lstm", recurrent, words, lstm_steps, lstm_rounds, 1.02),
             ("mlp", small, rows, mlp_steps, rounds, 1.15),
         ):
@@ -160,7 +160,7 @@ def measure(
             times = rounds_of(fits, turns)
             value, shown = ratio(times, "ours", "trainer"), [duration(median(one)) for one in times.values()]
             row = f"{name}: AutoClip + JSONL + report / Trainer(gradient_clip_val=1.0)"
-            table.add(row, *shown, f"{value:.3f}", verdict(value, at_most=asked))
+            table.add(row, *shown, f"{value:.3f}", verdict(value, at_most=target))
 
         parts = {
             "ours": lambda: fit(small, rows, mlp_steps, [GradientClipping(NormClip(1.0))]),
@@ -189,7 +189,7 @@ def measure(
 
 
 def quiet() -> None:
-    """Leave out what Lightning says at each fit."""
+    """Silence what Lightning prints at each fit."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

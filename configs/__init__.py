@@ -1,1 +1,1 @@
-"""Configurations of runs and studies, installed as `lightning_clip.configs`."""
+"""Configurations of runs and studies; installed as `lightning_clip.configs`."""

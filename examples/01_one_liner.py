@@ -1,6 +1,6 @@
-"""See and stop exploding gradients: two callbacks in a Trainer, and a report in the terminal when the fit ends.
+"""See and stop exploding gradients: add two callbacks to a Trainer and read the report when the fit ends.
 
-Leave `GradientClipping` out to watch the same network explode.
+Remove `GradientClipping` to watch the same network explode.
 """
 
 from lightning.pytorch import Trainer

@@ -1,7 +1,7 @@
-"""A clipping rule of your own: a class with one method that looks at the gradients and says what to do to them.
+"""Write your own clipping strategy: a class with one method that takes the gradients and returns what to do with them.
 
-What it remembers is a buffer, so that it moves with the model and is saved in checkpoints. Its arguments are kept as
-attributes, by which it prints itself. Everything else is there: the record, the report, several optimizers, resuming.
+Its state is a buffer, so it moves with the model and is saved in checkpoints. Its arguments are stored as attributes of
+the same name, which its `repr` shows. The record, the report, several optimizers and resuming work without more code.
 """
 
 import torch

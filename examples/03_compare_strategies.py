@@ -1,6 +1,6 @@
-"""A study in Python: one network under three strategies with three seeds, two runs at a time.
+"""Run a study from Python: one network, three strategies, three seeds, two runs at a time.
 
-The same as `lightning-clip compare --config FILE.yaml`: results and records are on disk as each run ends.
+It does the same as `lightning-clip compare --config FILE.yaml`: results and records are on disk as soon as a run ends.
 """
 
 from pathlib import Path
@@ -22,15 +22,15 @@ def main() -> None:
         seeds=3,
         max_epochs=10,
     )
-    check_study(study)  # a mistake shows here, before the first run
+    check_study(study)  # reports mistakes before the first run
 
     folder = ResultsFolder(next_free_folder(Path("runs"), study.name))
     results = run_study(study, folder, jobs=2)
 
     print(render_comparison(results, title=study.name))
-    best = min((one for one in results if not one.diverged), key=lambda one: one.metrics["test_mse"])
+    best = min((result for result in results if not result.diverged), key=lambda result: result.metrics["test_mse"])
     print(f"The best run is {best.strategy} with seed {best.seed}: lightning-clip report {folder.record_of(best.key)}")
 
 
-if __name__ == "__main__":  # where processes are not forked, they import this file
+if __name__ == "__main__":  # where processes are spawned instead of forked, they import this file
     main()

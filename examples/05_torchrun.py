@@ -1,7 +1,7 @@
-"""The same script on one process and on many: `python 05_torchrun.py`, `torchrun --nproc-per-node=2 05_torchrun.py`.
+"""Run one script on one or several processes: `python 05_torchrun.py`, `torchrun --nproc-per-node=2 05_torchrun.py`.
 
-Nothing in it is about gradients on several processes. Lightning's DDP reduces them, each process takes the same
-decision on the same numbers, and process 0 alone writes the record and prints the report.
+The script contains no code for several processes. Lightning's DDP reduces the gradients, so every process makes the
+same decision on the same numbers. Only process 0 writes the record and prints the report.
 """
 
 import os
@@ -16,8 +16,8 @@ from lightning_clip import GradientClipping, JsonlSink, MLPRegressor, NormClip, 
 def main(directory: Path) -> None:
     trainer = Trainer(
         accelerator="cpu",
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # torchrun tells how many it has started here
-        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),  # and on how many machines
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # the number of processes on this machine
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),  # the number of machines
         max_epochs=2,
         logger=False,
         enable_checkpointing=False,

@@ -1,4 +1,4 @@
-"""Without a Trainer: any strategy and the whole record in three lines of a plain PyTorch loop."""
+"""Clip and record without a Trainer: three lines in a plain PyTorch loop work with every strategy."""
 
 from collections.abc import Iterable
 
@@ -19,17 +19,17 @@ def train(net: nn.Module, batches: Iterable[Batch], strategy: ClipStrategy) -> H
         loss = nn.functional.mse_loss(net(x), y)
         optimizer.zero_grad()
         loss.backward()
-        grads = Gradients.of_optimizer(optimizer, names, step=step)  # 1. what is about to be applied
-        buffer.add(clip_(grads, strategy, loss=loss))  # 2. measured, decided on, clipped in place; nothing is read
+        grads = Gradients.of_optimizer(optimizer, names, step=step)  # 1. collect the gradients
+        buffer.add(clip_(grads, strategy, loss=loss))  # 2. measure, decide, clip in place; reads nothing
         optimizer.step()
         if len(buffer) == 50:
-            history.extend(buffer.flush())  # 3. fifty steps are read together
+            history.extend(buffer.flush())  # 3. read 50 steps at once
     history.extend(buffer.flush())
     return history
 
 
 def batches(count: int = 200) -> list[Batch]:
-    """A line with noise, and one batch that is a thousand times too large."""
+    """Return batches of a noisy linear function; the inputs of one batch are 1000 times too large."""
     generator = torch.Generator().manual_seed(0)
     xs = [torch.randn(16, 4, generator=generator) for _ in range(count)]
     xs[count // 2] *= 1000

@@ -1,4 +1,4 @@
-"""With Lightning Fabric: the three lines of a plain loop, on any accelerator and in any precision."""
+"""Clip and record with Lightning Fabric: the three lines of a plain loop, on any accelerator and in any precision."""
 
 import torch
 from lightning.fabric import Fabric
@@ -19,18 +19,18 @@ def train(fabric: Fabric, net: nn.Module, batches: list[Batch], strategy: ClipSt
         loss = nn.functional.mse_loss(model(x), y)
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.strategy.precision.unscale_gradients(optimizer)  # does nothing unless the precision is "16-mixed"
-        grads = Gradients.of_optimizer(optimizer, names, step=step)  # 1. what is about to be applied
-        buffer.add(clip_(grads, strategy, loss=loss))  # 2. measured, decided on, clipped in place; nothing is read
+        fabric.strategy.precision.unscale_gradients(optimizer)  # only acts in "16-mixed" precision
+        grads = Gradients.of_optimizer(optimizer, names, step=step)  # 1. collect the gradients
+        buffer.add(clip_(grads, strategy, loss=loss))  # 2. measure, decide, clip in place; reads nothing
         optimizer.step()
         if len(buffer) == 50:
-            history.extend(buffer.flush())  # 3. fifty steps are read together
+            history.extend(buffer.flush())  # 3. read 50 steps at once
     history.extend(buffer.flush())
     return history
 
 
 def batches(count: int = 200) -> list[Batch]:
-    """A line with noise, and one batch that is a thousand times too large."""
+    """Return batches of a noisy linear function; the inputs of one batch are 1000 times too large."""
     generator = torch.Generator().manual_seed(0)
     xs = [torch.randn(16, 4, generator=generator) for _ in range(count)]
     xs[count // 2] *= 1000

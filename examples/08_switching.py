@@ -1,6 +1,6 @@
-"""A run that explodes without clipping, saved by a ladder of strategies: when it climbed, and what the run came to.
+"""Rescue a run that explodes without clipping: print when `StrategySwitcher` switched and the test error at the end.
 
-Run it with `python examples/08_switching.py`; a number after it says how many seeds (5 by default).
+Run it with `python examples/08_switching.py [SEEDS]`; SEEDS is the number of seeds, 5 by default.
 """
 
 import sys
@@ -30,4 +30,4 @@ for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
     (metrics,) = trainer.test(model, data, verbose=False)
     switches = "; ".join(f"step {event.step}: {event.message}" for event in clipping.history.events)
     bad = clipping.history.aggregates[0].nonfinite
-    print(f"seed {seed}: test MSE {metrics['test_mse']:.1f}, {bad} steps not finite. {switches}")
+    print(f"seed {seed}: test MSE {metrics['test_mse']:.1f}, {bad} steps NaN or infinite. {switches}")

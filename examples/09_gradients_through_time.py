@@ -1,6 +1,6 @@
-"""How far back gradients reach: a network in which they explode, one in which they vanish, one that does neither.
+"""Measure how far back gradients reach in three networks: one explodes, one vanishes and one does neither.
 
-Beside the growth rate by the gradient at the layer's inputs stands that by the exact recursion, state by state.
+For comparison, the last line of each report also shows the growth rate computed by the exact recursion over the states.
 """
 
 import warnings
@@ -15,12 +15,12 @@ from lightning_clip.reports import render_report, to_text
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 STEPS = 100
-SGD = partial(torch.optim.SGD, lr=1e-9)  # so small that the weights stay those at the start
+SGD = partial(torch.optim.SGD, lr=1e-9)  # so small that the weights stay at their initial values
 NETWORKS = {
-    "ReLU RNN that starts at 1.1 times the identity": lambda: RNNModule(
+    "ReLU RNN initialized to 1.1 times the identity": lambda: RNNModule(
         6, 4, nonlinearity="relu", init="identity", init_gain=1.1, weight_std=0.1, optimizer=SGD
     ),
-    "tanh RNN as torch starts it": lambda: RNNModule(6, 4, optimizer=SGD),
+    "tanh RNN with the default initialization of torch": lambda: RNNModule(6, 4, optimizer=SGD),
     "LSTM with forget biases up to log T": lambda: LSTMModule(6, 4, forget_bias="chrono", max_lag=STEPS, optimizer=SGD),
 }
 
@@ -49,7 +49,6 @@ for name in NETWORKS:
     report = to_text(render_report(gradients.history, gradients.run))
     print(f"{name}: {monitor.latest.flow}\n")
     print(report[report.index("  Gradient through time") : report.index("╭─ Diagnosis")].rstrip())
-    rates = monitor.latest.growth_rate, exact.latest.growth_rate
-    print(
-        f"  Exactly    {rates[1]:+.4f} per step; by the inputs {rates[0]:+.4f}, {abs(rates[0] - rates[1]):.4f} off\n\n"
-    )
+    measured, exact_rate = monitor.latest.growth_rate, exact.latest.growth_rate
+    off = abs(measured - exact_rate)
+    print(f"  Exact      {exact_rate:+.4f} per step of lag; measured {measured:+.4f}, off by {off:.4f}\n\n")

@@ -1,17 +1,19 @@
-"""Errors that users can correct, and the one line that the command line prints for each."""
+"""The errors that a user can fix, and the one line that the command line prints for each of them."""
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+_LIGHTNING = {"lightning", "lightning_fabric", "pytorch_lightning"}
 
 
 class InputError(ValueError):
-    """A file, option or configuration is invalid. The message alone tells the user what to do, without a traceback."""
+    """A file, an option or a configuration that cannot be used. The message is all the user needs."""
 
 
 class ArgumentError(InputError):
-    """An argument is invalid. The message quotes the call, states the rule and names the remedy."""
+    """An argument with a bad value. The message quotes the call, states the rule and names the remedy."""
 
 
 class ArgumentTypeError(ArgumentError, TypeError):
@@ -19,19 +21,19 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class NonFiniteError(FloatingPointError):
-    """Training was stopped because gradients or weights became NaN or infinite."""
+    """Raised by a guard that was asked to end training on a NaN or infinite gradient or weight."""
 
 
 def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None:
-    """Return one line that tells the user about an error; `None` for a bug, which needs its traceback.
+    """Describe an error that the user can fix in one line.
 
     Args:
         error: The exception that ended a command.
-        named: A function that returns whether the user named a file, given its path. Errors about other files are bugs.
+        named: Returns whether the user named the file at a path. An error about any other file is a bug.
 
     Returns:
-        One line for input errors, for operating system errors about files that the user named, and for Lightning's
-        `MisconfigurationException` (matched by class name, to avoid importing Lightning).
+        One line for our input errors, for Lightning's `MisconfigurationException`, and for operating system errors
+        about a file that the user named. `None` for any other exception: it is a bug and needs its traceback.
 
     Example:
         >>> line_about(FileNotFoundError(2, "No such file or directory", "runs/1"), lambda path: path == "runs/1")
@@ -39,28 +41,56 @@ def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None
         >>> line_about(ValueError("Foo(a, b): not enough values to unpack"), lambda path: True) is None
         True
     """
-    if isinstance(error, OSError) and error.filename is not None and named(os.fspath(error.filename)):
-        return f"{os.fspath(error.filename)}: {error.strerror}"
-    return " ".join(str(error).split()) if is_known(error) else None
+    if is_known(error):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
+        path = os.fsdecode(error.filename)
+        return f"{path}: {error.strerror}" if error.strerror and named(path) else None
+    return None
 
 
 def is_known(error: BaseException) -> bool:
-    """Return whether this package or Lightning raised an error because of invalid input."""
+    """Whether this package or Lightning raised an error because its input cannot be used."""
     return isinstance(error, InputError | NonFiniteError) or any(
-        kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__
+        kind.__name__ == "MisconfigurationException" and kind.__module__.partition(".")[0] in _LIGHTNING
+        for kind in type(error).__mro__  # told by its name, so that Lightning need not be imported
     )
 
 
-def record_constructor_errors(parser: Any) -> list[Exception]:
-    """Make a parser record the exceptions of the constructors it calls; jsonargparse itself keeps only their text.
+def is_from_lightning(error: BaseException) -> bool:
+    """Whether Lightning's own code raised an error, rather than code that Lightning called."""
+    return _origin(error) in _LIGHTNING
+
+
+def constructor_error(error: Exception, raised: Sequence[Exception]) -> Exception | None:
+    """Return the exception that made `jsonargparse` fail to build an object.
+
+    `jsonargparse` replaces what a constructor raises by an error of its own wherever the type is a union, for instance
+    `ClipStrategy | None`.
 
     Args:
-        parser: A `jsonargparse.ArgumentParser`.
+        error: The exception that `instantiate` raised.
+        raised: What the constructors raised, as recorded by `recording`.
 
     Returns:
-        A list to which each exception is appended.
+        The exception with the traceback into the constructor; `None` if `jsonargparse` itself refused the
+        configuration.
     """
-    raised: list[Exception] = []
+    if _origin(error) != "jsonargparse":
+        return error
+    return raised[0] if raised else None
+
+
+def recording(raised: list[Exception]) -> tuple[Callable[..., Any], type, bool]:
+    """Make an instantiator that records what constructors raise.
+
+    Args:
+        raised: The list that each exception is appended to.
+
+    Returns:
+        A member of the `instantiators` of `ArgumentParser.instantiate`: the function, the class, and whether the
+        function also builds subclasses.
+    """
 
     def instantiate(kind: Any, /, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -69,8 +99,16 @@ def record_constructor_errors(parser: Any) -> list[Exception]:
             raised.append(error)
             raise
 
-    parser.add_instantiator(instantiate, object)
-    return raised
+    return instantiate, object, True
+
+
+def _origin(error: BaseException) -> str:
+    """Return the top-level package whose code raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name: str = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return name.partition(".")[0]
 
 
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
@@ -80,12 +118,12 @@ _VALUE = re.compile(r"(?:Given|Got) value: (.+)")
 
 
 def in_one_line(message: str) -> str:
-    """Reduce a message of jsonargparse to one line: the key and the most specific reason.
+    """Pick the most precise statement from a message of `jsonargparse`, and put the key it is about in front.
 
-    For a union of types, jsonargparse lists why each type fails. The user needs only one of these reasons.
+    For a union of types, `jsonargparse` lists why each type fails. One of these reasons is what the user needs.
 
     Args:
-        message: The message, one or more lines.
+        message: The message, of one or more lines.
 
     Returns:
         The key and the reason, in one line.

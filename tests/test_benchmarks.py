@@ -1,4 +1,4 @@
-"""Every benchmark runs in a short form and has the rows that it promises. Times are not looked at."""
+"""Every benchmark runs in a short form and has the expected rows. The times themselves are not checked."""
 
 import importlib
 import sys
@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from tests.support.fresh import run
 
@@ -33,14 +35,14 @@ every_benchmark = pytest.mark.parametrize("name", SHORT)
 
 @pytest.fixture
 def benchmark(monkeypatch, tmp_path):
-    """A script of `benchmarks/` as a module, newly loaded, and forgotten afterwards."""
+    """A function that imports a script of `benchmarks/`; the modules are unloaded after the test."""
     with newly_loaded(monkeypatch, tmp_path) as load:
         yield load
 
 
 @contextmanager
 def newly_loaded(patch, folder):
-    """What loads a script; the interpreters that scripts start are forked, see `fresh`."""
+    """Return a function that imports a script. Interpreters that scripts start are forked; see `fresh`."""
 
     def python(*args, **environment):
         done = run(args, folder, **environment)
@@ -49,7 +51,8 @@ def newly_loaded(patch, folder):
 
     patch.syspath_prepend(str(FOLDER))
     patch.setattr(importlib.import_module("measuring"), "python", python)
-    for name, value in {"WORDS": 500, "WIDTH": 50}.items():
+    parameters = {"WORDS": 500, "WIDTH": 50, "many": lambda count=300: with_shape(count, (8, 8))}
+    for name, value in parameters.items():
         patch.setattr(importlib.import_module("parameter_sets"), name, value)
     try:
         yield importlib.import_module
@@ -58,9 +61,14 @@ def newly_loaded(patch, folder):
             sys.modules.pop(path.stem, None)
 
 
+def with_shape(count, shape):
+    """So many small tensors."""
+    return nn.ParameterList([nn.Parameter(torch.randn(shape)) for _ in range(count)])
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """The short form of a benchmark by its name; each is made once."""
+    """A function that returns the table of a benchmark's short form; each benchmark runs once."""
 
     @cache
     def table(name):
@@ -72,7 +80,7 @@ def tables(tmp_path_factory):
 
 @every_benchmark
 def test_every_benchmark_has_its_rows(name, tables):
-    """Its table names what was measured, and each row has as many cells as there are columns."""
+    """Each benchmark's table has the expected rows, and each row has one cell per column."""
     table = tables(name)
     firsts = [row[0] for row in table.rows]
     for expected in ROWS[name]:
@@ -83,7 +91,7 @@ def test_every_benchmark_has_its_rows(name, tables):
 
 
 def test_only_a_skip_reads_between_flushes(benchmark, tables):
-    """Every strategy but `SkipSpikes` leaves the device alone until a flush, which is one copy."""
+    """No strategy except `SkipSpikes` reads the device between flushes, and a flush reads it once."""
     table = tables("host_reads")
     reads = {row[0]: (float(row[1]), float(row[2])) for row in table.rows}
     ours = {name: reads[name] for name in benchmark("growth").strategies()}
@@ -92,7 +100,7 @@ def test_only_a_skip_reads_between_flushes(benchmark, tables):
 
 
 def test_all_that_can_be_measured_is_in_the_results(benchmark):
-    """`make bench` runs every script; the one for CUDA is for machines that have it."""
+    """`make bench` runs every script except the one for CUDA, and the results say that CUDA was not measured."""
     run = benchmark("run")
     assert [one.__name__ for one in run.BENCHMARKS] == list(SHORT)
     table = benchmark("measuring").Table("Engine", ("what", "ratio"), [["a", "1.0"]], ["How."])

@@ -1,4 +1,4 @@
-"""Every file under `configs/` does what it is there for."""
+"""Every file under `configs/` can be used as its first line says."""
 
 import inspect
 from dataclasses import replace
@@ -11,11 +11,11 @@ import lightning_clip.strategies
 from lightning_clip.cli.main import main
 from lightning_clip.studies import ResultsFolder, built_in_studies, load_study, run_study
 from lightning_clip.studies.experiments import truncation_bias
-from lightning_clip.studies.overrides import overridden
+from lightning_clip.studies.study import overridden
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-# What each file is run together with, and further options: a new file needs a line here.
+# What each file is combined with in the tests, and further options. A new file needs a line here.
 DATA_FOR_MODEL = {
     "mlp": ["regression"],
     "rnn": ["temporal_order"],
@@ -40,7 +40,7 @@ MODEL_FOR_DATA = {
 }
 FEW_SEQUENCES = {"data": {"init_args": {"n_test": 20, "batch_size": 4}}}
 FEW_STREAMS = {"data": {"init_args": {"batch_size": 4}}}
-# What makes the parts of a study small.
+# Changes that make a study small enough for a test.
 SMALLER = {
     "rnn-adding": FEW_SEQUENCES,
     "rnn-architectures": FEW_SEQUENCES,
@@ -59,7 +59,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def class_names(folder: str, *keys: str | int) -> set[str]:
-    """The classes that the files of a folder name at a place."""
+    """The classes that the files of a folder name under some keys."""
     found = set()
     for name in names_in(folder):
         part = yaml.safe_load((CONFIGS / folder / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -71,7 +71,7 @@ def class_names(folder: str, *keys: str | int) -> set[str]:
 
 @pytest.fixture
 def fit(tmp_path, monkeypatch, capsys):
-    """A function that trains for a step with some files, in an empty folder, and gives what was printed."""
+    """A function that trains for one step with some files in an empty folder and returns the output."""
     monkeypatch.chdir(tmp_path)
 
     def printed(*names: str, options: list[str]) -> str:
@@ -85,7 +85,7 @@ def fit(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("clip", names_in("clip"))
 def test_every_clip_config_trains(clip, fit):
-    """A clip file adds one strategy to a run, which the report then names."""
+    """A clip file adds one strategy to a run, and the report names the strategy."""
     config = yaml.safe_load((CONFIGS / "clip" / f"{clip}.yaml").read_text(encoding="utf-8"))
     strategy = config["trainer"]["callbacks+"][0]["init_args"]["strategy"]["class_path"].rpartition(".")[2]
     text = fit("model/mlp", "data/regression", f"clip/{clip}", options=OPTIONS_FOR_CLIP.get(clip, []))
@@ -95,22 +95,22 @@ def test_every_clip_config_trains(clip, fit):
 
 @pytest.mark.parametrize("model", names_in("model"))
 def test_every_model_config_trains(model, fit):
-    """A model file and its data make a run."""
-    assert model in DATA_FOR_MODEL, f"say in {Path(__file__).name} which data {model}.yaml is for"
+    """A model file trains together with its data file."""
+    assert model in DATA_FOR_MODEL, f"{Path(__file__).name}: add the data for {model}.yaml"
     data, *options = DATA_FOR_MODEL[model]
     assert "Strategy   NormClip(" in fit(f"model/{model}", f"data/{data}", "clip/norm", options=options)
 
 
 @pytest.mark.parametrize("data", names_in("data"))
 def test_every_data_config_trains(data, fit):
-    """A data file and a model for it make a run."""
-    assert data in MODEL_FOR_DATA, f"say in {Path(__file__).name} which model {data}.yaml is for"
+    """A data file trains together with a model file."""
+    assert data in MODEL_FOR_DATA, f"{Path(__file__).name}: add the model for {data}.yaml"
     model, *options = MODEL_FOR_DATA[data]
     assert "Strategy   NormClip(" in fit(f"model/{model}", f"data/{data}", "clip/norm", options=options)
 
 
 def test_every_strategy_has_its_config():
-    """Each strategy that the package exports has a file in `configs/clip`."""
+    """Every strategy that the package exports has a file in `configs/clip`."""
     exported = {
         name
         for name in lightning_clip.strategies.__all__
@@ -123,19 +123,19 @@ def test_every_strategy_has_its_config():
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_config_says_what_it_is_for(path):
-    """The first line of a file tells in a sentence what one gets."""
+    """The first line of every file is a sentence that says what it is for."""
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert first.endswith(".")
 
 
 def test_every_study_is_built_in():
-    """The studies in `configs/studies` are those that `compare --config NAME` knows."""
+    """`compare --config NAME` accepts exactly the studies in `configs/studies`."""
     assert names_in("studies") == built_in_studies()
 
 
 def with_one_epoch(settings):
-    """Settings of a study, of which none trains for more than an epoch."""
+    """The settings of a study, limited to one epoch each."""
     lengths = [setting.get("trainer", {}).get("max_epochs", 0) for setting in settings]
     one = {"trainer": {"max_epochs": 1}}
     return [overridden(s, one) if length > 1 else s for s, length in zip(settings, lengths, strict=True)]
@@ -143,7 +143,7 @@ def with_one_epoch(settings):
 
 @pytest.mark.parametrize("name", names_in("studies"))
 def test_every_study_runs(name, tmp_path, monkeypatch):
-    """A built-in study is called like its file, and each of its models makes a step or is measured, as it says."""
+    """A built-in study has the name of its file, and each of its cells makes a step or returns a metric."""
     study = load_study(name)
     assert study.name == name
     few = {**study.trainer, "limit_train_batches": 2, "limit_test_batches": 2}

@@ -1,4 +1,4 @@
-"""Every example runs from top to bottom, and says first what it shows."""
+"""Every example runs from top to bottom and begins with a docstring that says what it shows."""
 
 import ast
 from pathlib import Path
@@ -10,23 +10,23 @@ from tests.support.fresh import run
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 every_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
-# A shorter form that an example offers, where it has one.
+# Arguments that make an example shorter.
 SHORT = {"08_switching": ["1"]}
 
-# What an example must have printed: that it ran to its end, and did what its title says.
+# Text that an example must print, as evidence that it ran to its end and did what its title says.
 SAYS = {
     "01_one_liner": "Strategy   NormClip(max_norm=1.0",
     "02_custom_strategy": "Strategy   GrowSlowly(factor=1.05, start=1.0)",
     "03_compare_strategies": "lightning-clip report runs/three-strategies-1/records/mlp-",
     "04_read_the_record": "CRITICAL: The gradient is ",
-    "08_switching": "0 steps not finite. step 5: NoClip() → NormClip(1.0): 3 spikes in 3 steps",
+    "08_switching": "0 steps NaN or infinite. step 5: NoClip() → NormClip(1.0): 3 spikes in 3 steps",
     "09_gradients_through_time": "LSTM with forget biases up to log T: healthy",
 }
 
 
 @every_example
 def test_every_example_runs(path, tmp_path):
-    """An example needs nothing but the package, and ends well within a minute on one thread."""
+    """An example needs nothing but the package and finishes well within a minute on one thread."""
     done = run([str(path), *SHORT.get(path.stem, [])], tmp_path, COLUMNS="100")
     assert done.returncode == 0, done.stderr
     assert SAYS.get(path.stem, "") in done.stdout
@@ -35,12 +35,12 @@ def test_every_example_runs(path, tmp_path):
 
 @every_example
 def test_every_example_says_what_it_shows(path):
-    """An example begins with a docstring."""
+    """Every example begins with a docstring."""
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def test_examples_are_numbered_in_order():
-    """Their names are `01_…`, `02_…`: the order in which to read them."""
+    """File names start with `01_`, `02_`, …, the order in which to read the examples."""
     numbers = [int(path.name[:2]) for path in EXAMPLES]
     assert numbers == list(range(1, len(EXAMPLES) + 1))
     assert {path.stem for path in EXAMPLES} >= SAYS.keys()

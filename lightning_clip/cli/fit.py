@@ -1,9 +1,10 @@
-"""`fit`, `validate`, `test` and `predict`: LightningCLI over our classes."""
+"""`fit`, `validate`, `test` and `predict`: LightningCLI with the classes of this package."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -13,8 +14,8 @@ import lightning_clip.callbacks
 import lightning_clip.datamodules
 import lightning_clip.modules
 import lightning_clip.sinks
-import lightning_clip.strategies  # noqa: F401  (class names without a path are found once the classes exist)
-from lightning_clip._errors import is_known, record_constructor_errors
+import lightning_clip.strategies  # noqa: F401  (jsonargparse finds a class by its bare name once it is imported)
+from lightning_clip._errors import InputError, constructor_error, is_from_lightning, recording
 from lightning_clip.cli.parser import OneLineParser
 
 
@@ -26,35 +27,43 @@ class _SizedCLI(LightningCLI):
         for size in ("in_features", "out_features"):
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse a checkpoint that does not exist, before any work is done."""
+        path = self._get(self.config, "ckpt_path")
+        if path and "://" not in path and path.partition(":")[0] not in _NAMED_CHECKPOINTS and not Path(path).exists():
+            raise InputError(f"--ckpt_path {path}: there is no such file; use a path or one of {_CHOICES}")
+
     def instantiate_classes(self) -> None:
-        """Build what the configuration describes; a mistake in the configuration is told in one line."""
-        raised = record_constructor_errors(self.parser)
+        """Build the objects; report what jsonargparse refuses in one line, and raise what a constructor raised."""
+        raised: list[Exception] = []
+        self.parser.add_instantiator(*recording(raised))
         try:
             super().instantiate_classes()
+            return
         except (TypeError, ValueError) as error:
-            if not raised:  # jsonargparse itself refuses the configuration
+            problem = constructor_error(error, raised)
+            if problem is None:
                 self.parser.error(str(error), error)
-            if is_known(raised[0]):
-                self.parser.error(str(raised[0]), raised[0])
-            raise raised[0]  # noqa: B904 (the error of the constructor, with its own traceback)
+        raise problem
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the Trainer; options that it refuses are a mistake in the configuration."""
+        """Build the Trainer; report the options that it refuses in one line."""
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
-            self.parser.error(f"trainer: {error}", error)
+            if not is_from_lightning(error):
+                raise
+            raise InputError(f"trainer: {error}") from error
+
+
+_NAMED_CHECKPOINTS = ("best", "last", "hpc", "registry")
+"""What Lightning takes instead of a path."""
+
+_CHOICES = ", ".join(_NAMED_CHECKPOINTS)
 
 
 def run(args: list[str]) -> int:
-    """Run `fit`, `validate`, `test` or `predict`.
-
-    Args:
-        args: The command and its options.
-
-    Returns:
-        The exit code.
-    """
+    """Run `fit`, `validate`, `test` or `predict` with its options, and return the exit code."""
     parser_class = type("LightningParser", (OneLineParser, LightningArgumentParser), {})
     command = {args[0]: _SizedCLI.subcommands()[args[0]]}  # a parser for each command takes longer than all the rest
     one_command = type("_SizedCLI", (_SizedCLI,), {"subcommands": staticmethod(lambda: command)})
@@ -71,7 +80,7 @@ def run(args: list[str]) -> int:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Leave out what is not about the run: advice on workers, old names that Lightning uses, its other products."""
+    """Hide what is not about the run: advice on workers, deprecated names that Lightning uses, its other products."""
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")

@@ -1,4 +1,4 @@
-"""`main`: from what was typed to a command, and from an error that the user can correct to one line."""
+"""`main`: run the command that the user typed, and print an error that the user can fix in one line."""
 
 import sys
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ usage: lightning-clip COMMAND [options]
 See, clip and explain gradients in PyTorch Lightning.
 
 Train:
-  fit, validate, test, predict   LightningCLI: --config FILE (several in order), --model, --data, --trainer
+  fit, validate, test, predict   LightningCLI: --config FILE (may be repeated), --model, --data, --trainer
 
-Compare and read:
+Compare and report:
   compare    run a study (models x strategies x seeds) and print the comparison
-  report     print the report of a finished study or run again, from its files
+  report     reprint the report of a finished study or run from its files
 
-lightning-clip COMMAND --help lists a command's options; --version prints the version.
+`lightning-clip COMMAND --help` lists the options of a command; --version prints the version.
 """
 
 _COMMANDS = {
@@ -28,17 +28,17 @@ _COMMANDS = {
     "report": "report",
     **dict.fromkeys(("fit", "validate", "test", "predict"), "fit"),
 }
-"""The file of `lightning_clip/cli/` that runs each command: its function `run` takes the arguments."""
+"""The file of `lightning_clip/cli/` that implements each command; its function `run` takes the arguments."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        args: The arguments after the program's name; those of `sys.argv` by default.
+        args: The arguments after the program name; those of `sys.argv` by default.
 
     Returns:
-        The exit code: 0, 1 if a guard ended the training, 2 for input that cannot be used, 130 after Ctrl-C.
+        The exit code: 0; 1 if a guard ended training; 2 for input that cannot be used; 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if args is None else args)
     if not given or given[0] in ("-h", "--help"):
@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     if given[0] not in _COMMANDS:
         return refuse(f"{given[0]!r} is not a command; use one of {', '.join(_COMMANDS)}")
-    OneLineParser.command = given[0]
+    OneLineParser.begin(given[0])
     command = import_module(f"lightning_clip.cli.{_COMMANDS[given[0]]}")
     try:
         code: int = command.run(given)

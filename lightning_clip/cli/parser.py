@@ -1,7 +1,8 @@
-"""`OneLineParser`: a parser that tells what is wrong, and in which file, in one line."""
+"""`OneLineParser`: a parser that reports a mistake in one line, with the name of the file it is in."""
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -24,30 +25,44 @@ def refuse(message: str) -> int:
 
 
 class OneLineParser(ArgumentParser):
-    """A parser whose errors are one line with exit code 2.
+    """A parser that prints one line for an error and exits with code 2.
 
-    jsonargparse makes further parsers of this class for the parts of a file, so the class keeps what they share.
+    jsonargparse makes more parsers of this class for the parts of a file, so the class holds what they share.
 
     Attributes:
-        command: The command that was typed.
+        command: The command that the user typed.
         reading: The file that is being read, followed by a colon.
-        values: Every text and path among the options of the command, from the command line and from files.
+        given: Every text and path that the user gave as an option, on the command line or in a file; no defaults.
     """
 
     command: ClassVar[str] = ""
     reading: ClassVar[str] = ""
-    values: ClassVar[set[str]] = set()
+    given: ClassVar[set[str]] = set()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._builders: list[tuple[Callable[..., Any], type, bool]] = []
+
+    @classmethod
+    def begin(cls, command: str) -> None:
+        """Forget what an earlier command left behind.
+
+        Args:
+            command: The command that the user typed.
+        """
+        OneLineParser.command, OneLineParser.reading, OneLineParser.given = command, "", set()
 
     @classmethod
     def names(cls, path: str) -> bool:
-        """Whether the user named a file, or a folder that it lies in."""
+        """Whether the user named a file, or a folder that contains it."""
         absolute = Path(os.path.abspath(path))
-        return any(Path(os.path.abspath(value)) in (absolute, *absolute.parents) for value in cls.values if value)
+        return any(Path(os.path.abspath(text)) in (absolute, *absolute.parents) for text in cls.given if text)
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
-        """Parse, and remember the texts and paths that were given."""
+        """Parse, and remember the texts and paths that the user gave."""
         parsed: Namespace = super().parse_args(*args, **kwargs)
-        OneLineParser.values = {os.fspath(v) for v in _leaves(parsed) if isinstance(v, str | os.PathLike)}
+        given = super().parse_args(*args, **{**kwargs, "defaults": False})
+        OneLineParser.given = {os.fspath(leaf) for leaf in _leaves(given) if isinstance(leaf, str | os.PathLike)}
         return parsed
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
@@ -59,8 +74,25 @@ class OneLineParser(ArgumentParser):
         finally:
             OneLineParser.reading = outer
 
+    def add_instantiator(self, instantiator: Callable[..., Any], class_type: type, subclasses: bool = True) -> None:
+        """Use a function to build the objects of a class; the first function that matches a class builds it.
+
+        LightningCLI calls this to save hyperparameters. jsonargparse's own method is deprecated.
+
+        Args:
+            instantiator: Called with the class and its arguments.
+            class_type: The class.
+            subclasses: Whether the function also builds subclasses.
+        """
+        self._builders.append((instantiator, class_type, subclasses))
+
+    def instantiate(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Build the objects with the functions that `add_instantiator` was given."""
+        made: Namespace = super().instantiate(*args, **{"instantiators": self._builders or None, **kwargs})
+        return made
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the line and end with exit code 2."""
+        """Print one line and exit with code 2."""
         line = f"{self.reading}{in_one_line(message)}. See `lightning-clip {self.command} --help`."
         raise SystemExit(refuse(line))
 

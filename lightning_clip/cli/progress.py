@@ -1,4 +1,4 @@
-"""`StudyProgress`: how far a study is."""
+"""`StudyProgress`: the progress of a study, as a bar in a terminal or as lines in a pipe."""
 
 from types import TracebackType
 from typing import Self
@@ -12,13 +12,13 @@ from lightning_clip.studies.comparison.result import RunResult, key_in_words
 
 
 class StudyProgress:
-    """A bar in a terminal; elsewhere a line for each finished run.
+    """A progress bar in a terminal; elsewhere, a line for each finished run.
 
     Args:
-        console: Where to show it.
+        console: The console to print to.
         study: The name of the study.
-        cells: How many runs it has.
-        done: How many of them are finished already.
+        cells: The number of runs in the study.
+        done: The number of runs that have already finished.
     """
 
     def __init__(self, console: Console, study: str, cells: int, *, done: int = 0) -> None:
@@ -46,10 +46,10 @@ class StudyProgress:
         self._bar.stop()
 
     def advance(self, result: RunResult) -> None:
-        """One more run has finished.
+        """Show that one more run has finished.
 
         Args:
-            result: Its result.
+            result: The result of the run.
         """
         self._done += 1
         latest = f"{key_in_words(result.key)}: {_outcome(result)}"

@@ -1,4 +1,4 @@
-"""`report`: print the report of a finished study or run again, from its files alone."""
+"""`report`: reprint the report of a finished study or run, from its files alone."""
 
 from pathlib import Path
 
@@ -11,28 +11,21 @@ from lightning_clip.studies.story import story
 
 
 def run(args: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        args: The command and its options.
-
-    Returns:
-        The exit code.
-    """
-    parser = OneLineParser(prog="lightning-clip report", description="Print a report again, from files alone.")
-    parser.add_argument("path", type=str, help="a folder that compare has written, or the .jsonl record of one run")
+    """Run `report` with its options, and return the exit code."""
+    parser = OneLineParser(prog="lightning-clip report", description="Reprint the report of a study or run.")
+    parser.add_argument("path", type=str, help="the folder of a study, or the .jsonl record of one run")
     report(Path(parser.parse_args(args[1:]).path))
     return 0
 
 
 def report(path: Path) -> None:
-    """Print the report of a study's folder, or of one run's record.
+    """Print the report of a study or of one run.
 
     Args:
-        path: The folder, or the `.jsonl` file.
+        path: The folder of the study, or the `.jsonl` record of the run.
 
     Raises:
-        InputError: There is nothing to report, or it cannot be read.
+        InputError: The files cannot be read, or contain something else.
         OSError: There is no such file.
     """
     console = Console()

@@ -69,7 +69,9 @@ class Globs:
         matching = [glob for glob, pattern in self._patterns.items() if pattern.match(name)]
         if self.exclusive and len(matching) > 1:
             listed = " and ".join(repr(glob) for glob in matching)
-            raise ArgumentError(f"{self.call}: {name!r} matches {listed}; make them narrower so that only one matches.")
+            raise ArgumentError(
+                f"{self.call}: {name!r} is matched by {listed}; make them narrower so that only one matches."
+            )
         return matching[0] if matching else REST if REST in self.globs else None
 
     def _check(self, names: tuple[str, ...]) -> None:

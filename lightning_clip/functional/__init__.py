@@ -1,4 +1,4 @@
-"""Pure functions on tensors: norms, factors, gradients through time, spectra. No state, no Lightning, no console."""
+"""Pure functions on tensors: norms, clip coefficients, gradient flow through time, spectra."""
 
 from lightning_clip.functional.gradient_flow import gradient_flow
 from lightning_clip.functional.norms import combine_norms, tensor_norms, total_norm, unit_norms

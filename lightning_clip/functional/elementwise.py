@@ -1,16 +1,18 @@
-"""Scaling coefficients of single elements, with few passes over memory."""
+"""Clip coefficients for individual elements, with few passes over memory."""
+
+from collections.abc import Iterable
 
 from torch import Tensor
 
 
 def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -> Tensor:
-    """The factor on each element, `min(1, max(min_scale, limit / magnitude))`, in the memory of `limit`.
+    """The factor on each element, `min(1, max(min_scale, limit / magnitude))`, computed in the memory of `limit`.
 
-    Where the quotient says nothing (`0 / 0`, `inf / inf`, NaN) the factor is 1.
+    The factor is 1 where the quotient is undefined (`0 / 0`, `inf / inf`, NaN).
 
     Args:
-        limit: Any shape; overwritten.
-        magnitude: The absolute elements, of the same shape.
+        limit: The largest allowed magnitudes, any shape; overwritten.
+        magnitude: The absolute values of the elements, of the same shape.
         min_scale: Smallest factor, in [0, 1].
 
     Returns:
@@ -22,3 +24,18 @@ def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -
         tensor([0.2500, 1.0000, 1.0000])
     """
     return limit.div_(magnitude).clamp_(min=min_scale, max=1.0).nan_to_num_(nan=1.0)
+
+
+def element_coefs_(limits: Iterable[Tensor], magnitudes: Iterable[Tensor], *, min_scale: float = 0.0) -> list[Tensor]:
+    """Apply `element_coef_` to each of several tensors.
+
+    Args:
+        limits: `n` tensors of any shape; overwritten.
+        magnitudes: The absolute values of the elements, `n` tensors of the same shapes.
+        min_scale: Smallest factor, in [0, 1].
+
+    Returns:
+        `limits`, each value in [min_scale, 1].
+    """
+    rows = zip(limits, magnitudes, strict=True)
+    return [element_coef_(limit, magnitude, min_scale=min_scale) for limit, magnitude in rows]

@@ -1,4 +1,4 @@
-"""How a late loss reaches back through a recurrent layer: its gradient at every earlier time step."""
+"""Gradient flow through a recurrent layer: the gradient of a late loss at every earlier time step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,30 +26,30 @@ def gradient_flow(
     exact: bool = False,
     probes: int = 0,
 ) -> Tensor:
-    """The gradient of a loss at the last step only, at each time lag before it, in the first of the layers.
+    """The gradient of a loss at the last step only, at each time lag before it, in the first of the stacked layers.
 
-    The loss is `(direction * h_T).sum()` with the last state `h_T` of the top layer. What is returned is, by default,
-    its gradient with respect to the inputs: `x_t` enters at step t only, so that `∂L/∂x_t` is `W_ih` transposed times
-    the derivative at the pre-activations of step t, which has come back through all later steps. It falls and grows
-    with lag as `∂L/∂h_t` does, and one backward pass of the fused layer gives it for all t. `exact` gives `∂L/∂h_t`
-    itself, from a run step by step. The gradient at the output tensor of a fused layer is neither of them: it is only
-    what the loss puts there directly.
+    The loss is `(direction * h_T).sum()`, where `h_T` is the last state of the top layer. By default the function
+    returns the gradient with respect to the inputs: `x_t` enters at step t only, so `∂L/∂x_t` is `W_ih` transposed
+    times the derivative at the pre-activations of step t, which has passed back through all later steps. It shrinks and
+    grows with lag as `∂L/∂h_t` does, and a single backward pass through the fused layer gives it for all t. With
+    `exact`, the function runs the layer step by step and returns `∂L/∂h_t` itself. The gradient at the output tensor of
+    a fused layer is neither of these: it only holds what the loss contributes there directly.
 
-    The layer is not called, its weights are used without its dropout: no `.grad`, hook or random number is touched.
-    Half precision is raised to single.
+    The layer itself is not called. Its weights are used without its dropout, so no `.grad`, hook or random number
+    generator is touched. Half precision is raised to single precision.
 
     Args:
-        layer: `nn.RNN`, `nn.LSTM` or `nn.GRU` in one direction, or a layer with the same weights and results.
+        layer: A unidirectional `nn.RNN`, `nn.LSTM` or `nn.GRU`, or a layer with the same weights and results.
         inputs: `(steps, batch, input_size)`, whatever the layer's `batch_first`.
         hiddens: The state before the first step, `(num_layers, batch, …)` each; zeros by default.
         direction: `∂L/∂h_T`, `(batch, size)`; ones by default.
-        max_steps: Follow the gradient over so many last steps; those before are only run.
-        exact: Whether to return the gradient at the states of the first layer instead of that at its inputs.
-        probes: With few inputs, `W_ih` hides much of what comes back: so many more inputs, always zero and with fixed
-            random weights, show it. Not used with `exact`.
+        max_steps: How many of the last steps to follow the gradient over; earlier steps only run forward.
+        exact: Whether to return the gradient at the states of the first layer instead of at its inputs.
+        probes: How many extra inputs to add, always zero, with fixed random weights. A layer with few inputs needs them
+            because its `W_ih` hides much of the gradient. Ignored with `exact`.
 
     Returns:
-        `(lags, batch, size)`, where lag 0 is the last step.
+        `(lags, batch, size)`; lag 0 is the last step.
 
     Example:
         >>> layer = nn.RNN(1, 1, nonlinearity="relu", bias=False)
@@ -68,34 +68,37 @@ def gradient_flow(
     state = _first_state(layer, inputs, hiddens)
     early = 0 if max_steps is None else max(0, len(inputs) - max_steps)
     flow = _at_states if exact else _at_inputs
-    with torch.autocast(inputs.device.type, enabled=False), torch.enable_grad():  # a backward pass heeds autocast too
+    with torch.autocast(inputs.device.type, enabled=False), torch.enable_grad():  # autocast affects backward too
         if early:
             state = _run(layer, weights, inputs[:early], state)[1:]
         return flow(layer, weights, inputs[early:], state, direction).flip(0)
 
 
 def random_directions(rows: int, size: int) -> Tensor:
-    """Directions that are the same at each call, `(rows, size)`; their total norm is 1.
+    """Fixed random directions, the same at each call, with a total norm of 1.
 
     Args:
-        rows: How many.
-        size: Elements of each.
+        rows: Number of directions.
+        size: Number of elements in each.
+
+    Returns:
+        `(rows, size)`.
     """
-    directions = torch.randn(rows, size, generator=torch.Generator().manual_seed(0))
+    directions = _fixed_normal(rows, size)
     total: Tensor = torch.linalg.vector_norm(directions)
     return directions / total
 
 
 def run_layer(layer: nn.RNNBase, inputs: Tensor, hiddens: Tensor | State | None = None) -> State:
-    """What torch's layer gives for the weights of a layer, without dropout and without calling it.
+    """Run torch's own layer with the weights of a given layer, without dropout and without calling that layer.
 
     Args:
-        layer: As for `gradient_flow`.
+        layer: See `gradient_flow`.
         inputs: `(steps, batch, input_size)`.
         hiddens: The state before the first step, `(num_layers, batch, …)` each; zeros by default.
 
     Returns:
-        The outputs, `(steps, batch, size)`, and the tensors of the last state.
+        The outputs, `(steps, batch, size)`, then the tensors of the last state.
     """
     weights = _weights(layer)
     inputs = inputs.detach().to(weights[0])
@@ -104,9 +107,9 @@ def run_layer(layer: nn.RNNBase, inputs: Tensor, hiddens: Tensor | State | None 
 
 
 def _run(layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, state: State) -> State:
-    """Run layers of the kind and with the weights, as many as the state is for."""
+    """Run the kernel for this kind of layer, for as many stacked layers as the state covers."""
     hiddens: Any = state if isinstance(layer, nn.LSTM) else state[0]
-    with torch.backends.cudnn.flags(enabled=False):  # its kernels want their weights in one piece, and no evaluation
+    with torch.backends.cudnn.flags(enabled=False):  # its kernels want weights in one piece, and training mode
         return _KERNELS[layer.mode](inputs, hiddens, weights, layer.bias, len(state[0]), 0.0, False, False, False)
 
 
@@ -121,7 +124,7 @@ def _at_inputs(
 def _at_states(
     layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, state: State, direction: Tensor | None
 ) -> Tensor:
-    """A state is one tensor both for the next step and for the layer above, so that its gradient is all of it."""
+    """Unroll the layer step by step, so that each state is one tensor and receives its full gradient."""
     each = len(weights) // layer.num_layers
     sequence = list(inputs.detach().chunk(len(inputs)))
     sequence[0].requires_grad_()
@@ -142,14 +145,17 @@ def _gradients(last: Tensor, direction: Tensor | None, at: list[Tensor]) -> list
 
 
 def _random_columns(weight: Tensor, columns: int) -> Tensor:
-    """The same at each call, and of the size that torch gives to weights."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(len(weight), columns, generator=generator).to(weight)
-    return drawn.mul_(len(weight) ** -0.5)
+    """Fixed columns to append to a weight, at the scale torch uses to initialize weights."""
+    return _fixed_normal(len(weight), columns).to(weight).mul_(len(weight) ** -0.5)
+
+
+def _fixed_normal(rows: int, columns: int) -> Tensor:
+    """Standard normal numbers, the same at each call, drawn without touching torch's global generator."""
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
 
 
 def _weights(layer: nn.RNNBase) -> list[Tensor]:
-    """In single precision or better."""
+    """The weights of the layer in single precision or better."""
     weights = [weight.detach() for weight in layer._flat_weights if weight is not None]
     return [weight.to(torch.promote_types(weight.dtype, torch.float32)) for weight in weights]
 

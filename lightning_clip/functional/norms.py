@@ -1,4 +1,4 @@
-"""Norms of gradients: per tensor, per unit and in total; half precision, sparse and sharded tensors included."""
+"""Gradient norms per tensor, per unit and in total, for dense, sparse, sharded and half-precision tensors."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from lightning_clip.functional.sharded import is_sharded, reduce_powers, reduce_
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor is like most gradients: dense, and whole on this process.
+    """Whether a tensor is dense and held whole by this process, as most gradients are.
 
     Args:
         tensor: Any tensor.
@@ -37,13 +37,14 @@ def local_values(tensor: Tensor) -> Tensor:
 def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: torch.dtype | None = None) -> Tensor:
     """The norm of each tensor, accumulated in float32 or better.
 
-    A half-precision gradient is accumulated in float32, where 1,000 elements of 3,000 have the norm 94,868 and not
-    infinity. Sharded tensors give the norm of the whole tensor, the same on every rank; an empty tensor gives 0.
+    Half-precision gradients are accumulated in float32: 1,000 elements of 3,000 have a norm of 94,868, which would be
+    infinite in float16. A sharded tensor gives the norm of the whole tensor, the same on every rank. An empty tensor
+    gives 0.
 
     Args:
-        tensors: `n` tensors of any shape, on one or several devices.
+        tensors: `n` tensors of any shape, on one or more devices.
         norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
-        dtype: Accumulate in this type instead, for instance `torch.float64` for gradients whose squares overflow.
+        dtype: A wider type to accumulate in, for instance `torch.float64` for gradients whose squares overflow.
 
     Returns:
         The norms, `(n,)`, on the device of the first tensor.
@@ -65,7 +66,7 @@ def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: to
 
 
 def combine_norms(norms: Tensor, norm_type: float = 2.0) -> Tensor:
-    """The norm of the concatenation of tensors whose norms are given.
+    """The norm of the concatenation of several tensors, computed from their norms.
 
     Args:
         norms: `(n,)`, from `tensor_norms` with the same `norm_type`.
@@ -105,14 +106,14 @@ def unit_norms(tensor: Tensor, dims: tuple[int, ...], *, dtype: torch.dtype | No
     """The 2-norm of each unit (a row of a weight matrix, a filter), accumulated in float32 or better.
 
     Args:
-        tensor: Any shape; of a sharded tensor, the units that this process holds a piece of.
-        dims: The dimensions that make up one unit and are reduced, counted from the front; empty for one unit that is
-            the whole tensor.
-        dtype: Accumulate in this type instead.
+        tensor: Any shape. For a sharded tensor, only units that this process holds a piece of are measured.
+        dims: The dimensions that make up one unit and are reduced, counted from the front. An empty tuple makes the
+            whole tensor one unit.
+        dtype: A wider type to accumulate in.
 
     Returns:
-        The norms with the reduced dimensions kept as size 1, so that they broadcast to the shape of `tensor` (of its
-        local shard).
+        The norms. Reduced dimensions are kept with size 1, so the result broadcasts to the shape of `tensor` (of its
+        local shard, if sharded).
 
     Example:
         >>> unit_norms(torch.tensor([[3.0, 4.0], [0.0, 2.0]]), dims=(1,))
@@ -126,7 +127,7 @@ def unit_norms(tensor: Tensor, dims: tuple[int, ...], *, dtype: torch.dtype | No
 
 
 def _norms_of_mixed(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
-    """Plain tensors of several types, on several devices: one pass for each."""
+    """The norms of plain tensors of several types or on several devices, with one pass per type and device."""
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for i, tensor in enumerate(tensors):
         groups.setdefault((tensor.device, tensor.dtype), []).append(i)
@@ -139,15 +140,15 @@ def _norms_of_mixed(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dt
 
 
 def _foreach_norms(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
-    if math.isinf(norm_type) and any(t.numel() == 0 for t in tensors):  # torch has no identity for max of nothing
+    if math.isinf(norm_type) and any(t.numel() == 0 for t in tensors):  # torch has no maximum of an empty tensor
         tensors = [t if t.numel() else t.new_zeros(1) for t in tensors]
-    dtype = torch.promote_types(tensors[0].dtype, dtype or torch.float32)  # complex stays complex, as torch asks
+    dtype = torch.promote_types(tensors[0].dtype, dtype or torch.float32)  # torch requires complex to stay complex
     if math.isinf(norm_type) and tensors[0].device.type == "cpu" and not dtype.is_complex:
         return [_largest(tensor).to(dtype) for tensor in tensors]
     return list(torch._foreach_norm(list(tensors), norm_type, dtype=dtype))
 
 
 def _largest(tensor: Tensor) -> Tensor:
-    """The largest absolute element, 20 times as fast as torch's infinity norm, which the CPU does not vectorise."""
+    """The largest absolute element; 20 times as fast as torch's infinity norm, which is not vectorized on the CPU."""
     low, high = tensor.aminmax()
     return torch.maximum(low.abs(), high.abs())

@@ -1,17 +1,17 @@
-"""Whether the host may look at a number."""
+"""`is_free_to_read`: whether the host can read a tensor without waiting for a device."""
 
 import torch
 from torch import Tensor
 
 
 def is_free_to_read(tensor: Tensor) -> bool:
-    """Whether reading a tensor makes nobody wait: it is on the CPU, and no compiler is tracing.
+    """Whether reading a tensor blocks nothing: it is on the CPU, and no compiler is tracing.
 
     Args:
-        tensor: Any tensor.
+        tensor: Any tensor. Its values are not read.
 
     Returns:
-        The answer, without reading.
+        Whether the tensor is free to read.
 
     Example:
         >>> is_free_to_read(torch.ones(2)), is_free_to_read(torch.ones(2, device="meta"))

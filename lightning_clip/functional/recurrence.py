@@ -1,6 +1,6 @@
-"""What a fused recurrent layer computes inside: states of lower layers, and gates, from what it has been given.
+"""States of lower layers and gate activations, which a fused recurrent layer does not return.
 
-Rows are packed as in `torch.nn.utils.rnn.PackedSequence`: step t holds `sizes[t]` of them, and sizes never grow.
+Rows are packed as in `torch.nn.utils.rnn.PackedSequence`: step t holds `sizes[t]` rows, and sizes never grow.
 """
 
 from collections.abc import Sequence
@@ -16,24 +16,24 @@ _RUN = {"RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu, "GRU": torch.gru
 
 
 def run_depth(mode: str, inputs: Tensor, sizes: Tensor, start: State, parameters: Sequence[Tensor]) -> Tensor:
-    """One layer in one direction or two, without dropout, on a few rows.
+    """Run one layer of a stack, in one or two directions, on packed rows, without dropout.
 
     Args:
         mode: `"LSTM"`, `"GRU"`, `"RNN_TANH"` or `"RNN_RELU"`, as in `nn.RNNBase.mode`.
         inputs: `(sum of sizes, input_size)`.
-        sizes: `(steps,)`, whole numbers on the CPU.
-        start: State before the first step, `(directions, rows, size)`; an LSTM has two.
-        parameters: Of one direction after the other, each weights, then biases if there are any, then the projection
-            if there is one, as `nn.RNNBase` has them.
+        sizes: Rows in each step, `(steps,)`, integers on the CPU.
+        start: The state before the first step, `(directions, rows, size)`; two such tensors for an LSTM.
+        parameters: The parameters of one direction after the other, in the order of `nn.RNNBase`: weights, then biases
+            if there are any, then the projection if there is one.
 
     Returns:
-        The states of all steps, directions side by side, `(sum of sizes, directions * size)`.
+        The states of all steps, with the directions concatenated, `(sum of sizes, directions * size)`.
     """
     directions = len(start[0])
     each = len(parameters) // directions
     biased, two = each >= 4, directions == 2
     weights = list(parameters)
-    # Fused kernels of cuDNN want the weights of all layers in one piece of memory, and warn where they are not.
+    # Fused cuDNN kernels want the weights of all layers in one piece of memory, and warn otherwise.
     with torch.backends.cudnn.flags(enabled=False):
         if mode == "LSTM":
             output: Tensor = torch.lstm(inputs, sizes, start, weights, biased, 1, 0.0, False, two)[0]
@@ -43,12 +43,12 @@ def run_depth(mode: str, inputs: Tensor, sizes: Tensor, start: State, parameters
 
 
 def previous_states(states: Tensor, sizes: Sequence[int], start: Tensor, *, backwards: bool = False) -> Tensor:
-    """The state from which each step of each row began.
+    """The state that each step of each row started from.
 
     Args:
-        states: What the steps returned, in one direction, `(sum of sizes, size)`.
-        sizes: Rows of each step.
-        start: State before the first step of each row, `(rows, size)`.
+        states: The states that the steps returned, in one direction, `(sum of sizes, size)`.
+        sizes: The number of rows in each step.
+        start: The state before the first step of each row, `(rows, size)`.
         backwards: Whether the layer reads from the last step to the first.
 
     Returns:
@@ -80,18 +80,18 @@ def gate_activations(
     gates: Sequence[int],
     hidden_size: int,
 ) -> Tensor:
-    """The sigmoid gates of an LSTM (blocks 0, 1, 3: input, forget, output) or a GRU (0, 1: reset, update).
+    """The sigmoid gates of an LSTM (blocks 0, 1, 3: input, forget, output) or a GRU (blocks 0, 1: reset, update).
 
     Args:
         inputs: `(rows, input_size)`.
-        previous: State before the step, `(rows, size)`.
+        previous: The state before the step, `(rows, size)`.
         weights: `weight_ih`, `(blocks * hidden_size, input_size)`, and `weight_hh`, `(blocks * hidden_size, size)`.
         biases: `bias_ih` and `bias_hh`, each `(blocks * hidden_size,)`, or `None`.
-        gates: Which blocks.
-        hidden_size: Units.
+        gates: The blocks to return.
+        hidden_size: The number of units.
 
     Returns:
-        `(gates, rows, hidden_size)`, each in [0, 1].
+        `(gates, rows, hidden_size)`, each value in [0, 1].
     """
     ih, hh = biases if biases is not None else (None, None)
     blocks = torch.split(F.linear(inputs, weights[0], ih) + F.linear(previous, weights[1], hh), hidden_size, dim=1)

@@ -1,21 +1,20 @@
-"""`SavedBytes`: the memory that autograd keeps for a backward pass."""
+"""`SavedBytes`: measures the memory that autograd keeps for a backward pass."""
 
-from types import TracebackType
 from typing import Self
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 
-class SavedBytes:
-    """Counts the bytes of what autograd saves inside a `with` block, each storage once; the same on every machine.
+class SavedBytes(saved_tensors_hooks):
+    """Counts the bytes that autograd saves inside a `with` block, each storage once; the same on every machine.
 
-    A storage counts as a whole, whichever part of it is saved. It is kept alive until the count is thrown away, so that
-    none is taken for another.
+    A storage counts in full, even if only part of it is saved. The counter keeps each storage alive, so that no later
+    storage can reuse its address and be missed.
 
     Args:
-        *known: What does not count: parameters and inputs, which are there anyway. Name an input whose parts are used
-            as a whole, too.
+        *known: Tensors that do not count, such as parameters and inputs, which exist anyway. Include any input that the
+            block uses only in part.
 
     Example:
         >>> import torch
@@ -29,21 +28,16 @@ class SavedBytes:
     def __init__(self, *known: Tensor) -> None:
         self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
         self._sizes: dict[int, tuple[int, Tensor]] = {}
-        self._hooks = saved_tensors_hooks(self._note, lambda tensor: tensor)
+        super().__init__(self._note, lambda tensor: tensor)
 
     @property
     def total(self) -> int:
-        """Bytes so far."""
+        """Bytes saved so far."""
         return sum(size for size, _ in self._sizes.values())
 
-    def __enter__(self) -> Self:
-        self._hooks.__enter__()
+    def __enter__(self) -> Self:  # type: ignore[override]
+        super().__enter__()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hooks.__exit__(kind, error, trace)
 
     def _note(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

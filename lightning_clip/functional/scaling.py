@@ -1,4 +1,4 @@
-"""Scaling coefficients: from a norm and a limit to the factor that brings the norm under the limit."""
+"""Clip coefficients: the factor that brings a norm down to its limit."""
 
 import math
 
@@ -27,17 +27,17 @@ def finite_or(value: Tensor, default: Tensor | float) -> Tensor:
 
 
 def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0, min_scale: float = 0.0) -> Tensor:
-    """The factor that brings a norm down to a limit: `min(1, max(min_scale, limit / (norm + eps)))`; never above 1.
+    """The factor that brings a norm down to a limit, `min(1, max(min_scale, limit / (norm + eps)))`; never above 1.
 
-    Where the norm is not finite (or the quotient is not, as for `0 / 0`) the factor is 1: a scale cannot repair
-    a non-finite gradient, and zero times infinity would spread it.
+    The factor is 1 where the norm is NaN or infinite, or where the quotient is undefined (`0 / 0`). Scaling cannot
+    repair a non-finite gradient, and zero times infinity would spread NaN.
 
     Args:
         norm: Any shape, non-negative.
         limit: A number, or a tensor that broadcasts to the shape of `norm`.
-        eps: Added to the norm. `0.0` is the exact rule; `1e-6` is the form of
-            `torch.nn.utils.clip_grad_norm_`, which also shrinks a norm that equals the limit, by 1e-6 / limit.
-        min_scale: Smallest factor, in [0, 1]; above 0 a norm may stay over the limit.
+        eps: Added to the norm. `0.0` is the exact rule. `1e-6` matches `torch.nn.utils.clip_grad_norm_`, which also
+            shrinks a norm equal to the limit, by a relative 1e-6 / limit.
+        min_scale: Smallest factor, in [0, 1]. Above 0, a norm may stay above the limit.
 
     Returns:
         A tensor of the shape of `norm`, each value in [min_scale, 1].
@@ -48,5 +48,5 @@ def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0, min_scal
     """
     coef = torch.clamp(limit / (norm + eps if eps else norm), min=min_scale or None, max=1.0)
     if coef.dim() == 0 and is_free_to_read(coef) and norm.item() < math.inf and coef.item() <= 1.0:
-        return coef  # to look is four times faster than to compute with what would not change it
+        return coef  # reading it is four times as fast as a `where` that changes nothing
     return torch.where((norm < torch.inf) & (coef <= 1.0), coef, 1.0)  # NaN fails both comparisons

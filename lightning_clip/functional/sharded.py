@@ -1,4 +1,4 @@
-"""Sums over the ranks that hold the shards of one tensor (FSDP2, tensor parallelism)."""
+"""Sharded tensors (FSDP2, tensor parallelism): their layout, their parts, and norms reduced over ranks."""
 
 import math
 import sys
@@ -15,28 +15,28 @@ Sharding = tuple[Any, tuple[Any, ...]]
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether the tensor is a `DTensor`: laid out over a mesh of processes, sharded or replicated."""
-    module = sys.modules.get("torch.distributed.tensor")  # half a second to import, and there are none before it is
+    """Whether the tensor is a `DTensor`, sharded or replicated over a mesh of processes."""
+    module = sys.modules.get("torch.distributed.tensor")  # takes 0.5 s to import; without it there are no DTensors
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def sharding_of(tensor: Tensor) -> Sharding | None:
-    """The mesh and placements of a sharded tensor, `None` for a plain one."""
+    """The mesh and placements of a sharded tensor; `None` for a plain one."""
     return (tensor.device_mesh, tuple(tensor.placements)) if is_sharded(tensor) else None  # type: ignore[attr-defined]
 
 
 def laid_out_like(tensor: Tensor, other: Tensor) -> Tensor:
-    """A sharded tensor with the placements of another one, for instance a gradient like its parameter.
+    """A sharded tensor with the placements of another one, for instance a gradient with those of its parameter.
 
-    Sequence parallelism leaves the gradient of a replicated parameter as a sum that has not been carried out yet, and
-    that of a sharded embedding whole on every rank.
+    Sequence parallelism leaves the gradient of a replicated parameter as a pending sum, and that of a sharded embedding
+    whole on every rank.
 
     Args:
         tensor: Any tensor.
-        other: One of the same shape on the same mesh.
+        other: A tensor of the same shape on the same mesh.
 
     Returns:
-        The tensor itself where nothing is to be done.
+        The redistributed tensor, or `tensor` itself if its placements already match or either tensor is plain.
     """
     here, there = sharding_of(tensor), sharding_of(other)
     if here is None or there is None or here == there:
@@ -46,7 +46,7 @@ def laid_out_like(tensor: Tensor, other: Tensor) -> Tensor:
 
 
 def whole_of(tensor: Tensor) -> Tensor:
-    """A sharded tensor put together on every process; a plain one as it is.
+    """Gather a sharded tensor on every process; return a plain one unchanged.
 
     Args:
         tensor: Any tensor.
@@ -58,14 +58,14 @@ def whole_of(tensor: Tensor) -> Tensor:
 
 
 def part_of(whole: Tensor, like: Tensor) -> Tensor:
-    """What of a whole tensor belongs to this process where another one is laid out.
+    """The part of a whole tensor that belongs to this process, by the layout of another tensor.
 
     Args:
         whole: A plain tensor, the same on every process.
         like: A sharded tensor of its shape, or a plain one.
 
     Returns:
-        The part that `like` has on this process, without communication; all of it where `like` is plain.
+        The part that `like` has on this process, without communication; all of `whole` if `like` is plain.
     """
     sharding = sharding_of(like)
     if sharding is None:
@@ -79,18 +79,18 @@ def part_of(whole: Tensor, like: Tensor) -> Tensor:
 
 
 def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], norm_type: float) -> list[Tensor]:
-    """Turn the norms of local shards into the norms of whole tensors: one all-reduce a mesh dimension and layout.
+    """Turn the norms of local shards into norms of whole tensors: one all-reduce per mesh dimension and layout.
 
     Args:
         norms: `n` local norms, each `()`.
-        shardings: `sharding_of` of each tensor, in the same order.
+        shardings: `sharding_of` each tensor, in the same order.
         norm_type: p of the p-norm.
 
     Returns:
-        `n` norms, each `()`; those of plain and of replicated tensors as they came.
+        `n` norms, each `()`; those of plain and replicated tensors are unchanged.
 
     Raises:
-        ValueError: A tensor is `Partial`, a sum that has not been carried out yet: it has no norm.
+        ArgumentError: A tensor is `Partial`: it is a pending sum and has no norm yet.
     """
     result = list(norms)
     for sharding in dict.fromkeys(s for s in shardings if s is not None):
@@ -110,18 +110,18 @@ def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], nor
 
 
 def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...]) -> Tensor:
-    """Turn the 2-norms of local pieces of units into those of whole units; silent where no unit is split.
+    """Turn the 2-norms of local pieces of units into those of whole units; no communication if no unit is split.
 
     Args:
         norms: Local norms, any shape.
-        sharding: `sharding_of` the tensor they were taken of.
+        sharding: `sharding_of` the tensor that they were measured on.
         dims: The dimensions that make up one unit.
 
     Returns:
         The norms, of the same shape.
 
     Raises:
-        ValueError: The tensor is `Partial`, a sum that has not been carried out yet: it has no norm.
+        ArgumentError: The tensor is `Partial`: it is a pending sum and has no norm yet.
     """
     if sharding is None:
         return norms
@@ -138,4 +138,6 @@ def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...]
 
 def _check_reduced(placements: tuple[Any, ...]) -> None:
     if any(place.is_partial() for place in placements):
-        raise ArgumentError(f"tensor_norms(…): a gradient is laid out as {placements}; reduce it before clipping.")
+        raise ArgumentError(
+            f"tensor_norms(…): a gradient placed {placements} is a pending sum; reduce it before clipping."
+        )

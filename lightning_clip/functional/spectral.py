@@ -6,26 +6,26 @@ from torch import Tensor
 from lightning_clip.functional.reading import is_free_to_read
 
 COLD_ITERATIONS = 100
-"""Power iterations without a vector to start from."""
+"""Power iterations when there is no previous vector."""
 
 
 def largest_singular_value(
     matrices: Tensor, vectors: Tensor | None = None, *, iterations: int = 4
 ) -> tuple[Tensor, Tensor]:
-    r"""The largest singular value of each matrix by power iterations on $W^T W$, many matrices at once.
+    """The largest singular value of each matrix, by power iteration on $W^T W$, for many matrices at once.
 
-    It is never above the true value. Weights change little from one sample of a training to the next, so that a few
-    iterations from the vector of the last sample are enough; without one, 100 are made from a fixed vector. No random
-    number is drawn and nothing reads the device.
+    The result never exceeds the true value. Weights change little between two measurements, so a few iterations that
+    start from the previous vectors are enough. Without previous vectors, the function makes 100 iterations from a fixed
+    vector. It draws no random numbers and never reads the device.
 
     Args:
         matrices: `(…, m, n)`; half precision is computed in float32.
-        vectors: `(…, n)`, what the previous call returned; `None` at first.
-        iterations: Power iterations from `vectors`, each two products of a matrix and a vector.
+        vectors: `(…, n)`, as returned by the previous call; `None` on the first call.
+        iterations: The number of power iterations from `vectors`; each takes two matrix-vector products.
 
     Returns:
-        The values `(…)`, NaN for a matrix that is not finite; and the right singular vectors `(…, n)`, for the next
-        call.
+        The values, `(…)`, NaN for a matrix with a NaN or infinite element; and the right singular vectors, `(…, n)`,
+        for the next call.
 
     Example:
         >>> values, vectors = largest_singular_value(torch.tensor([[3.0, 0.0], [4.0, 0.0]]))
@@ -39,7 +39,7 @@ def largest_singular_value(
     else:
         length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
         vectors = torch.where((length > 0) & (length < torch.inf), vectors.to(scaled), start)
-    row = vectors.unsqueeze(-2)  # products of a row and many matrices are ten times faster than of those and a column
+    row = vectors.unsqueeze(-2)  # batched products are ten times as fast with a row on the left as with a column
     for _ in range(iterations):
         row = _normalized(row @ scaled.mT @ scaled, otherwise=row)
     values = torch.linalg.vector_norm(row @ scaled.mT, dim=(-2, -1))
@@ -49,18 +49,18 @@ def largest_singular_value(
 def spectral_radius(matrices: Tensor, *, exact_up_to: int = 256, squarings: int = 10) -> Tensor:
     r"""The largest absolute eigenvalue of each square matrix.
 
-    Small matrices on the CPU get it from their eigenvalues. Larger ones, and all on an accelerator, where eigenvalues
-    would have to wait for the device, get $\|W^k\|_F^{1/k}$ with $k = 2^{squarings}$. That is never below the radius.
-    For a matrix whose eigenvectors are orthogonal it is at most a factor $n^{1/2k}$ above it: 0.3 % for n = 1024 and
-    10 squarings. With eigenvectors of condition κ there is a further $κ^{1/k}$.
+    For small matrices on the CPU the function computes the eigenvalues. On an accelerator that would block on the
+    device, so there, and for large matrices, it returns $\|W^k\|_F^{1/k}$ with $k = 2^{squarings}$. This is never below
+    the radius. For a matrix with orthogonal eigenvectors it exceeds the radius by at most a factor of $n^{1/2k}$: 0.3%
+    for n = 1024 and 10 squarings. Eigenvectors with condition number κ add a factor of $κ^{1/k}$.
 
     Args:
         matrices: `(…, n, n)`; half precision is computed in float32.
-        exact_up_to: The largest n whose eigenvalues are computed.
-        squarings: m, so that k = 2^m; each is one product of two matrices.
+        exact_up_to: The largest n for which eigenvalues are computed.
+        squarings: m in k = 2^m; each squaring is one matrix product.
 
     Returns:
-        `(…)`, NaN for a matrix that is not finite.
+        `(…)`, NaN for a matrix with a NaN or infinite element.
 
     Example:
         >>> spectral_radius(torch.tensor([[0.0, -2.0], [2.0, 0.0]]))
@@ -75,7 +75,7 @@ def spectral_radius(matrices: Tensor, *, exact_up_to: int = 256, squarings: int 
 
 
 def _radius_by_squaring(matrices: Tensor, squarings: int) -> Tensor:
-    """`exp(Σ_j log(c_j) / 2^j)`, with c_j what the matrix is divided by before it is squared for the j-th time."""
+    """`exp(Σ_j log(c_j) / 2^j)`, where c_j is the norm that the matrix is divided by before squaring number j."""
     log_radius = torch.zeros_like(matrices[..., 0, 0])
     for j in range(squarings + 1):
         if j:
@@ -87,7 +87,7 @@ def _radius_by_squaring(matrices: Tensor, squarings: int) -> Tensor:
 
 
 def _scaled(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest absolute element of each matrix (NaN where one is not finite), and the matrices divided by it."""
+    """The largest absolute element of each matrix (NaN if any is NaN or infinite), and the matrices divided by it."""
     wide = matrices.detach().to(torch.promote_types(matrices.dtype, torch.float32))
     peak = wide.abs().amax(dim=(-2, -1))
     scale = torch.where(peak < torch.inf, peak, torch.nan)
@@ -95,7 +95,7 @@ def _scaled(matrices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _start(matrices: Tensor) -> Tensor:
-    """A fixed vector without a pattern: it is not orthogonal to a singular vector but by an unlikely chance."""
+    """A fixed vector without a pattern, so that it is very unlikely to be orthogonal to a singular vector."""
     positions = torch.arange(1, matrices.shape[-1] + 1, device=matrices.device, dtype=torch.float64)
     vector: Tensor = (positions.square() * 0.6180339887498949).frac() - 0.5
     vector = vector / torch.linalg.vector_norm(vector)

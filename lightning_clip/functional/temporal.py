@@ -1,4 +1,4 @@
-"""How fast gradients grow or vanish on their way back through time, and how far they reach; from their norms by lag."""
+"""Growth rate, half-life and reach of gradients through time, computed from their norms by lag."""
 
 import math
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 SKIPPED_LAGS = 4
-"""The first lags are left out of the fit: there the direction of the loss decides, not the network."""
+"""The fit skips the first lags, where the norms depend on the direction of the loss more than on the network."""
 
 SMALLEST_NORM = 1e-25
-"""Smaller norms are left out of the fit: near the smallest numbers of single precision they are inaccurate."""
+"""The fit skips smaller norms, which are inaccurate near the smallest single-precision numbers."""
 
 FEWEST_POINTS = 3
-"""Of fewer norms no growth rate is told."""
+"""The fewest norms that give a growth rate."""
 
 
 def norms_by_lag(gradients: Tensor) -> Tensor:
-    """2-norms in double precision, in which squares of single precision do not overflow.
+    """The 2-norm at each lag, in double precision, where the squares of single-precision numbers do not overflow.
 
     Args:
         gradients: `(lags, batch, size)`.
@@ -31,14 +31,14 @@ def norms_by_lag(gradients: Tensor) -> Tensor:
 def growth_rate(norms: Tensor) -> tuple[float, float]:
     """The slope of the logarithm of the norm over lag, by least squares.
 
-    Below 0 gradients vanish on their way back, above 0 they explode. The first `SKIPPED_LAGS` are left out, and norms
-    that are not finite or below `SMALLEST_NORM`.
+    Below 0, gradients vanish on their way back; above 0, they explode. The fit skips the first `SKIPPED_LAGS` lags and
+    norms that are NaN, infinite or below `SMALLEST_NORM`.
 
     Args:
         norms: `(lags,)`, on the host.
 
     Returns:
-        The rate per step, and how well one rate fits, R² in [0, 1]; both NaN for fewer than `FEWEST_POINTS` norms.
+        The rate per step, and how well a single rate fits, R² in [0, 1]; both NaN for fewer than `FEWEST_POINTS` norms.
 
     Example:
         >>> rate, r_squared = growth_rate(0.5 ** torch.arange(20.0))
@@ -59,7 +59,7 @@ def growth_rate(norms: Tensor) -> tuple[float, float]:
 
 
 def half_life(rate: float) -> float:
-    """Steps over which the gradient halves; infinite where it does not vanish.
+    """The number of steps over which the gradient halves; infinite if it does not vanish.
 
     Args:
         rate: Growth rate per step.
@@ -72,11 +72,16 @@ def half_life(rate: float) -> float:
 
 
 def horizon(norms: Tensor, fraction: float = 0.01) -> int:
-    """The largest lag at which the norm is above a fraction of that at lag 0; a norm that is not finite is above.
+    """The largest lag at which the norm exceeds a fraction of the norm at lag 0.
+
+    A NaN or infinite norm exceeds any fraction.
 
     Args:
         norms: `(lags,)`, on the host.
-        fraction: In [0, 1].
+        fraction: The fraction of the norm at lag 0, in [0, 1].
+
+    Returns:
+        The lag; 0 if no norm exceeds the fraction.
 
     Example:
         >>> horizon(0.5 ** torch.arange(20.0))
@@ -88,11 +93,13 @@ def horizon(norms: Tensor, fraction: float = 0.01) -> int:
 
 
 def span(norms: Tensor, fraction: float = 0.99) -> int:
-    """The smallest lag up to which the norms add up to a fraction of their sum; norms that are not finite decide alone.
+    """The smallest lag up to which the norms add up to a fraction of their sum.
+
+    If any norm is NaN or infinite, only those norms count.
 
     Args:
         norms: `(lags,)`, on the host.
-        fraction: In [0, 1].
+        fraction: The fraction of the sum, in [0, 1].
 
     Example:
         >>> span(0.5 ** torch.arange(20.0))
@@ -110,5 +117,5 @@ def _double(tensor: Tensor) -> torch.dtype:
 
 
 def _sizes(norms: Tensor) -> Tensor:
-    """In double precision; a norm that is not finite is infinite."""
+    """The norms in double precision, with NaN counted as infinite."""
     return norms.double().nan_to_num(nan=math.inf, posinf=math.inf)

@@ -1,24 +1,24 @@
-"""What the states of units say: saturated, dead, open or closed gates, denormal gradients."""
+"""Fractions of recurrent units that are saturated or dead, of gates that are stuck, and of denormal numbers."""
 
 import torch
 from torch import Tensor
 
 SATURATED = 0.95
-"""A tanh unit beyond it passes less than a tenth of a derivative back."""
+"""A tanh unit beyond this limit passes back less than a tenth of the gradient."""
 
 CLOSED, OPEN = 0.05, 0.95
-"""A gate outside of them hardly learns."""
+"""A gate outside these limits barely learns."""
 
 
 def saturated_fraction(states: Tensor, limit: float = SATURATED) -> Tensor:
-    """The share of states whose absolute value is above a limit.
+    """The fraction of states whose absolute value is above a limit.
 
     Args:
         states: Outputs of tanh units, any shape.
-        limit: In [0, 1).
+        limit: The limit, in [0, 1).
 
     Returns:
-        `()`; NaN where a state is not finite.
+        `()`; NaN if a state is NaN or infinite.
 
     Example:
         >>> saturated_fraction(torch.tensor([0.99, -0.99, 0.5, 0.0]))
@@ -28,13 +28,13 @@ def saturated_fraction(states: Tensor, limit: float = SATURATED) -> Tensor:
 
 
 def dead_fraction(states: Tensor) -> Tensor:
-    """The share of units that are not above zero for any row.
+    """The fraction of units that are not above zero in any row.
 
     Args:
         states: Outputs of ReLU units, `(rows, units)`.
 
     Returns:
-        `()`; NaN where a state is not finite.
+        `()`; NaN if a state is NaN or infinite.
 
     Example:
         >>> dead_fraction(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
@@ -44,13 +44,13 @@ def dead_fraction(states: Tensor) -> Tensor:
 
 
 def saturated_gate_fraction(gates: Tensor) -> Tensor:
-    """The share of gates that are closed (below 0.05) or open (above 0.95).
+    """The fraction of gates that are closed (below 0.05) or open (above 0.95).
 
     Args:
         gates: Activations of sigmoid gates, any shape.
 
     Returns:
-        `()`; NaN where one is not finite.
+        `()`; NaN if an activation is NaN or infinite.
 
     Example:
         >>> saturated_gate_fraction(torch.tensor([0.01, 0.99, 0.5, 0.5]))
@@ -60,12 +60,13 @@ def saturated_gate_fraction(gates: Tensor) -> Tensor:
 
 
 def denormal_fraction(tensor: Tensor) -> Tensor:
-    """The share of numbers that are too small for full precision: below 1.18e-38 in float32 and not zero.
+    """The fraction of denormal numbers: not zero, but below 1.18e-38 in float32 and so without full precision.
 
-    Arithmetic with them takes many CPUs several times as long, unless `torch.set_flush_denormal(True)` makes them zero.
+    Arithmetic with denormals is several times slower on many CPUs, unless `torch.set_flush_denormal(True)` turns them
+    into zeros.
 
     Args:
-        tensor: Any shape; in half precision the limit is that of float32.
+        tensor: Any shape; half precision uses the limit of float32.
 
     Returns:
         `()`.

@@ -1,4 +1,4 @@
-"""Clipping strategies: one file each."""
+"""Clipping strategies, one per file."""
 
 from lightning_clip.strategies.ada_gc import AdaGC
 from lightning_clip.strategies.adaptive_max_clip import AdaptiveMaxClip

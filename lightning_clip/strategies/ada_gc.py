@@ -1,4 +1,4 @@
-"""`AdaGC`: each gradient by a moving average of its own norm, after a warm-up with one limit for all."""
+"""`AdaGC`: clip each gradient relative to a moving average of its own norm."""
 
 import math
 
@@ -9,27 +9,26 @@ from lightning_clip._checks import check_choice, check_count, check_decay, check
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import HistoryPolicy, PerParameter, to_store
-from lightning_clip.core.state.policy import POLICIES
+from lightning_clip.core.state import ALL_PARAMETERS, POLICIES, HistoryPolicy, PerParameter, has_signal, to_store
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
 MAX_REJECTED = 20
-"""How many norms in a row `history="accepted"` keeps out before it takes them as the new level."""
+"""How many norms in a row `history="accepted"` rejects before it accepts them as the new level."""
 
 
 def next_median(median: Tensor, value: Tensor, count: Tensor) -> Tensor:
-    r"""One step of a running median on a logarithmic scale: up or down by the factor $e^{1 / (2 \sqrt k)}$.
+    r"""One step of a running median on a logarithmic scale: move it up or down by a factor of $e^{1 / (2 \sqrt k)}$.
 
-    A single value, however large, moves it by that factor and no more.
+    A single value, however large, moves the median by at most this factor.
 
     Args:
         median: The median so far, any shape.
-        value: New values, of the same shape.
-        count: k, the number of values with the new one, of the same shape.
+        value: The new values, of the same shape.
+        count: k, the number of values including the new one, of the same shape.
 
     Returns:
-        A tensor of the same shape.
+        The new median, of the same shape.
 
     Example:
         >>> next_median(torch.tensor([1.0, 1.0]), torch.tensor([1000.0, 0.5]), torch.tensor([25.0, 25.0]))
@@ -44,29 +43,31 @@ class AdaGC(ClipStrategy):
     $$\hat g_i = \min\left(1, \frac{\text{clip\_factor} \cdot \gamma_i}{\lVert g_i \rVert}\right) g_i, \qquad
     \gamma_i \leftarrow \text{decay} \cdot \gamma_i + (1 - \text{decay}) x_i$$
 
-    $x_i$ is what `history` makes of the norm. In the first `warmup_steps` steps of a parameter its gradient is scaled
-    by the factor that brings the norm of all gradients to `max_norm`, and its level $\gamma_i$ follows the median of
-    its norms (a running one: one number a parameter). A level is never taken below `floor` times the median of all
-    levels. Gradients that are exactly zero say nothing about the level and are passed over; a step with a NaN or an
-    infinity changes nothing.
+    $x_i$ is the norm after the `history` policy. During the first `warmup_steps` steps of a parameter, its gradient is
+    scaled by the factor that brings the total norm to `max_norm`, and its level $\gamma_i$ follows the running median
+    of its norms, which takes one number per parameter. A level counts as at least `floor` times the median of all
+    levels. Gradients of exactly zero do not change the level. A step with a NaN or infinite gradient does not change
+    any level.
 
-    `history="accepted"` takes a rise for honest after 20 norms above the limit in a row.
+    `history="accepted"` treats a rise as genuine after 20 norms in a row above the limit.
 
     Args:
         clip_factor: Largest norm relative to the level; the paper's λ_rel.
         decay: Weight of the past in the level, in [0, 1); the paper's β.
-        max_norm: Largest total norm while warming up, in the unit of the gradient of the loss; the paper's λ_abs.
-        warmup_steps: The step, from 1, at which a parameter's own limit takes over; the paper's T_start.
-        history: What enters the level: the norm as `"observed"`, `"clipped"`, `"winsorized"` to twice the limit, or
-            only where `"accepted"`.
+        max_norm: Largest total norm during warmup, in the unit of the loss gradient; the paper's λ_abs.
+        warmup_steps: The step, counted from 1, at which a parameter's own limit takes over; the paper's T_start.
+        history: How a norm enters the level: `"observed"` stores it unchanged, `"clipped"` after clipping,
+            `"winsorized"` at most twice the limit, and `"accepted"` only if it is within the limit.
         floor: Smallest level, as a fraction of the median of the levels of all parameters.
-        min_scale: Smallest factor, in [0, 1].
-        paper: The exact rule: the level starts at the smallest norm of the warm-up, learns clipped norms, zeros
-            included, and has no floor. Then one gradient of zero in the warm-up can freeze a parameter for good.
-        eps: Smallest level and smallest norm that is divided by, in the unit of the gradient of the loss.
+        min_scale: Smallest scaling factor, in [0, 1].
+        paper: Whether to use the paper's exact rule: the level starts at the smallest norm of the warmup, learns
+            clipped norms including zeros, and has no floor. A single zero gradient during warmup can then freeze a
+            parameter for good.
+        eps: Smallest level and smallest norm to divide by, in the unit of the loss gradient.
 
     Raises:
-        ValueError: An argument is out of its range, or `paper` comes with a history, a floor or a smallest factor.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: An argument is out of range, or `paper` is combined with `history`, `floor` or `min_scale`.
 
     Example:
         >>> AdaGC(1.1, warmup_steps=50).label
@@ -75,8 +76,8 @@ class AdaGC(ClipStrategy):
     References:
         Guoxia Wang, Shuai Li, Congliang Chen, Jinle Zeng, Jiabin Yang, Dianhai Yu, Yanjun Ma, Li Shen, "AdaGC:
         Improving Training Stability for Large Language Model Pretraining", 2025, https://arxiv.org/abs/2502.11034.
-        We depart from it, unless `paper=True`, where the level starts, in what it stores, in the floor, and in
-        counting the warm-up for each parameter by itself, so that one that joins late has a warm-up too.
+        Unless `paper=True`, we differ in the starting level, in what is stored, in the floor, and in counting the
+        warmup separately for each parameter, so that a parameter that joins late gets one too.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class AdaGC(ClipStrategy):
         if paper and (history, floor, min_scale) != ("winsorized", 0.01, 0.0):
             raise ArgumentError(
                 f"AdaGC(paper=True, history={history!r}, floor={floor!r}, min_scale={min_scale!r}): "
-                "the exact rule has none of the three; leave them out, or set paper=False."
+                "the paper's rule has none of the three; omit them, or set paper=False."
             )
         self.clip_factor = clip_factor
         self.decay = decay
@@ -112,11 +113,11 @@ class AdaGC(ClipStrategy):
         self.min_scale = min_scale
         self.paper = paper
         self.eps = eps
-        self.levels = PerParameter(level=math.inf, rejected=0.0)  # a level of `inf`: none yet
+        self.levels = PerParameter(level=math.inf, rejected=0.0)  # `inf`: no level yet
         self.clock = PerParameter(steps=0.0)
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale by the factor for all while warming up, later by `min(1, clip_factor * level / norm)`."""
+        """Scale by one factor for all gradients during warmup, then by `min(1, clip_factor * level / norm)`."""
         if not len(grads):
             return Keep()
         norms, total = grads.norms(), grads.total_norm()
@@ -135,7 +136,7 @@ class AdaGC(ClipStrategy):
         level, rejected = self.levels.take(grads)
         step = self._step(grads)
         value, fits = to_store("clipped" if self.paper else self.history, norms, limit)
-        observed = finite & (norms > 0) if not self.paper else finite.expand_as(norms)
+        observed = finite.expand_as(norms) if self.paper else has_signal(grads, norms)
         stored = observed & (fits | (rejected >= MAX_REJECTED))
         started = torch.minimum(level, value) if self.paper else next_median(level, value, step)
         learned = torch.where(warming, started, self.decay * level + (1 - self.decay) * value)
@@ -145,12 +146,12 @@ class AdaGC(ClipStrategy):
         self.clock.put_rows(self._clocks(grads), step - 1 + (finite.view(1) if self.paper else observed))
 
     def _step(self, grads: Gradients) -> Tensor:
-        """Which step this is, from 1: of each parameter, `(n,)`, or of all of them, `(1,)`."""
+        """The current step, counted from 1: of each parameter, `(n,)`, or of all of them, `(1,)`."""
         (steps,) = self.clock.take_rows(self._clocks(grads), grads.norms())
         return steps + 1
 
     def _clocks(self, grads: Gradients) -> tuple[str, ...]:
-        return ("all parameters",) if self.paper else grads.names
+        return ALL_PARAMETERS if self.paper else grads.names
 
     def _least_level(self) -> Tensor:
         levels = self.levels.get_buffer("level")

@@ -1,4 +1,4 @@
-"""`AdaptiveMaxClip`: the largest elements of each gradient, by a moving average of its largest element."""
+"""`AdaptiveMaxClip`: clip the largest elements of each gradient to a moving average of its largest element."""
 
 import math
 
@@ -8,33 +8,34 @@ from torch import Tensor
 from lightning_clip._checks import check_choice, check_decay, check_fraction
 from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import PerParameter, to_store
+from lightning_clip.core.state import PerParameter, has_signal, to_store
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.averaging import average_gain
+from lightning_clip.functional.averaging import next_average
 from lightning_clip.functional.scaling import clip_coef
 
 
 class AdaptiveMaxClip(ClipStrategy):
-    r"""Scale the elements of each gradient that are above the moving average of its largest element.
+    r"""Scale down the elements of each gradient that exceed the moving average of its largest element.
 
     $$T \leftarrow \text{decay} \cdot T + (1 - \text{decay}) M, \qquad
     \hat g_j = \begin{cases} g_j \hat T / M & |g_j| > \hat T \\ g_j & \text{otherwise} \end{cases}$$
 
-    $M = \max_j |g_j|$ and $\hat T = T / (1 - \text{decay}^k)$ are numbers of one parameter. The average takes in the
-    gradient that it limits. Elements above it keep their proportions; those just below stay as they are, so that the
-    map is not monotone. With the default history a spike enters as twice the average before it, so that it is cut to
-    1.3 times that average; `"observed"`, the source's rule, cuts it to 0.3 of itself. A gradient of zero is passed
-    over; a step with a NaN or an infinity changes nothing.
+    $M = \max_j |g_j|$ and $\hat T = T / (1 - \text{decay}^k)$ are numbers per parameter. The average includes the
+    gradient that it limits. Elements above it keep their proportions and elements just below it stay unchanged, so the
+    map is not monotonic. With the default history, a spike enters the average as twice the previous average and is cut
+    to 1.3 times that average. `"observed"`, the paper's rule, cuts it to 0.3 of itself. Zero gradients are skipped. A
+    step with a NaN or infinite gradient does not change any average.
 
     Args:
         decay: Weight of the past, in [0, 1); the paper's gamma 3.
-        history: What enters the average: the largest element as `"observed"`, `"clipped"` to the average before it,
-            or `"winsorized"` to twice that.
-        min_scale: Smallest factor, in [0, 1].
+        history: How the largest element enters the average: `"observed"` stores it unchanged, `"clipped"` limits it to
+            the previous average, and `"winsorized"` to twice the previous average.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: An argument is out of its range.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: An argument is out of range.
 
     Example:
         >>> AdaptiveMaxClip(0.9)
@@ -44,7 +45,7 @@ class AdaptiveMaxClip(ClipStrategy):
         Tianjin Huang, Haotian Hu, Zhenyu Zhang, Gaojie Jin, Xiang Li, Li Shen, Tianlong Chen, Lu Liu, Qingsong Wen,
         Zhangyang Wang, Shiwei Liu, "Stable-SPAM: How to Train in 4-Bit More Stably than 16-Bit Adam", 2025,
         https://arxiv.org/abs/2502.17055 (AdaClip, a part of GradientStabilizer). Here each parameter counts its own
-        steps; the code of the paper shares a counter with Adam's moments, whose reset makes the average jump.
+        steps. The paper's code shares a counter with Adam's moments, and resetting it makes the average jump.
     """
 
     def __init__(self, decay: float = 0.7, *, history: ElementHistory = "winsorized", min_scale: float = 0.0) -> None:
@@ -58,7 +59,7 @@ class AdaptiveMaxClip(ClipStrategy):
         self.state = PerParameter(mean=0.0, steps=0.0)
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale the elements above the average, which this step is a part of."""
+        """Scale down the elements above the average, which includes this step."""
         peaks = grads.norms(math.inf)
         limits = self._next_limits(grads, peaks)
         coefs = clip_coef(peaks, limits, min_scale=self.min_scale)
@@ -66,12 +67,12 @@ class AdaptiveMaxClip(ClipStrategy):
         return Multiply([torch.where(g.abs() > limit.to(g), coef.to(g.device), 1.0) for g, coef, limit in rows])
 
     def _next_limits(self, grads: Gradients, peaks: Tensor) -> Tensor:
-        """The averages with this step in them, `(n,)`; `inf` for a parameter without a history."""
+        """The averages including this step, `(n,)`; `inf` for a parameter without a history."""
         mean, steps = self.state.take(grads)
         before = torch.where(steps > 0, mean, math.inf)
         value, _ = to_store(self.history, peaks, before)
-        observed = grads.total_norm().isfinite() & (peaks > 0)
-        average = mean + average_gain(self.decay, steps + 1) * (value - mean)
+        observed = has_signal(grads, peaks)
+        average = next_average(mean, value, decay=self.decay, count=steps)
         mean, steps = torch.where(observed, average, mean), steps + observed
         self.state.put(grads, mean, steps)
         return torch.where(steps > 0, mean, math.inf)

@@ -1,4 +1,4 @@
-"""`AGC`: each unit of each weight by the ratio of its gradient's norm to its own."""
+"""`AGC`: clip each unit of a weight by the ratio of its gradient norm to its weight norm."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,38 +16,40 @@ from lightning_clip.functional.scaling import clip_coef
 
 
 class AGC(ClipStrategy):
-    r"""Limit the norm of the gradient of each unit to a share of the norm of its weights: adaptive gradient clipping.
+    r"""Limit the gradient norm of each unit to a fraction of its weight norm: adaptive gradient clipping.
 
     $$\hat g_u = \min\left(1, \lambda \frac{\max(\lVert w_u \rVert, \epsilon)}{\lVert g_u \rVert}\right) g_u$$
 
-    A unit is what feeds one output: a row of a linear layer's weight or of an embedding, a filter of a convolution; a
-    tensor of one dimension or none is one unit. The weights are those before the step. Weights that start at zero
-    still move, because of the floor `eps`. A unit whose gradient is not finite is left as it is. A sparse gradient of
-    an embedding is clipped row by row.
+    A unit is the set of weights that feed one output: a row of a linear layer or an embedding, or a filter of a
+    convolution. A tensor with at most one dimension is one unit. The weight norms are taken before the step. Weights
+    that start at zero still move, because `eps` is a floor for their norm. A unit whose gradient is NaN or infinite is
+    left unchanged. The sparse gradient of an embedding is clipped row by row.
 
     Args:
-        clip_factor: λ, the largest ratio of the norm of a gradient to the norm of its weights. The paper takes 0.01 for
-            batches of 4096, and more for smaller ones, up to 0.16.
-        eps: Smallest norm that a unit's weights count for; positive.
-        exclude: Globs over the names of parameters to leave alone; the paper excludes the last linear layer.
-        unit_axes: For parameters whose layout is another, the dimensions that make up one unit, by glob: `(0, 2, 3)`
-            for the weight of `ConvTranspose2d`, `()` for a tensor that is one unit. Counted from 0, or from the end
-            when negative. All dimensions but the first where no glob matches.
-        min_scale: Smallest factor, in [0, 1]: above 0 a gradient never vanishes, and a norm may stay over the limit.
+        clip_factor: λ, the largest ratio of gradient norm to weight norm. The paper uses 0.01 for batches of 4096, and
+            up to 0.16 for smaller batches.
+        eps: Floor for the weight norm of a unit; positive.
+        exclude: Globs over parameter names to leave unclipped; the paper excludes the last linear layer.
+        unit_axes: The dimensions that make up one unit, by glob over parameter names, for parameters with another
+            layout: `(0, 2, 3)` for the weight of `ConvTranspose2d`, `()` for a tensor that is one unit. Counted from 0,
+            or from the end if negative. Parameters without a matching glob use all dimensions but the first.
+        min_scale: Smallest scaling factor, in [0, 1]. Above 0, a gradient never vanishes, but its norm may stay above
+            the limit.
 
     Raises:
-        TypeError: `clip_factor` or `eps` is not a number, or `exclude` is one string.
-        ValueError: `clip_factor` or `eps` is not positive, or `min_scale` is not in [0, 1]. At the first step: a glob
-            matches no parameter, two of `unit_axes` match the same one, or a parameter has no such dimension.
+        ArgumentTypeError: `clip_factor` or `eps` is not a number, or `exclude` is a string instead of a list.
+        ArgumentError: `clip_factor` or `eps` is not positive, or `min_scale` is outside [0, 1]. At the first step: a
+            glob matches no parameter, two globs of `unit_axes` match the same parameter, or a parameter has no such
+            dimension.
 
     Example:
         >>> AGC(0.02, exclude=("head.*",), unit_axes={"up.weight": (0, 2, 3)})
         AGC(clip_factor=0.02, eps=0.001, exclude=('head.*',), unit_axes={'up.weight': (0, 2, 3)}, min_scale=0.0)
 
     References:
-        Andrew Brock, Soham De, Samuel L. Smith, Karen Simonyan, "High-Performance Large-Scale Image Recognition
-        Without Normalization", 2021, https://arxiv.org/abs/2102.06171. The authors' code divides by at least 1e-6; the
-        exact ratio is taken here.
+        Andrew Brock, Soham De, Samuel L. Smith, Karen Simonyan, "High-Performance Large-Scale Image Recognition Without
+        Normalization", 2021, https://arxiv.org/abs/2102.06171. The authors' code divides by at least 1e-6; we use the
+        exact ratio.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class AGC(ClipStrategy):
             elif dims is not None:
                 unit = _unit_norms(grads.tensors[i], grads.params[i].detach(), dims, grads.norms().dtype)
                 factors[i] = self._coef(*unit)
-        if whole:  # their gradient norms are measured already; one reduction for all their weights
+        if whole:  # their gradient norms are known, and one reduction measures all their weights
             weights = tensor_norms([grads.params[i].detach() for i in whole]).unbind()
             norms = grads.norms().unbind()
             for i, weight in zip(whole, weights, strict=True):
@@ -91,7 +93,7 @@ class AGC(ClipStrategy):
         return clip_coef(norm, self.clip_factor * weight_norm.clamp(min=self.eps), min_scale=self.min_scale)
 
     def _dims(self, grads: Gradients) -> list[tuple[int, ...] | None]:
-        """The dimensions of one unit of each gradient: `()` where the tensor is one unit, `None` where excluded."""
+        """The dimensions of one unit of each gradient: `()` if the tensor is one unit, `None` if it is excluded."""
         excluded, globs = self._excluded.of(grads), self._with_axes.of(grads)
         return [
             None if out is not None else self._dims_of(name, param.ndim, glob)
@@ -104,16 +106,16 @@ class AGC(ClipStrategy):
         dims = self.unit_axes[glob]
         if any(not -ndim <= dim < ndim for dim in dims):
             call = f"AGC(unit_axes={{{glob!r}: {dims}}})"
-            raise ArgumentError(f"{call}: {name!r} has {ndim} dimensions; give some of {tuple(range(ndim))}.")
+            raise ArgumentError(f"{call}: {name!r} has {ndim} dimensions; choose from {tuple(range(ndim))}.")
         chosen = tuple(sorted({dim % ndim for dim in dims}))
         return () if len(chosen) == ndim else chosen
 
 
 def _unit_norms(grad: Tensor, weight: Tensor, dims: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The norms of the units of a gradient and of their weights; of a sparse gradient only of the rows it holds."""
+    """The norms of the units of a gradient and of their weights; for a sparse gradient, only of the rows it holds."""
     if grad.layout is not torch.strided:
         if min(dims) < grad.sparse_dim():
-            raise ArgumentError("AGC(unit_axes=…): the unit of a sparse gradient is a row; leave 0 out, or exclude it.")
+            raise ArgumentError("AGC(unit_axes=…): the units of a sparse gradient are its rows; omit 0, or exclude it.")
         weight = weight[tuple(grad.indices())]
         dims = tuple(dim - grad.sparse_dim() + 1 for dim in dims)
         grad = grad.values()

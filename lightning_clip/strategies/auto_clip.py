@@ -1,4 +1,4 @@
-"""`AutoClip`: the limit is a percentile of the norms seen before."""
+"""`AutoClip`: clip the total norm to a percentile of earlier norms."""
 
 from typing import Literal
 
@@ -18,30 +18,30 @@ class AutoClip(ClipStrategy):
 
     $$c_k = \operatorname{percentile}_q(N_{k-w}, \dots, N_{k-1}), \qquad \hat g = \min(1, c_k / N_k)\, g$$
 
-    with linear interpolation between neighbours, as `numpy.percentile`. The first step is not clipped. A percentile q
-    clips about 100 - q percent of the steps: the default, 10, is the paper's and closer to normalisation than to
-    clipping; 90 to 99 cut off outliers only. A spike moves the limit by one rank. After an honest jump of the level
-    the limit is among the new norms once q percent of the window are old: after `(1 - percentile / 100) * window`
-    steps, 900 with the defaults and 100 for `percentile=90`; a shorter window answers faster.
+    Percentiles use linear interpolation, as in `numpy.percentile`. The first step is not clipped. A percentile of q
+    clips about 100 - q percent of the steps. The default of 10 is the paper's and comes closer to normalization than to
+    clipping; 90 to 99 only cut off outliers. A single spike moves the limit by one rank. After a genuine jump in the
+    level, the limit reaches the new norms once q percent of the window are old: after `(1 - percentile / 100) * window`
+    steps, which is 900 with the defaults and 100 for `percentile=90`. A shorter window reacts faster.
 
-    `AutoClip(window=None, include_current=True)` is the paper's rule: all norms there ever were, the current one
-    included. The limit is then exact for 1024 steps, and afterwards within 0.55 % of the exact percentile, read from
-    72 KiB of counts on a logarithmic scale; a step costs the same at any time.
+    `AutoClip(window=None, include_current=True)` is the paper's rule: it uses all norms so far, including the current
+    one. The limit is then exact for 1024 steps and later within 0.55% of the exact percentile, read from 72 KiB of
+    counts on a logarithmic scale. Every step costs the same.
 
-    Norms that are zero or not finite enter no history.
+    Norms that are zero, NaN or infinite are not stored.
 
     Args:
         percentile: q, in percent, 0-100.
-        window: How many norms are remembered, in optimizer steps; `None` for all.
-        include_current: Whether the current norm takes part in its own limit, as in the paper.
+        window: How many norms to remember, in optimizer steps; `None` for all.
+        include_current: Whether the current norm counts toward its own limit, as in the paper.
         min_history: How many norms must be known before the first step is clipped.
-        history: What is remembered of a norm: itself (`"observed"`), or at most twice the limit (`"winsorized"`).
-            A percentile of clipped norms could only fall, so there is no such choice.
-        min_scale: Smallest factor on the gradients, in [0, 1].
+        history: How norms are stored: `"observed"` stores them unchanged, `"winsorized"` at most at twice the limit.
+            There is no `"clipped"`, because a percentile of clipped norms could only fall.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: An argument is out of its range, or a winsorized history is to include the current norm, which it
-            can not: what to store depends on the limit.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: An argument is out of range, or `include_current` is combined with a winsorized history.
 
     Example:
         >>> AutoClip(90.0, window=200)
@@ -49,10 +49,10 @@ class AutoClip(ClipStrategy):
 
     References:
         Prem Seetharaman, Gordon Wichern, Bryan Pardo, Jonathan Le Roux, "AutoClip: Adaptive Gradient Clipping for
-        Source Separation Networks", 2020, https://arxiv.org/abs/2007.14469. We depart in the defaults, which use the
-        norms before the current one and a window, and everywhere in the exact quotient (the authors' code adds 1e-6
-        to the norm), in passing over zeros and non-finite norms, of which one turns all later limits into NaN there,
-        and in what a checkpoint holds.
+        Source Separation Networks", 2020, https://arxiv.org/abs/2007.14469. Our defaults differ: they exclude the
+        current norm and use a window. We also use the exact quotient (the authors' code adds 1e-6 to the norm), skip
+        zero and non-finite norms (there, a single one turns all later limits into NaN), and store the history
+        differently in checkpoints.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class AutoClip(ClipStrategy):
             check_count("AutoClip", window=window)
         if include_current and history != "observed":
             raise ArgumentError(
-                f"AutoClip(include_current=True, history={history!r}): what to store depends on the limit, which would "
-                f"depend on what is stored; use history='observed' or include_current=False."
+                f"AutoClip(include_current=True, history={history!r}): the stored norm depends on the limit, so the "
+                f"limit cannot depend on the stored norm; use history='observed' or include_current=False."
             )
         self.percentile = percentile
         self.window = window

@@ -1,4 +1,4 @@
-"""`Blend`: from one strategy to another, a little at each step."""
+"""`Blend`: move from one strategy to another over several steps."""
 
 import torch
 from torch import Tensor
@@ -11,19 +11,21 @@ from lightning_clip.strategies.no_clip import NoClip
 
 
 class Blend(ClipStrategy):
-    r"""Move from the factors of one strategy to those of another over some steps, evenly in their logarithm.
+    r"""Move from the factors of one strategy to those of another over some steps, at an even pace in their logarithm.
 
     $$s_k = s_{\text{start}}^{1 - w_k}\, s_{\text{end}}^{w_k}, \qquad w_k = \min(1, k / \text{steps})$$
 
-    Both decide at each step. Where either decides something other than a scale, the second one acts at once.
+    Both strategies decide at each step. If either decides something other than a scale, `end` takes over at once for
+    that step.
 
     Args:
-        start: The strategy at the beginning; `NoClip()` by default.
-        end: The strategy at the end; `NoClip()` by default.
+        start: The strategy to start with; `NoClip()` by default.
+        end: The strategy to end with; `NoClip()` by default.
         steps: Optimizer steps until only `end` acts.
 
     Raises:
-        ValueError: `steps` is less than 1.
+        ArgumentTypeError: `steps` is not a whole number.
+        ArgumentError: `steps` is less than 1.
 
     Example:
         >>> from lightning_clip import NormClip
@@ -31,7 +33,7 @@ class Blend(ClipStrategy):
         'Blend(NormClip(0.1) → NormClip(10.0))'
 
     References:
-        None: what `StrategySwitcher` does when it loosens, so that the step size does not jump.
+        None. `StrategySwitcher` uses it to loosen clipping without a jump in the step size.
     """
 
     done: Tensor
@@ -46,7 +48,7 @@ class Blend(ClipStrategy):
 
     @property
     def label(self) -> str:
-        """Both labels."""
+        """The labels of both strategies."""
         return f"Blend({self.start.label} → {self.end.label})"
 
     def decide(self, grads: Gradients) -> Action:

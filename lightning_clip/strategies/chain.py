@@ -1,4 +1,4 @@
-"""`Chain`: several strategies, one after the other."""
+"""`Chain`: apply several strategies one after another."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,20 @@ from lightning_clip.core.strategy import ClipStrategy
 
 
 class Chain(ClipStrategy):
-    """Let each strategy decide on what the one before would leave, and apply all in order.
+    """Let each strategy decide on what the previous one would leave, and apply all decisions in order.
 
-    From the inside out: rules per element first, then rules per tensor, the total norm last. A link that skips the
-    step leaves the gradients as they are for the links after it: they see, and remember, what was skipped.
+    Order the links from fine to coarse: rules per element first, then rules per tensor, the total norm last. A link
+    that skips the step leaves the gradients unchanged for the links after it, so they see and remember the skipped
+    gradients.
 
-    A link that scales costs the next one nothing: norms follow from its factors. The gradients are copied only where a
-    link after the first reads their elements.
+    A link that only scales adds no cost to the next one, because norms follow from its factors. The gradients are
+    copied only if a later link reads their elements.
 
     Args:
         strategies: The links, in order.
 
     Raises:
-        TypeError: One of them is not a strategy.
+        ArgumentTypeError: A link is not a strategy.
 
     Example:
         >>> from lightning_clip import NormClip, ValueClip
@@ -31,8 +32,8 @@ class Chain(ClipStrategy):
         'Chain(ValueClip(0.5), NormClip(1.0))'
 
     References:
-        The Optax authors, "Optax", `chain`, 2020, https://optax.readthedocs.io. There a link may change anything;
-        here each can only do what an action does.
+        The Optax authors, "Optax", `chain`, 2020, https://optax.readthedocs.io. There a link may make any change; here
+        it can only do what an action does.
     """
 
     def __init__(self, strategies: Sequence[ClipStrategy] = ()) -> None:
@@ -51,7 +52,7 @@ class Chain(ClipStrategy):
         return f"Chain({', '.join(link.label for link in self.strategies)})"
 
     def decide(self, grads: Gradients) -> Action:
-        """Ask each link in turn."""
+        """Let each link decide in turn."""
         actions = []
         for link in self.strategies:
             actions.append(link.decide(grads))

@@ -1,18 +1,11 @@
-"""`CoordinateClip`: each element by a moving average of its own magnitude."""
+"""`CoordinateClip`: clip each element to a moving average of its own magnitude."""
 
-from lightning_clip._checks import (
-    check_choice,
-    check_count,
-    check_decay,
-    check_fraction,
-    check_non_negative,
-    check_positive_finite,
-)
+from lightning_clip._checks import check_non_negative, check_positive_finite
 from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory, ElementMagnitudes
+from lightning_clip.core.state.element_magnitudes import ElementHistory, ElementMagnitudes, check_element_rule
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.elementwise import element_coef_
+from lightning_clip.functional.elementwise import element_coefs_
 
 
 class CoordinateClip(ClipStrategy):
@@ -21,23 +14,24 @@ class CoordinateClip(ClipStrategy):
     $$\hat g_j = \min\left(1, \frac{\tau_j}{|g_j| + \epsilon}\right) g_j, \qquad
     \tau_j^\alpha = \operatorname{EMA}(|g_j|^\alpha)$$
 
-    $\tau$ is an average over the steps before, without bias from its start. It is tight on purpose: about four in ten
-    elements of normally distributed gradients are above their average. An element that is exactly zero keeps its
-    average, and one that was never anything else is not limited. A step with a NaN or an infinity changes nothing.
-    Memory: one float32 for each element.
+    $\tau$ is a bias-corrected average over earlier steps. It is tight on purpose: about four in ten elements of
+    normally distributed gradients exceed their average. An element that is exactly zero keeps its average, and one that
+    has always been zero is not limited. A step with a NaN or infinite gradient does not change any average. It takes
+    one float32 of memory per element.
 
     Args:
-        alpha: Power that is averaged, the paper's alpha; 1 for the mean, 2 for the root mean square.
+        alpha: The power to average, the paper's alpha; 1 for the mean, 2 for the root mean square.
         decay: Weight of the past, in [0, 1); the paper's beta 2.
-        eps: Added to each magnitude, in the unit of the gradient of the loss; 0 is the exact limit. Far above the
-            gradients it shrinks them all.
+        eps: Added to each magnitude, in the unit of the loss gradient; 0 gives the exact limit. A value far above the
+            gradients shrinks all of them.
         warmup_steps: How many steps a parameter learns before its elements are limited.
-        history: What enters the average: the magnitude as `"observed"`, `"clipped"`, or `"winsorized"` so that no
-            value raises τ by more than 5 percent.
-        min_scale: Smallest factor, in [0, 1].
+        history: How a magnitude enters the average: `"observed"` stores it unchanged, `"clipped"` after clipping, and
+            `"winsorized"` so that no value raises τ by more than 5%.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: An argument is out of its range; when deciding, a gradient is sparse.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: An argument is out of range. At a step: a gradient is sparse.
 
     Example:
         >>> CoordinateClip(2.0).label
@@ -46,9 +40,9 @@ class CoordinateClip(ClipStrategy):
     References:
         Jingzhao Zhang, Sai Praneeth Karimireddy, Andreas Veit, Seungyeon Kim, Sashank Reddi, Sanjiv Kumar, Suvrit Sra,
         "Why are Adaptive Methods Good for Attention Models?", 2020, https://arxiv.org/abs/1912.03194 (ACClip). The
-        paper clips a momentum with averages that start at zero; here the gradient is clipped, so that any optimizer
-        can follow, the averages have no bias, and a spike is winsorized. `history="observed"` stores what the paper
-        does.
+        paper clips a momentum, with averages that start at zero. We clip the gradient, so that it works with any
+        optimizer, correct the bias of the averages, and winsorize spikes. `history="observed"` stores what the paper
+        stores.
     """
 
     def __init__(
@@ -63,26 +57,21 @@ class CoordinateClip(ClipStrategy):
     ) -> None:
         super().__init__()
         check_positive_finite("CoordinateClip", alpha=alpha)
-        check_decay("CoordinateClip", decay=decay)
         check_non_negative("CoordinateClip", eps=eps)
-        check_count("CoordinateClip", at_least=0, warmup_steps=warmup_steps)
-        check_choice("CoordinateClip", ELEMENT_HISTORIES, history=history)
-        check_fraction("CoordinateClip", min_scale=min_scale)
+        check_element_rule(
+            "CoordinateClip", decay=decay, warmup_steps=warmup_steps, history=history, min_scale=min_scale
+        )
         self.alpha = alpha
         self.decay = decay
         self.eps = eps
         self.warmup_steps = warmup_steps
         self.history = history
         self.min_scale = min_scale
-        self.magnitudes = ElementMagnitudes(decay, power=alpha, history=history)
+        self.magnitudes = ElementMagnitudes(decay, power=alpha, warmup_steps=warmup_steps, history=history)
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, τ / (|g| + eps))`."""
-        limits = self.magnitudes.take(grads, warmup_steps=self.warmup_steps)
+        limits = self.magnitudes.take(grads)
         self.magnitudes.push(grads, limits)
-        return Multiply(
-            [
-                element_coef_(limit, tensor.abs() + self.eps, min_scale=self.min_scale)
-                for tensor, limit in zip(grads.locals, limits, strict=True)
-            ]
-        )
+        magnitudes = (gradient.abs() + self.eps for gradient in grads.locals)
+        return Multiply(element_coefs_(limits, magnitudes, min_scale=self.min_scale))

@@ -1,4 +1,4 @@
-"""`EmaRatioClip`: acts on norms far above a slow average, and brings them down to a fast one."""
+"""`EmaRatioClip`: clip norms far above a slow average down to a fast average."""
 
 import torch
 from torch import Tensor
@@ -7,43 +7,45 @@ from lightning_clip._checks import check_choice, check_count, check_decay, check
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
+from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
 
 class EmaRatioClip(ClipStrategy):
-    r"""Where the total norm exceeds `trigger` times its slow average, scale it down to `target` times its fast one.
+    r"""Scale a total norm above `trigger` times its slow average down to `target` times its fast average.
 
     $$N_k > \max(r\,S_{k-1},\ t\,F_{k-1}) \;\Rightarrow\; \hat g = \frac{t\,F_{k-1}}{N_k}\, g, \qquad
     F_k = \alpha F_{k-1} + (1 - \alpha)\, x_k, \quad S_k = \beta S_{k-1} + (1 - \beta)\, x_k$$
 
-    Two limits, not one: an ordinary fluctuation is left alone, and what is clipped ends near the usual size rather
-    than at the edge of what is tolerated. A good adaptive rule to start with: it has no unit to tune, and one bad
-    step costs it nothing.
+    With two limits instead of one, ordinary fluctuations are left alone, and a clipped norm ends near its usual size
+    rather than at the edge of what is tolerated. This is a good adaptive rule to start with: it has no scale to tune,
+    and a single bad step costs it nothing.
 
-    What enters the averages, x, decides how the rule bears spikes and honest changes. With `"winsorized"`, the
-    default, a clipped norm counts as at most twice what was left of it: one spike of any size moves the trigger by
-    1.2 %, and a jump of the level to 8 times is followed within 80 steps, the pace of the slow average itself.
+    The value x that enters the averages determines how the rule handles spikes and genuine changes. With the default
+    `"winsorized"`, a clipped norm counts as at most twice what was left of it. A single spike of any size moves the
+    trigger by 1.2%, and the rule follows a jump of the level to 8 times within 80 steps, the pace of the slow average
+    itself.
 
-    Nothing is clipped during the first `warmup_steps`. Both averages start at the (lower) median of these norms, so
-    that a spike among them, or a steep start of the run, is passed over; there is no bias to correct. Norms that are
-    zero or not finite change nothing.
+    Nothing is clipped during the first `warmup_steps` steps. Both averages start at the (lower) median of these norms.
+    This ignores a spike among them or a steep start of the run, and leaves no bias to correct. Norms that are zero, NaN
+    or infinite do not change the state.
 
     Args:
-        trigger: r, above which multiple of the slow average a norm is clipped; greater than `target`.
-        target: t, to which multiple of the fast average it is brought down.
+        trigger: r, the multiple of the slow average above which a norm is clipped; greater than `target`.
+        target: t, the multiple of the fast average that a clipped norm is brought down to.
         fast: $\alpha$, the decay of the fast average in [0, 1), per optimizer step.
         slow: $\beta$, the decay of the slow average in [0, 1), per optimizer step.
-        history: What enters the averages of a norm: itself (`"observed"`), what clipping left of it (`"clipped"`),
-            at most twice what clipping left of it (`"winsorized"`), or only norms that were not clipped
-            (`"accepted"`, until more than 20 in a row were).
-        warmup_steps: How many norms are seen before the first step is clipped.
-        min_scale: Smallest factor on the gradients, in [0, 1].
+        history: How a norm enters the averages: `"observed"` stores it unchanged, `"clipped"` after clipping,
+            `"winsorized"` at most at twice what clipping left of it, and `"accepted"` only if it was not clipped (or
+            after more than 20 clipped norms in a row).
+        warmup_steps: How many norms must be seen before the first step is clipped.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: `trigger` is not greater than `target`, one of them is not positive, a decay is outside [0, 1),
-            `warmup_steps` is below 1, `min_scale` is outside [0, 1], or `history` is none of the four.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `trigger` is not greater than `target`, one of them is not positive, a decay is outside [0, 1),
+            `warmup_steps` is below 1, `min_scale` is outside [0, 1], or `history` is unknown.
 
     Example:
         >>> EmaRatioClip(3.0).label
@@ -51,9 +53,9 @@ class EmaRatioClip(ClipStrategy):
 
     References:
         The authors of "PDE-Transformer", `EmaGradClip`, 2025, https://github.com/tum-pbs/pde-transformer. It stores
-        what was left of a clipped norm, as `history="clipped"` does. We depart in the start (there from the first
-        norm, with bias correction), the default history, the exact quotient (1e-6 is added to the norm there), never
-        raising a norm where the fast average exceeds the slow one by far, and in passing over non-finite norms.
+        what was left of a clipped norm, as `history="clipped"` does. We differ in the start (there from the first norm,
+        with bias correction), in the default history, in the exact quotient (there 1e-6 is added to the norm), in never
+        raising a norm when the fast average is far above the slow one, and in skipping non-finite norms.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class EmaRatioClip(ClipStrategy):
         super().__init__()
         check_positive_finite("EmaRatioClip", trigger=trigger, target=target)
         if trigger <= target:
-            raise ArgumentError(f"EmaRatioClip(trigger={trigger}, target={target}): trigger must be above target.")
+            raise ArgumentError(
+                f"EmaRatioClip(trigger={trigger}, target={target}): trigger must be greater than target."
+            )
         check_decay("EmaRatioClip", fast=fast, slow=slow)
         check_count("EmaRatioClip", warmup_steps=warmup_steps)
         check_fraction("EmaRatioClip", min_scale=min_scale)
@@ -86,7 +90,7 @@ class EmaRatioClip(ClipStrategy):
         self.intake = Intake(history)
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale by `target · F / total norm` where the norm is above `trigger · S`."""
+        """Scale by `target * F / total norm` if the norm is above `trigger * S`."""
         if not len(grads):
             return Keep()
         norm = grads.total_norm()
@@ -98,30 +102,21 @@ class EmaRatioClip(ClipStrategy):
         return Scale(clip_coef(norm, limit, min_scale=self.min_scale), threshold)
 
 
-class _Levels(State):
-    """A fast and a slow moving average that start at the median of the first norms and mean nothing before."""
+class _Levels(RunningEstimates):
+    """A fast and a slow moving average that both start at the median of the first norms."""
 
     fast: Tensor
     slow: Tensor
 
     def __init__(self, fast_decay: float, slow_decay: float, warmup_steps: int) -> None:
-        super().__init__()
+        super().__init__(warmup_steps, fast=0.0, slow=0.0)
         self.fast_decay = fast_decay
         self.slow_decay = slow_decay
-        self.first = FirstValues(warmup_steps)
-        self.register_buffer("fast", torch.zeros(()))
-        self.register_buffer("slow", torch.zeros(()))
 
-    def read(self, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The two averages, and whether they are started, each `()`."""
-        self.match(norm)
-        return self.fast, self.slow, self.first.full()
+    def initial(self) -> tuple[Tensor, Tensor]:
+        median = self.first.quantile(0.5)
+        return median, median
 
-    def push(self, value: Tensor, keep: Tensor, started: Tensor) -> None:
-        self.first.push(value, keep)
+    def updated(self, value: Tensor) -> tuple[Tensor, Tensor]:
         value = value.to(self.fast.dtype)
-        start = self.first.quantile(0.5)
-        fast = torch.lerp(self.fast, torch.where(keep, value, self.fast), 1 - self.fast_decay)
-        slow = torch.lerp(self.slow, torch.where(keep, value, self.slow), 1 - self.slow_decay)
-        self.fast = torch.where(started, fast, start)
-        self.slow = torch.where(started, slow, start)
+        return torch.lerp(self.fast, value, 1 - self.fast_decay), torch.lerp(self.slow, value, 1 - self.slow_decay)

@@ -1,4 +1,4 @@
-"""`GroupNormClip`: each named group of parameters by the norm of its own gradients."""
+"""`GroupNormClip`: clip named groups of parameters, each by the norm of its own gradients."""
 
 import math
 from typing import Literal
@@ -21,21 +21,23 @@ class GroupNormClip(ClipStrategy):
 
     $$\hat g_A = \min\left(1, \max\left(\text{min\_scale}, \frac{c_A}{\lVert g_A \rVert}\right)\right) g_A$$
 
-    A group is what one glob matches. The direction within a group is kept, the overall direction is not. Parameters
-    that no glob matches are left alone. The glob `"*"` alone stands for the rest: all that no other glob matches. A
-    group whose norm is not finite is left as it is; the others are clipped all the same.
+    A group consists of the parameters that one glob matches. The direction within a group is kept; the overall
+    direction is not. Parameters that no glob matches are left unchanged. The glob `"*"` by itself stands for all
+    parameters that no other glob matches. A group with a NaN or infinite norm is left unchanged, and the other groups
+    are still clipped.
 
     Args:
-        max_norms: Largest norm of each group, by glob over parameter names (`*`, `?`, `[ab]`); in the unit of the
-            gradient of the loss. By default one group of all parameters, with the limit 1.
-        kind: `"l2"` limits the 2-norm of the group, `"rms"` the root mean square of its elements, which does not grow
-            with the size of the group.
-        min_scale: Smallest factor, in [0, 1]: above 0 a gradient never vanishes, and a norm may stay over the limit.
+        max_norms: Largest norm of each group, by glob over parameter names (`*`, `?`, `[ab]`), in the unit of the loss
+            gradient. By default all parameters form one group with a limit of 1.
+        kind: `"l2"` limits the 2-norm of the group; `"rms"` limits the root mean square of its elements, which does not
+            grow with the size of the group.
+        min_scale: Smallest scaling factor, in [0, 1]. Above 0, a gradient never vanishes, but its norm may stay above
+            the limit.
 
     Raises:
-        TypeError: A limit is not a number.
-        ValueError: A limit is not positive, there is none, or `kind` is unknown. At the first step: a glob matches no
-            parameter, with a gradient or without; or two match the same one.
+        ArgumentTypeError: A limit is not a number.
+        ArgumentError: A limit is not positive, `max_norms` is empty, or `kind` is unknown. At the first step: a glob
+            matches no parameter, with or without a gradient, or two globs match the same one.
 
     Example:
         >>> GroupNormClip({"encoder.*": 0.5, "*": 1.0})
@@ -43,8 +45,8 @@ class GroupNormClip(ClipStrategy):
 
     References:
         Noam Shazeer, Mitchell Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
-        https://arxiv.org/abs/1804.04235, for the root mean square, which the paper takes of each update; here it is
-        taken of gradients.
+        https://arxiv.org/abs/1804.04235, for the root mean square. The paper takes it over each update; we take it over
+        gradients.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class GroupNormClip(ClipStrategy):
         super().__init__()
         self.max_norms = {REST: 1.0} if max_norms is None else dict(max_norms)
         if not self.max_norms:
-            raise ArgumentError("GroupNormClip(max_norms={}): give at least one glob, for instance {'*': 1.0}.")
+            raise ArgumentError("GroupNormClip(max_norms={}): max_norms needs at least one glob, such as {'*': 1.0}.")
         check_positive(
             "GroupNormClip", or_none=False, **{f"max_norms[{glob!r}]": limit for glob, limit in self.max_norms.items()}
         )
@@ -75,15 +77,16 @@ class GroupNormClip(ClipStrategy):
         bias: float | None = 1.0,
         other: float | None = None,
     ) -> "GroupNormClip":
-        """Groups for networks with `torch.nn.RNN`, `LSTM`, `GRU` or their cells, wherever these are in the model.
+        """Groups for networks with `torch.nn.RNN`, `LSTM`, `GRU` or their cells anywhere in the model.
 
         In a configuration file: `class_path: lightning_clip.GroupNormClip.rnn`.
 
         Args:
-            input_hidden: Largest norm of the input-to-hidden weights of all layers (`weight_ih_l0`, …) together;
-                `None` leaves them alone.
-            hidden_hidden: The same for the hidden-to-hidden weights, with the projections of an LSTM (`weight_hr_l0`).
-            bias: The same for the biases; `None` where the layers are made with `bias=False`.
+            input_hidden: Largest combined norm of the input-to-hidden weights of all layers (`weight_ih_l0`, …); `None`
+                leaves them unclipped.
+            hidden_hidden: The same for the hidden-to-hidden weights, including the projections of an LSTM
+                (`weight_hr_l0`).
+            bias: The same for the biases; `None` for layers with `bias=False`.
             other: The same for all other parameters.
 
         Returns:
@@ -111,6 +114,6 @@ class GroupNormClip(ClipStrategy):
         return ScaleEach(torch.stack([coefs[glob] for glob in globs]))
 
     def _coef(self, glob: str, norms: Tensor, numel: int) -> Tensor:
-        """The factor on one group, `()`, from the norms of its gradients `(n,)` and the number of its elements."""
+        """The factor for one group, `()`, from the norms of its gradients, `(n,)`, and its number of elements."""
         limit = self.max_norms[glob] * (math.sqrt(numel) if self.kind == "rms" else 1.0)
         return clip_coef(combine_norms(norms), limit, min_scale=self.min_scale)

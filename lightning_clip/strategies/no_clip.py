@@ -1,4 +1,4 @@
-"""`NoClip`: look, leave alone."""
+"""`NoClip`: leave gradients unchanged."""
 
 from lightning_clip.core.actions import Action, Keep
 from lightning_clip.core.gradients import Gradients
@@ -6,16 +6,16 @@ from lightning_clip.core.strategy import ClipStrategy
 
 
 class NoClip(ClipStrategy):
-    """Leave every gradient as it is.
+    """Leave every gradient unchanged.
 
     Example:
         >>> NoClip()
         NoClip()
 
     References:
-        None: the baseline that every rule is compared with.
+        None: this is the baseline for every other rule.
     """
 
     def decide(self, grads: Gradients) -> Action:
-        """Keep."""
+        """Keep all gradients."""
         return Keep()

@@ -1,4 +1,4 @@
-"""`NormClip`: one factor for all gradients, from their total norm."""
+"""`NormClip`: scale all gradients by one factor, from their total norm."""
 
 from lightning_clip._checks import check_fraction, check_non_negative, check_positive
 from lightning_clip.core.actions import Action, Scale
@@ -12,17 +12,20 @@ class NormClip(ClipStrategy):
 
     $$\hat g = \min\left(1, \frac{\text{max\_norm}}{\lVert g \rVert_p + \epsilon}\right) g$$
 
-    The direction is kept. With the defaults the weights are those of `Trainer(gradient_clip_val=max_norm)`, bit for
-    bit. Keras calls this rule `global_clipnorm`. A norm that is not finite leaves the gradients as they are.
+    The direction is kept. With the defaults, the resulting weights equal those of `Trainer(gradient_clip_val=max_norm)`
+    bit for bit. Keras calls this rule `global_clipnorm`. A NaN or infinite norm leaves the gradients unchanged.
 
     Args:
-        max_norm: Largest total norm, in the unit of the gradient of the loss.
+        max_norm: Largest total norm, in the unit of the loss gradient.
         norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
-        eps: Added to the norm. 1e-6 is torch's form; 0 the exact one, which leaves a norm equal to the limit alone.
-        min_scale: Smallest factor, in [0, 1]: above 0 the gradient never vanishes, and a norm may stay over the limit.
+        eps: Added to the norm. 1e-6 matches torch; 0 gives the exact rule, which leaves a norm equal to the limit
+            unchanged.
+        min_scale: Smallest scaling factor, in [0, 1]. Above 0, the gradient never vanishes, but its norm may stay above
+            the limit.
 
     Raises:
-        ValueError: `max_norm` or `norm_type` is not positive, `eps` is negative, or `min_scale` is not in [0, 1].
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `max_norm` or `norm_type` is not positive, `eps` is negative, or `min_scale` is outside [0, 1].
 
     Example:
         >>> NormClip(0.5)
@@ -30,8 +33,7 @@ class NormClip(ClipStrategy):
 
     References:
         Razvan Pascanu, Tomas Mikolov, Yoshua Bengio, "On the difficulty of training recurrent neural networks", 2013,
-        https://arxiv.org/abs/1211.5063. The paper clips where the norm is at least the limit; scaling a norm that
-        equals it changes nothing.
+        https://arxiv.org/abs/1211.5063. The paper also clips a norm that equals the limit, which changes nothing.
 
         Matteo Tucat, Anirbit Mukherjee, Procheta Sen, Mingfei Sun, Omar Rivasplata, "Regularized Gradient Clipping
         Provably Trains Wide and Deep Neural Networks", 2024, https://arxiv.org/abs/2404.08624, for `min_scale`.

@@ -1,4 +1,4 @@
-"""`NormalizeGradient`: always the same norm."""
+"""`NormalizeGradient`: scale gradients to a fixed norm."""
 
 from typing import Literal
 
@@ -12,11 +12,11 @@ from lightning_clip.core.strategy import ClipStrategy
 
 
 def normalizing_coef(norm: Tensor, target: float) -> Tensor:
-    """The factor that brings a norm to a target, up or down; 1 where the norm is 0 or not finite.
+    """The factor that brings a norm to a target, up or down; 1 if the norm is 0, NaN or infinite.
 
     Args:
         norm: Any shape, non-negative.
-        target: The norm wanted, positive.
+        target: The target norm, positive.
 
     Returns:
         A tensor of the shape of `norm`, each value positive and finite.
@@ -25,7 +25,7 @@ def normalizing_coef(norm: Tensor, target: float) -> Tensor:
         >>> normalizing_coef(torch.tensor([0.5, 4.0, 0.0, float("inf")]), 1.0)
         tensor([2.0000, 0.2500, 1.0000, 1.0000])
     """
-    coef = (target / norm).clamp(max=torch.finfo(norm.dtype).max)  # 1e20 of 1e-20 is more than float32 holds
+    coef = (target / norm).clamp(max=torch.finfo(norm.dtype).max)  # 1e20 / 1e-20 overflows float32
     return torch.where(norm.isfinite() & (norm > 0), coef, 1.0)
 
 
@@ -34,16 +34,17 @@ class NormalizeGradient(ClipStrategy):
 
     $$\hat g = \text{norm} \cdot \frac{g}{\lVert g \rVert}$$
 
-    This is the one family that may amplify: near a minimum the gradient no longer fades, so the learning rate has to.
-    The direction is kept. A gradient of all zeros stays zero, and so does one whose elements are below 1e-23, where the
-    norm in float32 is zero; one that is not finite is left as it is.
+    This is the only family of rules that may amplify. Gradients no longer fade near a minimum, so the learning rate has
+    to decay. The direction is kept. An all-zero gradient stays zero, and so does one with all elements below 1e-23,
+    where the float32 norm is zero. A NaN or infinite gradient is left unchanged.
 
     Args:
-        norm: The norm after scaling, in the unit of the gradient of the loss.
-        per: `"global"` normalizes all gradients as one vector, `"parameter"` each on its own.
+        norm: The norm after scaling, in the unit of the loss gradient.
+        per: `"global"` normalizes all gradients as one vector, `"parameter"` each one separately.
 
     Raises:
-        ValueError: `norm` is not positive and finite, or `per` is unknown.
+        ArgumentTypeError: `norm` is not a number.
+        ArgumentError: `norm` is not positive and finite, or `per` is unknown.
 
     Example:
         >>> NormalizeGradient(0.1)
@@ -62,7 +63,7 @@ class NormalizeGradient(ClipStrategy):
         self.per = per
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale by `norm / total norm`, or each by `norm / its own norm`."""
+        """Scale all gradients by `norm / total norm`, or each by `norm / own norm`."""
         if self.per == "parameter":
             return ScaleEach(normalizing_coef(grads.norms(), self.norm), self.norm)
         return Scale(normalizing_coef(grads.total_norm(), self.norm), self.norm)

@@ -1,4 +1,4 @@
-"""`PerParameterNormClip`: each gradient by its own norm."""
+"""`PerParameterNormClip`: clip each gradient by its own norm."""
 
 from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.actions import Action, ScaleEach
@@ -12,16 +12,18 @@ class PerParameterNormClip(ClipStrategy):
 
     $$\hat g_i = \min\left(1, \frac{\text{max\_norm}}{\lVert g_i \rVert_p}\right) g_i$$
 
-    The direction within each tensor is kept, the overall direction is not. Keras calls this rule `clipnorm`. The same
-    limit for all favours small tensors: a norm grows like the square root of the number of elements.
+    The direction within each tensor is kept; the overall direction is not. Keras calls this rule `clipnorm`. A shared
+    limit favors small tensors, because a norm grows with the square root of the number of elements.
 
     Args:
-        max_norm: Largest norm of one gradient, in the unit of the gradient of the loss.
+        max_norm: Largest norm of one gradient, in the unit of the loss gradient.
         norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
-        min_scale: Smallest factor, in [0, 1]: above 0 a gradient never vanishes, and a norm may stay over the limit.
+        min_scale: Smallest scaling factor, in [0, 1]. Above 0, a gradient never vanishes, but its norm may stay above
+            the limit.
 
     Raises:
-        ValueError: `max_norm` or `norm_type` is not positive, or `min_scale` is not in [0, 1].
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `max_norm` or `norm_type` is not positive, or `min_scale` is outside [0, 1].
 
     Example:
         >>> PerParameterNormClip(1.0)
@@ -45,6 +47,6 @@ class PerParameterNormClip(ClipStrategy):
         self.min_scale = min_scale
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale each by `min(1, max_norm / norm)`."""
+        """Scale each gradient by `min(1, max_norm / norm)`."""
         coefs = clip_coef(grads.norms(self.norm_type), self.max_norm, min_scale=self.min_scale)
         return ScaleEach(coefs, self.max_norm)

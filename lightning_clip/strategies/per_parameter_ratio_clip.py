@@ -1,4 +1,4 @@
-"""`PerParameterRatioClip`: each gradient by the ratio of its norm to its parameter's."""
+"""`PerParameterRatioClip`: clip each gradient by the ratio of its norm to its parameter's norm."""
 
 from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.actions import Action, ScaleEach
@@ -8,28 +8,30 @@ from lightning_clip.functional.scaling import clip_coef
 
 
 class PerParameterRatioClip(ClipStrategy):
-    r"""Limit the norm of each gradient to a share of the norm of its parameter: `AGC` with whole tensors as units.
+    r"""Limit the norm of each gradient to a fraction of its parameter's norm: `AGC` with whole tensors as units.
 
     $$\hat g_i = \min\left(1, \lambda \frac{\max(\lVert w_i \rVert, \epsilon)}{\lVert g_i \rVert}\right) g_i$$
 
-    The parameters are those before the step. A parameter that starts at zero still moves, because of the floor `eps`.
-    A gradient that is not finite is left as it is; the others are clipped all the same.
+    The parameter norms are taken before the step. A parameter that starts at zero still moves, because `eps` is a floor
+    for its norm. A NaN or infinite gradient is left unchanged, and the others are still clipped.
 
     Args:
-        clip_factor: λ, the largest ratio of the norm of a gradient to the norm of its parameter.
-        eps: Smallest norm that a parameter counts for; positive.
-        min_scale: Smallest factor, in [0, 1]: above 0 a gradient never vanishes, and a norm may stay over the limit.
+        clip_factor: λ, the largest ratio of gradient norm to parameter norm.
+        eps: Floor for the norm of a parameter; positive.
+        min_scale: Smallest scaling factor, in [0, 1]. Above 0, a gradient never vanishes, but its norm may stay above
+            the limit.
 
     Raises:
-        ValueError: `clip_factor` or `eps` is not positive, or `min_scale` is not in [0, 1].
+        ArgumentTypeError: An argument is not a number.
+        ArgumentError: `clip_factor` or `eps` is not positive, or `min_scale` is outside [0, 1].
 
     Example:
         >>> PerParameterRatioClip(0.1)
         PerParameterRatioClip(clip_factor=0.1, eps=0.001, min_scale=0.0)
 
     References:
-        Danijar Hafner, Jurgis Pasukonis, Jimmy Ba, Timothy Lillicrap, "Mastering Diverse Domains through World
-        Models", 2023, https://arxiv.org/abs/2301.04104.
+        Danijar Hafner, Jurgis Pasukonis, Jimmy Ba, Timothy Lillicrap, "Mastering Diverse Domains through World Models",
+        2023, https://arxiv.org/abs/2301.04104.
     """
 
     def __init__(self, clip_factor: float = 0.3, *, eps: float = 1e-3, min_scale: float = 0.0) -> None:
@@ -41,6 +43,6 @@ class PerParameterRatioClip(ClipStrategy):
         self.min_scale = min_scale
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale each by `min(1, max(min_scale, clip_factor · max(parameter norm, eps) / gradient norm))`."""
+        """Scale each gradient by `min(1, max(min_scale, clip_factor * max(parameter norm, eps) / gradient norm))`."""
         limits = self.clip_factor * grads.param_norms().clamp(min=self.eps)
         return ScaleEach(clip_coef(grads.norms(), limits, min_scale=self.min_scale))

@@ -1,4 +1,4 @@
-"""`QuantileClip`: the limit follows a quantile of the norms, one small step at a time."""
+"""`QuantileClip`: clip the total norm to a quantile that is tracked in small steps."""
 
 import math
 
@@ -9,7 +9,7 @@ from lightning_clip._checks import check_count, check_fraction, check_positive, 
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import FirstValues, Intake, State
+from lightning_clip.core.state import Intake, RunningEstimates
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
@@ -19,23 +19,26 @@ class QuantileClip(ClipStrategy):
 
     $$c_{k+1} = c_k \exp\left(\eta\,(\gamma - [N_k \le c_k])\right), \qquad \hat g = \min(1, c_k / N_k)\, g$$
 
-    A norm above the limit raises it by `rate * quantile` of its size, any other lowers it by `rate * (1 - quantile)`;
-    it rests where the fraction `quantile` of the norms is below. The estimate is one number. How far a norm lies
-    above does not matter: a spike of any size raises the limit by 4.6 % with the defaults. The other side of it is
-    that the limit follows a jump of the level at a fixed pace: to 8 times in about 50 steps, to an eighth in 420.
+    A norm above the limit raises the limit by a fraction of `rate * quantile`; any other norm lowers it by a fraction
+    of `rate * (1 - quantile)`. The limit settles where the fraction `quantile` of the norms lies below it. The estimate
+    is a single number. How far a norm exceeds the limit does not matter: with the defaults, a spike of any size raises
+    the limit by 4.6%. In return, the limit follows a jump in the level at a fixed pace: up to 8 times in about 50
+    steps, down to an eighth in 420.
 
-    The first `warmup_steps` norms are not clipped. The limit starts at that quantile of them, rounded down to one of
-    them and thus below the largest, so that a spike among them is passed over. Norms that are zero or not finite
-    change nothing.
+    The first `warmup_steps` norms are not clipped. The limit starts at the quantile of these norms, rounded down to one
+    of them and so below the largest, which ignores a spike among them. Norms that are zero, NaN or infinite do not
+    change the state.
 
     Args:
         quantile: $\gamma$, the fraction of steps that should not be clipped, strictly between 0 and 1.
         rate: $\eta$, the pace, as a fraction of the limit per optimizer step.
-        warmup_steps: How many norms are seen before the first step is clipped; at least 2, for a start below a spike.
-        min_scale: Smallest factor on the gradients, in [0, 1].
+        warmup_steps: How many norms must be seen before the first step is clipped; at least 2, so that the limit can
+            start below a spike.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: `quantile` is not strictly between 0 and 1, `rate` is not positive, `warmup_steps` is below 2, or
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `quantile` is not strictly between 0 and 1, `rate` is not positive, `warmup_steps` is below 2, or
             `min_scale` is outside [0, 1].
 
     Example:
@@ -43,9 +46,9 @@ class QuantileClip(ClipStrategy):
         QuantileClip(quantile=0.95, rate=0.05, warmup_steps=10, min_scale=0.0)
 
     References:
-        Galen Andrew, Om Thakkar, H. Brendan McMahan, Swaroop Ramaswamy, "Differentially Private Learning with
-        Adaptive Clipping", 2019, https://arxiv.org/abs/1905.03871. There many norms a step give a fraction and the
-        rate is 0.2; here one norm gives 0 or 1, hence the smaller rate. The start from first norms is ours.
+        Galen Andrew, Om Thakkar, H. Brendan McMahan, Swaroop Ramaswamy, "Differentially Private Learning with Adaptive
+        Clipping", 2019, https://arxiv.org/abs/1905.03871. There, many norms per step give a fraction, and the rate is
+        0.2. Here, one norm gives 0 or 1, so the rate is smaller. The start from the first norms is ours.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class QuantileClip(ClipStrategy):
         check_fraction("QuantileClip", quantile=quantile, min_scale=min_scale)
         if quantile == 1:
             raise ArgumentError(
-                f"QuantileClip(quantile={quantile}): quantile must be below 1, where the limit only rises."
+                f"QuantileClip(quantile={quantile}): quantile must be below 1; at 1 the limit only rises."
             )
         check_positive_finite("QuantileClip", rate=rate)
         check_count("QuantileClip", at_least=2, warmup_steps=warmup_steps)
@@ -72,32 +75,24 @@ class QuantileClip(ClipStrategy):
         if not len(grads):
             return Keep()
         norm = grads.total_norm()
-        threshold = self.estimate.read(norm)
-        self.estimate.push(*self.intake.take(norm, threshold))
+        threshold, started = self.estimate.read(norm)
+        self.estimate.push(*self.intake.take(norm, threshold), started)
         return Scale(clip_coef(norm, threshold, min_scale=self.min_scale), threshold)
 
 
-class _Estimate(State):
-    """The limit; `inf` until the first norms are there."""
+class _Estimate(RunningEstimates):
+    """The limit; `inf` until the first norms are known."""
 
     limit: Tensor
 
     def __init__(self, quantile: float, rate: float, warmup_steps: int) -> None:
-        super().__init__()
+        super().__init__(warmup_steps, limit=math.inf)
         self.quantile = quantile
         self.up = math.exp(rate * quantile)
         self.down = math.exp(-rate * (1 - quantile))
-        self.first = FirstValues(warmup_steps)
-        self.register_buffer("limit", torch.tensor(torch.inf))
 
-    def read(self, norm: Tensor) -> Tensor:
-        self.match(norm)
-        return self.limit
+    def initial(self) -> tuple[Tensor]:
+        return (torch.where(self.first.full(), self.first.quantile(self.quantile), torch.inf),)
 
-    def push(self, norm: Tensor, keep: Tensor) -> None:
-        started = self.first.full()
-        self.first.push(norm, keep)
-        start = torch.where(self.first.full(), self.first.quantile(self.quantile), torch.inf)
-        moved = torch.where(norm <= self.limit, self.limit * self.down, self.limit * self.up)
-        moved = torch.where(keep, moved, self.limit)
-        self.limit = torch.where(started, moved, start)
+    def updated(self, value: Tensor) -> tuple[Tensor]:
+        return (torch.where(value <= self.limit, self.limit * self.down, self.limit * self.up),)

@@ -1,4 +1,4 @@
-"""`RobustClip`: the limit is a number of robust standard deviations above the median of the latest norms."""
+"""`RobustClip`: clip the total norm to the median of the latest norms plus some robust standard deviations."""
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ def robust_limit(median: Tensor, mad: Tensor, k: float, *, min_relative_std: flo
 
     Args:
         median: The median of a sample, `()`.
-        mad: Its median absolute deviation from that median, `()`; 1.4826 times it estimates a standard deviation.
-        k: How many standard deviations.
+        mad: The median absolute deviation from that median, `()`; 1.4826 times it estimates a standard deviation.
+        k: The number of standard deviations.
         min_relative_std: Smallest standard deviation, as a fraction of the median.
 
     Returns:
@@ -31,33 +31,52 @@ def robust_limit(median: Tensor, mad: Tensor, k: float, *, min_relative_std: flo
     return median + k * torch.maximum(1.4826 * mad, min_relative_std * median)
 
 
+def robust_threshold(norms: Window, norm: Tensor, k: float, *, min_history: int, min_relative_std: float) -> Tensor:
+    """The `robust_limit` of the latest norms; `inf` while fewer than `min_history` norms are known.
+
+    Args:
+        norms: The norms before the current step.
+        norm: The norm of the current step, `()`; the window takes on its dtype and device.
+        k: The number of standard deviations.
+        min_history: How many norms must be known.
+        min_relative_std: Smallest standard deviation, as a fraction of the median.
+
+    Returns:
+        The limit, `()`.
+    """
+    norms.match(norm)
+    limit = robust_limit(*norms.median_and_mad(), k, min_relative_std=min_relative_std)
+    return torch.where(norms.count >= min_history, limit, torch.inf)
+
+
 class RobustClip(ClipStrategy):
     r"""Scale all gradients so that their total norm is at most the median plus k robust standard deviations.
 
     $$c_k = m + k \max(1.4826\,\mathrm{MAD},\ \delta m), \qquad \hat g = \min(1, c_k / N_k)\, g$$
 
-    with the median m and the median absolute deviation of the norms of the latest steps, the current one left out.
-    Up to half of the window may be spikes before the limit loses its meaning; one of them moves it by one rank. An
-    honest jump of the level is followed once half of the window is new, within `window / 2` steps. With `k=3` one in
-    a thousand norms of a normal distribution is clipped, and one in eighty of a log-normal one with a standard
-    deviation of 0.25 in the logarithm.
+    m and MAD are the median and the median absolute deviation of the latest norms, without the current one. The limit
+    stays meaningful as long as at most half of the window are spikes; a single spike moves it by one rank. The limit
+    follows a genuine jump in the level once half of the window is new, within `window / 2` steps. `k=3` clips one in a
+    thousand norms of a normal distribution, and one in eighty of a log-normal distribution with a standard deviation of
+    0.25 in the logarithm.
 
-    Nothing is clipped until `min_history` norms are known. Norms that are zero or not finite enter no history.
+    Nothing is clipped until `min_history` norms are known. Norms that are zero, NaN or infinite are not stored.
 
     Args:
-        k: How many standard deviations above the median a norm may lie.
-        window: How many norms are remembered, in optimizer steps.
+        k: How many standard deviations a norm may be above the median.
+        window: How many norms to remember, in optimizer steps.
         min_history: How many norms must be known before the first step is clipped; `None` for half of the window.
-        history: What is remembered of a norm: itself (`"observed"`), what clipping left of it (`"clipped"`), at most
-            twice the limit (`"winsorized"`), or only norms within the limit (`"accepted"`, until more than 20 in a
-            row were not).
-        min_relative_std: $\delta$, the smallest standard deviation as a fraction of the median: without it a quiet
-            stretch makes an outlier of the slightest rise.
-        min_scale: Smallest factor on the gradients, in [0, 1].
+        history: How norms are stored: `"observed"` stores them unchanged, `"clipped"` after clipping, `"winsorized"` at
+            most at twice the limit, and `"accepted"` only if they are within the limit (or after more than 20 in a row
+            above it).
+        min_relative_std: $\delta$, the smallest standard deviation as a fraction of the median. Without it, the
+            slightest rise after a quiet period counts as an outlier.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: `k` is not positive, `window` or `min_history` is below 1, `min_history` exceeds `window`,
-            `min_relative_std` is negative, `min_scale` is outside [0, 1], or `history` is none of the four.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `k` is not positive, `window` or `min_history` is below 1, `min_history` exceeds `window`,
+            `min_relative_std` is negative, `min_scale` is outside [0, 1], or `history` is unknown.
 
     Example:
         >>> RobustClip(4.0, window=64).label
@@ -65,8 +84,8 @@ class RobustClip(ClipStrategy):
 
     References:
         The Levanter authors, "Levanter", `clip_update_norm`, 2023, https://github.com/marin-community/levanter: mean
-        plus k standard deviations of the latest 128 update norms. We depart in taking the median and the MAD, which
-        one spike does not move, and gradients. Frank R. Hampel, "The Influence Curve and Its Role in Robust
+        plus k standard deviations of the latest 128 update norms. We differ in using gradients, and the median and the
+        MAD, which a single spike does not move. Frank R. Hampel, "The Influence Curve and Its Role in Robust
         Estimation", 1974, https://doi.org/10.1080/01621459.1974.10482962.
     """
 
@@ -106,9 +125,9 @@ class RobustClip(ClipStrategy):
         if not len(grads):
             return Keep()
         norm = grads.total_norm()
-        self.norms.match(norm)
-        limit = robust_limit(*self.norms.median_and_mad(), self.k, min_relative_std=self.min_relative_std)
-        known = self.norms.count >= (self.min_history or max(1, self.window // 2))
-        threshold = torch.where(known, limit, torch.inf)
+        min_history = self.min_history or max(1, self.window // 2)
+        threshold = robust_threshold(
+            self.norms, norm, self.k, min_history=min_history, min_relative_std=self.min_relative_std
+        )
         self.norms.push(*self.intake.take(norm, threshold))
         return Scale(clip_coef(norm, threshold, min_scale=self.min_scale), threshold)

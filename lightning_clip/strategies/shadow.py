@@ -1,4 +1,4 @@
-"""`Shadow`: what other strategies would have done, beside the one that acts."""
+"""`Shadow`: apply one strategy and record what others would have done."""
 
 from collections.abc import Sequence
 
@@ -16,28 +16,28 @@ from lightning_clip.strategies.no_clip import NoClip
 class Shadow(ClipStrategy):
     """Apply one strategy and record what others would have done with the same gradients.
 
-    Each record carries, under the label of each watched strategy, the factor that it would have applied to the total
-    norm: 1 where it would have changed nothing, 0 where it would have skipped the step. All of them learn from every
-    step. The run itself is that of `active` alone: a watched strategy sees norms that its own clipping would have
-    changed in time.
+    Each record carries the factor that each watched strategy would have applied to the total norm, under the label of
+    that strategy: 1 if it would have changed nothing, 0 if it would have skipped the step. All strategies learn from
+    every step. The run itself is the run of `active` alone, so a watched strategy sees norms that its own clipping
+    would have changed over time.
 
     Args:
-        active: The strategy whose decision is applied; `None` stands for `NoClip()`.
-        watched: The strategies that are only asked.
+        active: The strategy whose decision is applied; `None` means `NoClip()`.
+        watched: The strategies that decide without being applied.
 
     Raises:
-        TypeError: One of them is not a strategy.
+        ArgumentTypeError: `active` or a watched item is not a strategy.
 
     Example:
         >>> from lightning_clip import NormClip, clip_
         >>> layer = torch.nn.Linear(2, 1)
         >>> layer(torch.ones(1, 2)).sum().backward()
-        >>> event = clip_(Gradients.of_module(layer), Shadow(NoClip(), watched=[NormClip(0.1)]))
-        >>> {label: round(float(factor), 3) for label, factor in event.watched.items()}
+        >>> step = clip_(Gradients.of_module(layer), Shadow(NoClip(), watched=[NormClip(0.1)]))
+        >>> {label: round(float(factor), 3) for label, factor in step.watched.items()}
         {'NormClip(0.1)': 0.058}
 
     References:
-        None: the same gradients, several decisions.
+        None: it compares several decisions on the same gradients.
     """
 
     def __init__(self, active: ClipStrategy | None = None, *, watched: Sequence[ClipStrategy] = ()) -> None:
@@ -46,20 +46,20 @@ class Shadow(ClipStrategy):
         check_each("Shadow", ClipStrategy, active=[active], watched=watched)
         self.active = active
         self.asked = nn.ModuleList(watched)
-        _ = [other.label for other in watched]  # kept from now on: a compiled `decide` could not work them out
+        _ = [other.label for other in watched]  # cached here, because a compiled `decide` cannot compute labels
 
     @property
     def watched(self) -> tuple[ClipStrategy, ...]:
-        """The strategies that are only asked."""
+        """The strategies that decide without being applied."""
         return tuple(self.asked)  # type: ignore[arg-type]
 
     @property
     def label(self) -> str:
-        """The label of the strategy that acts."""
+        """The label of the active strategy."""
         return self.active.label
 
     def decide(self, grads: Gradients) -> Action:
-        """Ask all, return the decision of the one that acts."""
+        """Let every strategy decide, and return the decision of the active one."""
         watched = {other.label: total_factor(other.decide(grads), grads) for other in self.watched}
         action = self.active.decide(grads)
         action.watched = {**action.watched, **watched}
@@ -71,10 +71,10 @@ def total_factor(action: Action, grads: Gradients) -> Tensor:
 
     Args:
         action: A decision on `grads`.
-        grads: The gradients, left as they are.
+        grads: The gradients; they stay unchanged.
 
     Returns:
-        `()`: 0 where the step would be skipped, 1 where nothing can be said.
+        `()`: 0 if the step would be skipped, 1 if the factor is undefined.
     """
     before, after = grads.total_norm(), action.preview(grads).total_norm()
     return finite_or(after / before, 1.0) * torch.as_tensor(action.skipped).logical_not()

@@ -1,4 +1,4 @@
-"""`SkipSpikes`: leave out the optimizer steps whose norm stands far above the latest ones."""
+"""`SkipSpikes`: skip optimizer steps whose norm is far above the latest norms."""
 
 import torch
 from torch import Tensor
@@ -9,39 +9,40 @@ from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import Window
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
-from lightning_clip.strategies.robust_clip import robust_limit
+from lightning_clip.strategies.robust_clip import robust_threshold
 
 
 class SkipSpikes(ClipStrategy):
-    r"""Skip the optimizer step where the total norm is k robust standard deviations above the median.
+    r"""Skip the optimizer step if the total norm is more than k robust standard deviations above the median.
 
     $$\text{skip where } N > m + k \max(1.4826\,\mathrm{MAD},\ 0.05\,m)$$
 
-    with the median m and the median absolute deviation of the norms of the latest steps, skipped ones included, the
-    current one left out. A skipped step changes neither parameters nor optimizer state; learning-rate schedulers and
-    the step count go on. After `max_consecutive` skips in a row the rise is taken for honest: steps are made again,
-    clipped to the limit, until a norm is within it. The median follows an honest rise within `window / 2` steps.
+    m and MAD are the median and the median absolute deviation of the latest norms, including skipped steps but not the
+    current one. A skipped step changes neither parameters nor optimizer state; learning-rate schedulers and the step
+    count go on. After `max_consecutive` skips in a row, the rise counts as genuine: steps are no longer skipped but
+    clipped to the limit, until a norm is within it. The median follows a genuine rise within `window / 2` steps.
 
-    Nothing is skipped until `window / 2` norms are known. Norms that are zero or not finite are passed over: they
-    enter no history, and skipping them is the business of a guard against non-finite gradients. On an accelerator
-    the decision is read once a step.
+    Nothing is skipped until `window / 2` norms are known. Norms that are zero, NaN or infinite are neither stored nor
+    skipped: use a guard against non-finite gradients for those. On an accelerator, the decision is read from the device
+    once per step.
 
     Args:
-        k: How many standard deviations above the median a norm may lie.
-        window: How many norms are remembered, in optimizer steps; at least 2.
+        k: How many standard deviations a norm may be above the median.
+        window: How many norms to remember, in optimizer steps; at least 2.
         max_consecutive: How many steps in a row may be skipped.
 
     Raises:
-        ValueError: `k` is not positive, `window` is below 2, or `max_consecutive` below 1.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `k` is not positive, `window` is below 2, or `max_consecutive` is below 1.
 
     Example:
         >>> SkipSpikes()
         SkipSpikes(k=6.0, window=128, max_consecutive=5)
 
     References:
-        Team OLMo, "2 OLMo 2 Furious", 2024, https://arxiv.org/abs/2501.00656, and its code, `SkipStepOptimizer`:
-        mean plus 6 standard deviations of the latest 128 norms and losses. We depart in taking the median and the MAD,
-        which earlier spikes do not widen, in a bound on skips in a row, and in looking at norms alone.
+        Team OLMo, "2 OLMo 2 Furious", 2024, https://arxiv.org/abs/2501.00656, and its code, `SkipStepOptimizer`: mean
+        plus 6 standard deviations of the latest 128 norms and losses. We differ in using the median and the MAD, which
+        earlier spikes do not widen, in limiting the number of skips in a row, and in looking at norms alone.
     """
 
     spikes_in_a_row: Tensor
@@ -58,11 +59,9 @@ class SkipSpikes(ClipStrategy):
         self.register_buffer("spikes_in_a_row", torch.zeros((), dtype=torch.int64))
 
     def decide(self, grads: Gradients) -> Action:
-        """Skip a spike, or clip it once too many have been skipped."""
+        """Skip a spike, or clip it after too many skips in a row."""
         norm = grads.total_norm()
-        self.norms.match(norm)
-        limit = robust_limit(*self.norms.median_and_mad(), self.k, min_relative_std=0.05)
-        threshold = torch.where(self.norms.count >= self.window // 2, limit, torch.inf)
+        threshold = robust_threshold(self.norms, norm, self.k, min_history=self.window // 2, min_relative_std=0.05)
         counts = norm.isfinite() & (norm > 0)
         before = self.spikes_in_a_row.to(norm.device)
         spike = counts & (norm > threshold)

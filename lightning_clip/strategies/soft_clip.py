@@ -1,4 +1,4 @@
-"""`SoftClip`: a total norm that bends towards its limit instead of breaking off at it."""
+"""`SoftClip`: shrink the total norm smoothly toward a limit, without a hard threshold."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -22,11 +22,11 @@ _FACTORS: dict[Shape, Callable[[Tensor], Tensor]] = {
 
 
 def soft_coef(norm: Tensor, limit: float, shape: Shape) -> Tensor:
-    """The factor that bends a norm smoothly under a limit; 1 where the norm is 0 or not finite.
+    """The factor that brings a norm smoothly below a limit; 1 if the norm is 0, NaN or infinite.
 
     Args:
         norm: Any shape, non-negative.
-        limit: What the norm tends to as it grows, positive.
+        limit: The value that the clipped norm approaches as the norm grows, positive.
         shape: See `SoftClip`.
 
     Returns:
@@ -41,24 +41,27 @@ def soft_coef(norm: Tensor, limit: float, shape: Shape) -> Tensor:
 
 
 class SoftClip(ClipStrategy):
-    r"""Scale all gradients by one factor that falls smoothly, so that their total norm stays under `max_norm`.
+    r"""Scale all gradients by one factor that falls smoothly, so that their total norm stays below `max_norm`.
 
-    With r = ‖g‖ / max_norm the factor is
+    With r = ‖g‖ / max_norm, the factor is
 
     $$\frac{1}{\sqrt{1 + r^2}} \;\text{(sqrt)}, \qquad \frac{1}{1 + r} \;\text{(rational)}, \qquad
     \frac{\tanh r}{r} \;\text{(tanh)}$$
 
-    The direction is kept. Every gradient shrinks a little, small ones least: at a tenth of the limit by 0.5 %, 9 % and
-    0.3 %. The order of norms is kept too, so that a large gradient still counts for more than a small one. A norm that
-    is not finite leaves the gradients as they are.
+    The direction is kept. Every gradient shrinks a little, small ones least: at a tenth of the limit by 0.5%, 9% and
+    0.3%, respectively. The order of norms is kept too, so a large gradient still counts more than a small one. A NaN or
+    infinite norm leaves the gradients unchanged.
 
     Args:
-        max_norm: What the total norm tends to as it grows, in the unit of the gradient of the loss.
-        shape: How it bends: `"sqrt"`, `"rational"` (the most gradual) or `"tanh"` (the closest to a hard limit).
-        min_scale: Smallest factor, in [0, 1]: above 0 the gradient never vanishes, and a norm may stay over the limit.
+        max_norm: The value that the total norm approaches as it grows, in the unit of the loss gradient.
+        shape: The shape of the curve: `"sqrt"`, `"rational"` (the most gradual) or `"tanh"` (the closest to a hard
+            limit).
+        min_scale: Smallest scaling factor, in [0, 1]. Above 0, the gradient never vanishes, but its norm may exceed the
+            limit.
 
     Raises:
-        ValueError: `max_norm` is not positive, `shape` is unknown, or `min_scale` is not in [0, 1].
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `max_norm` is not positive, `shape` is unknown, or `min_scale` is outside [0, 1].
 
     Example:
         >>> SoftClip(0.5)
@@ -66,7 +69,7 @@ class SoftClip(ClipStrategy):
 
     References:
         Xiaowen Jiang, Andrei Semenov, Sebastian U. Stich, "Enhancing LLM Training via Spectral Clipping", 2026,
-        https://arxiv.org/abs/2603.14315, for `"sqrt"`, there the case of vectors.
+        https://arxiv.org/abs/2603.14315, for `"sqrt"`, which the paper gives for vectors.
 
         Bohang Zhang, Jikai Jin, Cong Fang, Liwei Wang, "Improved Analysis of Clipping Algorithms for Non-convex
         Optimization", 2020, https://arxiv.org/abs/2010.02519, whose code uses `"rational"`. `"tanh"` is ours.

@@ -1,4 +1,4 @@
-"""`SpectralClip`: the singular values of each weight's gradient under a limit."""
+"""`SpectralClip`: limit the singular values of each weight's gradient."""
 
 from collections.abc import Sequence
 
@@ -16,19 +16,19 @@ from lightning_clip.functional.sharded import part_of, whole_of
 
 
 def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations: int = 16) -> Tensor:
-    r"""Map each singular value s of a matrix to `s / sqrt(1 + s² / limit²)`, with matrix products alone.
+    """Map each singular value s of a matrix to `s / sqrt(1 + s² / limit²)`, with matrix products alone.
 
     With c for the limit, $(I + GG^T / c^2)^{-1/2} G$ is c times the upper block of the orthogonal polar factor of the
     tall matrix $[G / c; I]$, whose singular values are at least 1. Newton-Schulz iterations find that factor. They
-    never form the square of $GG^T$, so that rounding errors stay near ε ‖G‖, where those of an iteration for the
-    inverse square root of $I + GG^T / c^2$ grow like ε ‖G‖² / c.
+    never form the square of $GG^T$, so rounding errors stay near ε ‖G‖; an iteration for the inverse square root of $I
+    + GG^T / c^2$ would have errors near ε ‖G‖² / c.
 
     Args:
         matrix: `(m, n)`, float32 or float64.
-        norm: Its Frobenius norm, `()`.
+        norm: The Frobenius norm of the matrix, `()`.
         limit: c, positive and finite.
-        iterations: 12 are exact up to a Frobenius norm of 1e3 limits, 16 up to 1e5, 18 up to 1e6. Beyond, the small
-            singular values come out too small; none comes out too large.
+        iterations: Number of iterations. 12 are exact up to a Frobenius norm of 1e3 limits, 16 up to 1e5, 18 up to 1e6.
+            Beyond that, small singular values come out too small; none comes out too large.
 
     Returns:
         `(m, n)`.
@@ -43,7 +43,7 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
     for _ in range(iterations):
         if _is_known_to_be_one(lowest):
             break
-        # Scaled so that the lowest singular value grows fastest while none exceeds 1.
+        # This scale makes the lowest singular value grow fastest, while none exceeds 1.
         square = 3 / (1 + lowest + lowest.square())
         factor = square.sqrt()
         stacked = stacked @ (1.5 * factor * eye - 0.5 * factor * square * (stacked.mT @ stacked))
@@ -53,31 +53,31 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
 
 
 class SpectralClip(ClipStrategy):
-    r"""Bend the singular values of the gradient of each weight smoothly under a limit.
+    r"""Limit the singular values of the gradient of each weight smoothly.
 
     $$\hat G = U \, \mathrm{diag}\left(\frac{\sigma_i}{\sqrt{1 + \sigma_i^2 / c^2}}\right) V^T
     \quad\text{for}\quad G = U \, \mathrm{diag}(\sigma_i) \, V^T$$
 
-    One dominant direction is cut back without shrinking the others, which a factor on the whole gradient cannot do.
-    Weights of more than two dimensions are taken as `(out, rest)`; those of one or none have one singular value, their
-    norm. A gradient that is not finite is left as it is.
+    This cuts back one dominant direction without shrinking the others, which scaling the whole gradient cannot do.
+    Weights with more than two dimensions are flattened to `(out, rest)`. Weights with at most one dimension have a
+    single singular value, their norm. A NaN or infinite gradient is left unchanged.
 
     A step costs up to `4 · iterations · (m + n) · n²` operations for an `(m, n)` weight with `m ≥ n`, and as much
-    memory as the gradients: exclude large embeddings. The gradient of a sharded weight (FSDP2, tensor parallelism) is
-    put together on every process, one weight at a time, and each process does the same work. On an accelerator it
-    always takes all iterations; on the CPU it stops when they change nothing more. The result is as exact as matrix
-    products are: about 1e-6 of the largest singular value in float32, less where TF32 is allowed.
+    memory as the gradients, so exclude large embeddings. The gradient of a sharded weight (FSDP2, tensor parallelism)
+    is gathered on every process, one weight at a time, and each process does the same work. An accelerator always runs
+    all iterations; the CPU stops when they no longer change anything. The result is as exact as matrix products are:
+    about 1e-6 of the largest singular value in float32, and worse if TF32 is allowed.
 
     Args:
-        max_singular_value: c, what a singular value tends to as it grows, in the unit of the gradient of the loss.
-        iterations: Newton-Schulz iterations: 12 are exact up to a Frobenius norm of 1e3 limits, 16 up to 1e5, 18 up
-            to 1e6. Beyond, the small singular values come out too small; none comes out too large.
-        exclude: Globs over the names of parameters to leave alone.
+        max_singular_value: c, the value that a singular value approaches as it grows, in the unit of the loss gradient.
+        iterations: Number of Newton-Schulz iterations. 12 are exact up to a Frobenius norm of 1e3 limits, 16 up to 1e5,
+            18 up to 1e6. Beyond that, small singular values come out too small; none comes out too large.
+        exclude: Globs over parameter names to leave unclipped.
 
     Raises:
-        TypeError: `exclude` is one string.
-        ValueError: `max_singular_value` is not positive and finite, or `iterations` is below 1. At a step: a gradient
-            is sparse; a glob matches no parameter.
+        ArgumentTypeError: An argument has the wrong type, or `exclude` is a string instead of a list.
+        ArgumentError: `max_singular_value` is not positive and finite, or `iterations` is below 1. At a step: a
+            gradient is sparse, or a glob matches no parameter.
 
     Example:
         >>> SpectralClip(0.1)
@@ -101,7 +101,7 @@ class SpectralClip(ClipStrategy):
         self.exclude = tuple(exclude)
 
     def decide(self, grads: Gradients) -> Action:
-        """Replace each gradient."""
+        """Replace each gradient with its clipped version."""
         norms, excluded = grads.norms().unbind(), self._excluded.of(grads)
         values: list[Tensor | None] = [None] * len(grads)
         for i, (name, tensor) in enumerate(zip(grads.names, grads.tensors, strict=True)):
@@ -121,13 +121,13 @@ class SpectralClip(ClipStrategy):
 
 
 def _is_known_to_be_one(value: Tensor) -> bool:
-    """Whether a scalar has come as close to 1 as its type allows; on an accelerator nobody looks."""
+    """Whether a scalar is as close to 1 as its dtype allows; always `False` on an accelerator, which is not read."""
     return is_free_to_read(value) and bool(value >= 1 - 4 * torch.finfo(value.dtype).eps)
 
 
 def _check_dense(name: str, tensor: Tensor) -> None:
     if tensor.layout is not torch.strided:
         raise ArgumentError(
-            f"SpectralClip(…): the gradient of {name!r} is sparse, and singular values need the whole matrix; "
-            f"exclude it, or use NormClip."
+            f"SpectralClip(…): the gradient of {name!r} is sparse, but singular values need a dense matrix; "
+            f"exclude the parameter, or use NormClip."
         )

@@ -1,17 +1,17 @@
-"""`SpikeClip`: each element by its own second moment."""
+"""`SpikeClip`: clip each element relative to its own second moment."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive
+from lightning_clip._checks import check_choice, check_positive
 from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
-from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory, ElementMagnitudes
+from lightning_clip.core.state.element_magnitudes import ElementHistory, ElementMagnitudes, check_element_rule
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.elementwise import element_coef_
+from lightning_clip.functional.elementwise import element_coefs_
 
 
 class SpikeClip(ClipStrategy):
@@ -19,34 +19,35 @@ class SpikeClip(ClipStrategy):
 
     $$|\hat g_j| \le \sqrt{\theta\, \hat v_j}, \qquad \hat v_j = \operatorname{EMA}(g_j^2)$$
 
-    $\hat v$ is an average over the steps before, without bias from its start: with the defaults, 70 times the root
-    mean square of an element is a spike. An element whose average is still zero is not limited. An element that is
-    exactly zero keeps its own average, so that it is not held down when it moves again after a long time. A step with
-    a NaN or an infinity changes nothing. Memory: one float32 for each element, none with `source="optimizer"`.
+    $\hat v$ is a bias-corrected average over earlier steps. With the defaults, 70 times the root mean square of an
+    element is a spike. An element whose average is still zero is not limited. An element that is exactly zero keeps its
+    own average, so it is not held down when it moves again after a long time. A step with a NaN or infinite gradient
+    does not change any average. It takes one float32 of memory per element, and none with `source="optimizer"`.
 
     Args:
-        theta: Largest square of an element relative to its average square; the paper's θ.
-        decay: Weight of the past in its own average, in [0, 1).
-        warmup_steps: How many steps are averaged before elements are limited.
-        source: Whose average: the strategy's `"own"`, or the `"optimizer"`'s `exp_avg_sq`, from which an element
-            without a gradient fades.
-        history: What enters its own average: the element as `"observed"`, `"clipped"` (the paper's choice: a spike of
-            any size then raises the limit to 2.5 times itself), or `"winsorized"` so that no value raises the limit by
-            more than 5 percent.
-        min_scale: Smallest factor, in [0, 1].
+        theta: Largest squared element relative to its average square; the paper's θ.
+        decay: Weight of the past in the strategy's own average, in [0, 1).
+        warmup_steps: How many steps to average before elements are limited.
+        source: Which average to use: the strategy's `"own"`, or the `"optimizer"`'s `exp_avg_sq`, which decays for an
+            element without a gradient.
+        history: How an element enters the strategy's own average: `"observed"` stores it unchanged; `"clipped"` stores
+            it after clipping (the paper's choice: a spike of any size then raises the limit to 2.5 times itself);
+            `"winsorized"` lets no value raise the limit by more than 5%.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: An argument is out of its range; when deciding, a gradient is sparse, or the optimizer that is to
-            be the source keeps no second moments.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: An argument is out of range. At a step: a gradient is sparse, or `source="optimizer"` and the
+            optimizer keeps no second moments.
 
     Example:
         >>> SpikeClip(1000.0, source="optimizer").label
         "SpikeClip(1000.0, source='optimizer')"
 
     References:
-        Tianjin Huang, Ziquan Zhu, Gaojie Jin, Lu Liu, Zhangyang Wang, Shiwei Liu, "SPAM: Spike-Aware Adam with
-        Momentum Reset for Stable LLM Training", 2025, https://arxiv.org/abs/2501.06842. The clip alone, without the
-        reset; the paper's averages are not bias-corrected, and its elements whose average is zero never move again.
+        Tianjin Huang, Ziquan Zhu, Gaojie Jin, Lu Liu, Zhangyang Wang, Shiwei Liu, "SPAM: Spike-Aware Adam with Momentum
+        Reset for Stable LLM Training", 2025, https://arxiv.org/abs/2501.06842. We use the clipping alone, without the
+        reset. The paper's averages are not bias-corrected, and its elements with a zero average never move again.
     """
 
     def __init__(
@@ -61,18 +62,15 @@ class SpikeClip(ClipStrategy):
     ) -> None:
         super().__init__()
         check_positive("SpikeClip", theta=theta)
-        check_decay("SpikeClip", decay=decay)
-        check_count("SpikeClip", at_least=0, warmup_steps=warmup_steps)
+        check_element_rule("SpikeClip", decay=decay, warmup_steps=warmup_steps, history=history, min_scale=min_scale)
         check_choice("SpikeClip", ("own", "optimizer"), source=source)
-        check_choice("SpikeClip", ELEMENT_HISTORIES, history=history)
-        check_fraction("SpikeClip", min_scale=min_scale)
         self.theta = theta
         self.decay = decay
         self.warmup_steps = warmup_steps
         self.source = source
         self.history = history
         self.min_scale = min_scale
-        self.magnitudes = ElementMagnitudes(decay, power=2.0, history=history)
+        self.magnitudes = ElementMagnitudes(decay, power=2.0, warmup_steps=warmup_steps, history=history)
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, sqrt(theta * v) / |g|)`."""
@@ -80,14 +78,10 @@ class SpikeClip(ClipStrategy):
         if self.source == "optimizer":
             usual = self._of_optimizer(grads)
         else:
-            usual = self.magnitudes.take(grads, warmup_steps=self.warmup_steps)
+            usual = self.magnitudes.take(grads)
             self.magnitudes.push(grads, usual, multiple=multiple)
-        return Multiply(
-            [
-                element_coef_(magnitude.mul_(multiple), tensor.abs(), min_scale=self.min_scale)
-                for tensor, magnitude in zip(grads.locals, usual, strict=True)
-            ]
-        )
+        limits = (magnitude.mul_(multiple) for magnitude in usual)
+        return Multiply(element_coefs_(limits, (tensor.abs() for tensor in grads.locals), min_scale=self.min_scale))
 
     def _of_optimizer(self, grads: Gradients) -> list[Tensor]:
         usual = []

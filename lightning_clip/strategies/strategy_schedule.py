@@ -1,4 +1,4 @@
-"""`StrategySchedule`: another strategy from a given step or epoch on."""
+"""`StrategySchedule`: switch to another strategy at a given step or epoch."""
 
 from typing import Literal, get_args
 
@@ -17,17 +17,17 @@ Unit = Literal["step", "epoch"]
 class StrategySchedule(ClipStrategy):
     """Use one strategy after another, each from a given step or epoch on.
 
-    Only the strategy in force sees the gradients: one that learns from the norms starts learning when its turn comes.
-    Which one is in force follows from the step alone, so a resumed run goes on where it stopped.
+    Only the strategy in force sees the gradients, so a strategy that learns from norms starts learning when its turn
+    comes. Which strategy is in force depends on the step alone, so a resumed run continues where it stopped.
 
     Args:
-        schedule: The strategies by the first step or epoch at which each is in force, counted from 0; one of them
-            must be 0. `None` stands for `{0: NoClip()}`.
-        unit: What the keys count: `"step"` optimizer steps, `"epoch"` epochs.
+        schedule: The strategies by the first step or epoch at which each is in force, counted from 0. One key must be
+            0. `None` means `{0: NoClip()}`.
+        unit: What the keys count: `"step"` for optimizer steps, `"epoch"` for epochs.
 
     Raises:
-        TypeError: A key is not a whole number, or a value is not a strategy.
-        ValueError: There is no key 0, a key is negative, or the unit is neither of the two.
+        ArgumentTypeError: A key is not a whole number, or a value is not a strategy.
+        ArgumentError: There is no key 0, a key is negative, or `unit` is unknown.
 
     Example:
         >>> from lightning_clip import NormClip
@@ -37,8 +37,8 @@ class StrategySchedule(ClipStrategy):
 
     References:
         Dirk Groeneveld and others, "OLMo: Accelerating the Science of Language Models", 2024,
-        https://arxiv.org/abs/2402.00838, whose code clips differently during the first steps. We depart in switching
-        whole strategies.
+        https://arxiv.org/abs/2402.00838, whose code clips differently during the first steps. We switch whole
+        strategies instead.
     """
 
     def __init__(self, schedule: dict[int, ClipStrategy] | None = None, *, unit: Unit = "step") -> None:
@@ -61,11 +61,11 @@ class StrategySchedule(ClipStrategy):
 
     @property
     def label(self) -> str:
-        """The label of the strategy that decided last."""
+        """The label of the strategy that made the latest decision."""
         return self.schedule[self._in_force].label
 
     def decide(self, grads: Gradients) -> Action:
-        """Ask the strategy in force."""
+        """Let the strategy in force decide."""
         now = grads.step if self.unit == "step" else grads.epoch
         schedule = self.schedule
         self._in_force = max(key for key in schedule if key <= now)

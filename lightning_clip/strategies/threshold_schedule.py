@@ -1,4 +1,4 @@
-"""`ThresholdSchedule`: a limit that moves with the step or with the learning rate."""
+"""`ThresholdSchedule`: change a strategy's limit over the run, by step or by learning rate."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Shape = Literal["constant", "linear", "cosine", "exponential", "follow_lr"]
 
 
 def constant(progress: float, start: float, end: float) -> float:
-    """`start` until the end of the schedule."""
+    """`start` until the end of the schedule, then `end`."""
     return start if progress < 1 else end
 
 
@@ -27,21 +27,21 @@ def linear(progress: float, start: float, end: float) -> float:
 
 
 def cosine(progress: float, start: float, end: float) -> float:
-    """Half a wave of a cosine: flat at both ends."""
+    """Half a cosine wave, flat at both ends."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def exponential(progress: float, start: float, end: float) -> float:
-    """The same ratio from step to step."""
+    """A curve with the same ratio from each step to the next."""
     return start * math.pow(end / start, progress)
 
 
 def lr_fraction(optimizer: Optimizer) -> float:
-    """The learning rate as a fraction of its peak, in [0, 1]: the largest over the parameter groups of each.
+    """The learning rate as a fraction of its peak, in [0, 1]; each is the largest over the parameter groups.
 
     Args:
-        optimizer: The peak of a group is its `max_lr` or `initial_lr`, as a learning-rate scheduler leaves it there;
-            without a scheduler the fraction is 1.
+        optimizer: The peak of a group is its `max_lr` or `initial_lr`, which learning-rate schedulers set. Without a
+            scheduler, the fraction is 1.
 
     Returns:
         The fraction.
@@ -60,27 +60,26 @@ CURVES: dict[str, Callable[[float, float, float], float]] = {
 
 
 class ThresholdSchedule(ClipStrategy):
-    r"""Multiply the limit of a strategy by a factor that changes in the course of the run.
+    r"""Multiply the limit of a strategy by a factor that changes over the run.
 
     $$c_k = c \cdot f(k)$$
 
-    with k the number of optimizer steps completed. f depends on nothing else, so a resumed run goes on where it
-    stopped. It goes from `start` to `end` in `steps` steps and stays there; the two exceptions are `"follow_lr"`, the
-    learning rate divided by its peak, and a function of your own.
+    k is the number of completed optimizer steps. f depends on nothing else, so a resumed run continues where it
+    stopped. f goes from `start` to `end` in `steps` steps and stays there. The two exceptions are `"follow_lr"`, the
+    learning rate divided by its peak, and a custom function.
 
     Args:
-        strategy: A strategy with one limit, for instance `max_norm` or `clip_value`; `None` stands for `NormClip()`.
-        shape: `"constant"` holds `start` and then changes to `end` at once; `"linear"`, `"cosine"` and `"exponential"`
-            go there gradually; `"follow_lr"` is the learning rate as a fraction of its peak; or a function from k to
-            the factor.
-        start: Factor at the first step; not for `"follow_lr"` and functions.
-        end: Factor after `steps` steps; not for `"follow_lr"` and functions.
-        steps: Length of the schedule in optimizer steps; not for `"follow_lr"` and functions.
+        strategy: A strategy with a single limit, for instance `max_norm` or `clip_value`; `None` means `NormClip()`.
+        shape: `"constant"` holds `start` and then jumps to `end`; `"linear"`, `"cosine"` and `"exponential"` change
+            gradually; `"follow_lr"` is the learning rate as a fraction of its peak. Or a function from k to the factor.
+        start: Factor at the first step; ignored for `"follow_lr"` and functions.
+        end: Factor after `steps` steps; ignored for `"follow_lr"` and functions.
+        steps: Length of the schedule in optimizer steps; ignored for `"follow_lr"` and functions.
 
     Raises:
-        TypeError: `strategy` is not a strategy, or has no single limit.
-        ValueError: An argument is out of its range; while clipping: the function returns a negative number or NaN, or
-            `"follow_lr"` is used on gradients that come without an optimizer.
+        ArgumentTypeError: `strategy` is not a strategy or has no single limit, or an argument has the wrong type.
+        ArgumentError: An argument is out of range. At a step: the function returns a negative number or NaN, or
+            `"follow_lr"` is used on gradients without an optimizer.
 
     Example:
         >>> schedule = ThresholdSchedule(NormClip(2.0), shape="linear", start=1.0, end=0.5, steps=100)
@@ -114,7 +113,7 @@ class ThresholdSchedule(ClipStrategy):
         limit = getattr(strategy, strategy.scheduled_arg) if strategy.scheduled_arg else None
         if isinstance(limit, bool) or not isinstance(limit, int | float):
             raise ArgumentTypeError(
-                f"ThresholdSchedule(strategy={strategy!r}): it has no single limit to move; use a strategy with one, "
+                f"ThresholdSchedule(strategy={strategy!r}): strategy must have a single limit; use one that has, "
                 "such as NormClip, or a StrategySchedule."
             )
         self.strategy = strategy
@@ -125,7 +124,7 @@ class ThresholdSchedule(ClipStrategy):
 
     @property
     def label(self) -> str:
-        """The label of the strategy and the shape."""
+        """The label of the strategy, and the shape."""
         shape = getattr(self.shape, "__name__", self.shape)
         return f"ThresholdSchedule({self.strategy.label}, shape={shape!r})"
 
@@ -136,7 +135,7 @@ class ThresholdSchedule(ClipStrategy):
             grads: The gradients of that step.
 
         Returns:
-            At least 0.
+            A number of at least 0.
         """
         if self.shape == "follow_lr":
             return lr_fraction(self._optimizer_of(grads))
@@ -151,7 +150,7 @@ class ThresholdSchedule(ClipStrategy):
         return factor
 
     def decide(self, grads: Gradients) -> Action:
-        """Ask the strategy with its limit multiplied; the strategy is left as it was."""
+        """Let the strategy decide with its limit multiplied, then restore the limit."""
         name = self.strategy.scheduled_arg or ""
         limit = getattr(self.strategy, name)
         setattr(self.strategy, name, limit * self.factor(grads))
@@ -163,7 +162,7 @@ class ThresholdSchedule(ClipStrategy):
     def _optimizer_of(self, grads: Gradients) -> Optimizer:
         if grads.optimizer is None:
             raise ArgumentError(
-                "ThresholdSchedule(shape='follow_lr'): these gradients come without an optimizer; "
-                "take them with Gradients.of_optimizer(optimizer)."
+                "ThresholdSchedule(shape='follow_lr'): these gradients have no optimizer; "
+                "create them with Gradients.of_optimizer(optimizer)."
             )
         return grads.optimizer

@@ -1,4 +1,4 @@
-"""`Tightest`: of several strategies, the one that leaves least."""
+"""`Tightest`: apply the smallest factor of several strategies."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -17,16 +17,16 @@ Limited = tuple[Tensor, Tensor]
 class Tightest(ClipStrategy):
     """Let several strategies decide on the same gradients and apply the smallest factor.
 
-    Where all of them scale, the factor on each gradient is the smallest that any of them gives it. Where one changes
-    single elements, each element becomes the nearest to zero that any of them leaves; this copies the gradients once
-    for each strategy. The step is skipped if any skips it. All of them see every step, so that their histories
-    advance alike.
+    If all of them scale, each gradient gets the smallest factor that any of them gives it. If one changes individual
+    elements, each element becomes the value nearest to zero that any of them leaves; this copies the gradients once per
+    strategy. The step is skipped if any strategy skips it. All of them see every step, so their histories advance
+    together.
 
     Args:
         strategies: The strategies, in any order.
 
     Raises:
-        TypeError: One of them is not a strategy.
+        ArgumentTypeError: An item is not a strategy.
 
     Example:
         >>> from lightning_clip import NormClip, PerParameterNormClip
@@ -34,7 +34,7 @@ class Tightest(ClipStrategy):
         'Tightest(NormClip(1.0), PerParameterNormClip(0.5))'
 
     References:
-        None: the elementwise minimum of the factors `min(1, c / N)` of the rules it is given.
+        None: the elementwise minimum of the factors `min(1, c / N)` of the given rules.
     """
 
     def __init__(self, strategies: Sequence[ClipStrategy] = ()) -> None:
@@ -44,7 +44,7 @@ class Tightest(ClipStrategy):
 
     @property
     def strategies(self) -> tuple[ClipStrategy, ...]:
-        """The strategies, in the order given."""
+        """The strategies, in the given order."""
         return tuple(self.members)  # type: ignore[arg-type]
 
     @property
@@ -53,7 +53,7 @@ class Tightest(ClipStrategy):
         return f"Tightest({', '.join(member.label for member in self.strategies)})"
 
     def decide(self, grads: Gradients) -> Action:
-        """Ask all and take the least."""
+        """Let every strategy decide, and apply the smallest result."""
         actions = [member.decide(grads) for member in self.strategies]
         if not actions:
             return Keep()
@@ -64,14 +64,14 @@ class Tightest(ClipStrategy):
 
 
 def tightest_of(actions: Sequence[Action], grads: Gradients) -> Action:
-    """One action that leaves of each gradient what the least generous of several leaves.
+    """One action that leaves as little of each gradient as any of several actions would.
 
     Args:
-        actions: At least one; skips are not taken into account.
-        grads: What they were decided on.
+        actions: At least one action; skips are ignored.
+        grads: The gradients that the actions were decided on.
 
     Returns:
-        A `Scale` where all factors are `()`, a `ScaleEach` where some are `(n,)`, otherwise a `Replace`.
+        A `Scale` if all factors are `()`, a `ScaleEach` if some are `(n,)`, otherwise a `Replace`.
     """
     one = torch.ones((), device=grads.device)
     coefs = [one * action.coefs for action in actions if action.coefs is not None]
@@ -86,7 +86,7 @@ def tightest_of(actions: Sequence[Action], grads: Gradients) -> Action:
 
 
 def _tighter(a: Limited, b: Limited) -> Limited:
-    """The smaller factor with its limit; of equal factors the smaller limit."""
+    """The smaller factor with its limit; of equal factors, the one with the smaller limit."""
     a_wins = (a[0] < b[0]) | ((a[0] == b[0]) & (a[1] <= b[1]))
     return torch.where(a_wins, a[0], b[0]), torch.where(a_wins, a[1], b[1])
 

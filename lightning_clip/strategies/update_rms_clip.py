@@ -1,4 +1,4 @@
-"""`UpdateRMSClip`: each gradient by the size of the update that Adam is about to make of it."""
+"""`UpdateRMSClip`: clip each gradient by the size of Adam's next update."""
 
 import torch
 from torch import Tensor
@@ -19,20 +19,20 @@ class UpdateRMSClip(ClipStrategy):
     $$\hat g_i = \frac{g_i}{\max(1, r_i / \text{max\_rms})}, \qquad
     r_i = \sqrt{\operatorname{mean}\left(\frac{g_i^2}{\max(\hat v_i', \epsilon^2)}\right)}$$
 
-    $\hat v'$ is the second moment, bias-corrected, that the optimizer will hold after the step. $r_i$ is about 1 while
-    gradients are as large as they used to be, and exceeds 1 where they grow faster than `exp_avg_sq` follows, which
-    often comes before a spike of the loss. It works with every optimizer that keeps `exp_avg_sq` (Adam, AdamW, NAdam,
-    RAdam, Adam with AMSGrad) and has no state of its own. Coupled weight decay is not part of what it looks at. A
-    gradient that is not finite is left as it is.
+    $\hat v'$ is the bias-corrected second moment that the optimizer will hold after the step. $r_i$ is about 1 while
+    gradients keep their usual size, and exceeds 1 when they grow faster than `exp_avg_sq` follows, which often precedes
+    a loss spike. It works with every optimizer that keeps `exp_avg_sq` (Adam, AdamW, NAdam, RAdam, Adam with AMSGrad)
+    and has no state of its own. It ignores coupled weight decay. A NaN or infinite gradient is left unchanged.
 
     Args:
-        max_rms: Largest root mean square of a normalized update, without unit.
-        eps: Smallest root of a second moment that is divided by, in the unit of the gradient of the loss.
-        min_scale: Smallest factor, in [0, 1].
+        max_rms: Largest root mean square of a normalized update, dimensionless.
+        eps: Smallest root of a second moment to divide by, in the unit of the loss gradient.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: `max_rms` or `eps` is not positive, or `min_scale` is not in [0, 1]; when deciding, gradients come
-            without an optimizer, or with one that keeps no second moments.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: `max_rms` or `eps` is not positive, or `min_scale` is outside [0, 1]. At a step: the gradients
+            have no optimizer, or one that keeps no second moments.
 
     Example:
         >>> UpdateRMSClip(1.0)
@@ -41,8 +41,8 @@ class UpdateRMSClip(ClipStrategy):
     References:
         Mitchell Wortsman, Tim Dettmers, Luke Zettlemoyer, Ari Morcos, Ali Farhadi, Ludwig Schmidt, "Stable and
         low-precision training for large-scale vision-language models", 2023, https://arxiv.org/abs/2304.13013
-        (StableAdamW). The paper divides the learning rate of the tensor; a callback that acts before the step divides
-        its gradient, so that both moments take in less of it too.
+        (StableAdamW). The paper divides the learning rate of the tensor. A callback acts before the step, so it divides
+        the gradient, and both moments take in less of it too.
     """
 
     scheduled_arg = "max_rms"
@@ -56,19 +56,19 @@ class UpdateRMSClip(ClipStrategy):
         self.min_scale = min_scale
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale each by `min(1, max_rms / r)`."""
+        """Scale each gradient by `min(1, max_rms / r)`."""
         if not len(grads):
             return Keep()
         return ScaleEach(clip_coef(self.update_rms(grads), self.max_rms, min_scale=self.min_scale))
 
     def update_rms(self, grads: Gradients) -> Tensor:
-        """The root mean square of each normalized update that is about to be made.
+        """The root mean square of each normalized update that the optimizer is about to make.
 
         Args:
             grads: The gradients of this step, at least one, with their optimizer.
 
         Returns:
-            `(n,)`, without unit; 0 for an empty tensor.
+            `(n,)`, dimensionless; 0 for an empty tensor.
         """
         norms = [
             tensor_norms([gradient / moment.next_root(gradient).clamp_(min=self.eps)])[0]

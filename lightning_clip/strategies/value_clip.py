@@ -1,4 +1,4 @@
-"""`ValueClip`: every element within fixed bounds."""
+"""`ValueClip`: clamp every element to fixed bounds."""
 
 import math
 
@@ -13,15 +13,16 @@ class ValueClip(ClipStrategy):
 
     $$\hat g_{ij} = \min(\max(g_{ij}, -\text{clip\_value}), \text{clip\_value})$$
 
-    The direction changes. The weights are those of
-    `Trainer(gradient_clip_val=clip_value, gradient_clip_algorithm="value")`, bit for bit. An infinite element becomes
-    a legal one, which hides an overflow: use a guard against non-finite gradients beside it. NaN stays NaN.
+    The direction changes. The resulting weights equal those of `Trainer(gradient_clip_val=clip_value,
+    gradient_clip_algorithm="value")` bit for bit. An infinite element becomes a finite one, which hides an overflow, so
+    combine it with a guard against non-finite gradients. NaN stays NaN.
 
     Args:
-        clip_value: Largest absolute value of an element, in the unit of the gradient of the loss.
+        clip_value: Largest absolute value of an element, in the unit of the loss gradient.
 
     Raises:
-        ValueError: `clip_value` is not positive.
+        ArgumentTypeError: `clip_value` is not a number.
+        ArgumentError: `clip_value` is not positive.
 
     Example:
         >>> ValueClip(5.0)
@@ -29,7 +30,7 @@ class ValueClip(ClipStrategy):
 
     References:
         Tomas Mikolov, "Statistical Language Models Based on Neural Networks", 2012 (PhD thesis, Brno University of
-        Technology), https://www.fit.vut.cz/study/phd-thesis/283/. As `torch.nn.utils.clip_grad_value_`.
+        Technology), https://www.fit.vut.cz/study/phd-thesis/283/. Same rule as `torch.nn.utils.clip_grad_value_`.
     """
 
     scheduled_arg = "clip_value"

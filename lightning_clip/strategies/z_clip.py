@@ -1,4 +1,4 @@
-"""`ZClip`: acts on norms that lie many standard deviations above a moving average."""
+"""`ZClip`: clip norms that are many standard deviations above a moving average."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, Self
@@ -16,13 +16,13 @@ from lightning_clip._checks import (
 )
 from lightning_clip.core.actions import Action, Keep, Scale
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import POLICIES, FirstValues, HistoryPolicy, Intake, State
+from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
 Mode = Literal["adaptive", "mean", "threshold"]
 
-# What is left of an outlier: from its z-score, mean, standard deviation, the largest z-score tolerated, and a factor.
+# What is left of an outlier, from its z-score, the mean, the standard deviation, `z_thresh` and `clip_factor`.
 _LEFT: Mapping[str, Callable[[Tensor, Tensor, Tensor, float, float], Tensor]] = {
     "adaptive": lambda z, mean, std, z_thresh, factor: factor * (mean + (z_thresh * std) / (z / z_thresh)),
     "mean": lambda z, mean, std, z_thresh, factor: mean,
@@ -36,42 +36,45 @@ class ZClip(ClipStrategy):
     $$z_k = \frac{N_k - \mu}{\max(s, \delta\mu) + \epsilon}, \qquad
     z_k > z_t \;\Rightarrow\; \hat g = \frac{c_k}{N_k}\, g$$
 
-    with moving averages of the norms, the mean, and of their squared deviations, whose root is the standard deviation
-    s. `mode` says what is left of an outlier, c:
+    The mean is a moving average of the norms, and the standard deviation s is the root of a moving average of their
+    squared deviations. `mode` determines c, what is left of an outlier:
 
-    - `"adaptive"`: `clip_factor * (mean + z_thresh * s * z_thresh / z)`: the further out, the less is left.
+    - `"adaptive"`: `clip_factor * (mean + z_thresh * s * z_thresh / z)`; the further out, the less is left.
     - `"mean"`: the mean.
     - `"threshold"`: `mean + z_thresh * s`, the largest norm that is not an outlier.
 
-    Nothing is clipped during the first `warmup_steps`, except to `max_norm`. Then the averages start at the median of
-    these norms and 1.4826 times their median absolute deviation, which a spike among them does not move (a start from
-    their mean and variance, after a spike of 1000 times, lets norms of 10 times pass for the next 280 steps). By
-    default an outlier enters the averages as the largest norm that is none: one of any size moves that edge by 4 %,
-    and a jump of the level to 8 times is followed within 40 steps. Norms that are zero or not finite change nothing.
+    During the first `warmup_steps` steps, norms are only clipped to `max_norm`. The averages then start at the median
+    of these norms and 1.4826 times their median absolute deviation, which a spike among them does not move. (With a
+    start from mean and variance, a spike of 1000 times the level would let norms of 10 times the level pass for the
+    next 280 steps.) By default, an outlier enters the averages as the largest norm that is not an outlier. A single
+    outlier of any size moves that threshold by 4%, and the rule follows a jump in the level to 8 times within 40 steps.
+    Norms that are zero, NaN or infinite do not change the state.
 
-    `ZClip.reference()` is the authors' implementation, number for number.
+    `ZClip.reference()` matches the authors' implementation number for number.
 
     Args:
-        z_thresh: $z_t$, the largest z-score that is left alone.
+        z_thresh: $z_t$, the largest z-score that is left unclipped.
         alpha: Decay of the moving averages in [0, 1), per optimizer step.
-        warmup_steps: How many norms are seen before the first outlier is clipped.
-        mode: What is left of an outlier: `"adaptive"`, `"mean"` or `"threshold"`; the reference calls them
-            `zscore/adaptive_scaling`, `zscore/mean` and `percentile` (which is none).
+        warmup_steps: How many norms must be seen before the first outlier is clipped.
+        mode: What is left of an outlier: `"adaptive"`, `"mean"` or `"threshold"`. The reference calls them
+            `zscore/adaptive_scaling`, `zscore/mean` and `percentile` (although the last is not a percentile).
         clip_factor: Factor on what `"adaptive"` leaves, in (0, 1].
-        max_norm: Largest total norm whatever the averages say; `None` for no such limit.
+        max_norm: Largest total norm, whatever the averages; `None` for no such limit.
         eps: $\epsilon$, added to the standard deviation in the z-score.
-        min_relative_std: $\delta$, the smallest standard deviation as a fraction of the mean: without it a quiet
-            stretch makes an outlier of the slightest rise.
-        robust_warmup: Whether the averages start at median and MAD of the first norms, or at their mean and variance.
-        history: What enters the averages of an outlier: its norm (`"observed"`), what `mode` leaves of it
-            (`"clipped"`), the largest norm that is none (`"winsorized"`), or nothing (`"accepted"`, until more than
-            20 in a row came). `"clipped"` never follows a jump to 8 times in the first two modes: what they leave of
-            an outlier is close to the mean.
-        norm_eps: Added to the norm in the quotient; 0 is exact, 1e-6 the reference's and torch's form.
-        min_scale: Smallest factor on the gradients, in [0, 1].
+        min_relative_std: $\delta$, the smallest standard deviation as a fraction of the mean. Without it, the slightest
+            rise after a quiet period counts as an outlier.
+        robust_warmup: Whether the averages start at the median and MAD of the first norms instead of their mean and
+            variance.
+        history: How an outlier enters the averages: `"observed"` stores its norm unchanged, `"clipped"` what `mode`
+            leaves of it, `"winsorized"` the largest norm that is not an outlier, and `"accepted"` nothing (until more
+            than 20 outliers in a row). `"clipped"` never follows a jump to 8 times in the first two modes, because they
+            leave an outlier close to the mean.
+        norm_eps: Added to the norm in the quotient; 0 is exact, 1e-6 matches the reference and torch.
+        min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
-        ValueError: An argument is out of its range, or `mode` or `history` is none of those named.
+        ArgumentTypeError: An argument has the wrong type.
+        ArgumentError: An argument is out of range, or `mode` or `history` is unknown.
 
     Example:
         >>> ZClip(3.0, mode="mean").label
@@ -79,9 +82,9 @@ class ZClip(ClipStrategy):
 
     References:
         Abhay Kumar, Louis Owen, Nilabhra Roy Chowdhury, Fabian Güra, "ZClip: Adaptive Spike Mitigation for LLM
-        Pre-Training", 2025, https://arxiv.org/abs/2504.02507, code https://github.com/bluorion-com/ZClip. We depart
-        by default in `max_norm`, which is 1 there and hides the rule from most models, in the floor under the
-        standard deviation, the warm-up, the history (`"clipped"` there) and the exact quotient.
+        Pre-Training", 2025, https://arxiv.org/abs/2504.02507, code https://github.com/bluorion-com/ZClip. Our defaults
+        differ in `max_norm`, which is 1 there and hides the rule from most models, in the floor for the standard
+        deviation, in the warmup, in the history (there `"clipped"`) and in the exact quotient.
     """
 
     def __init__(
@@ -102,14 +105,13 @@ class ZClip(ClipStrategy):
     ) -> None:
         super().__init__()
         check_positive("ZClip", z_thresh=z_thresh, clip_factor=clip_factor)
+        check_positive("ZClip", or_none=True, max_norm=max_norm)
         check_fraction("ZClip", clip_factor=clip_factor, min_scale=min_scale)
         check_decay("ZClip", alpha=alpha)
         check_count("ZClip", warmup_steps=warmup_steps)
         check_choice("ZClip", tuple(_LEFT), mode=mode)
         check_choice("ZClip", POLICIES, history=history)
         check_non_negative("ZClip", eps=eps, min_relative_std=min_relative_std, norm_eps=norm_eps)
-        if max_norm is not None:
-            check_positive("ZClip", max_norm=max_norm)
         self.z_thresh = z_thresh
         self.alpha = alpha
         self.warmup_steps = warmup_steps
@@ -138,21 +140,23 @@ class ZClip(ClipStrategy):
         eps: float = 1e-6,
         skip_update_on_spike: bool = False,
     ) -> Self:
-        """The authors' implementation: the same factors bit for bit where norms are float64.
+        """The authors' implementation: the same factors bit for bit if norms are float64.
 
-        Float32 norms give float32 averages here and Python numbers there. Three things stay ours: norms that are not
-        finite change nothing (there one switches the rule off for good), exact zeros change nothing, and after more
-        than 20 outliers in a row `skip_update_on_spike` lets norms in again (there never).
+        With float32 norms, we average in float32 and the authors in Python numbers. Three things differ on purpose:
+        non-finite norms do not change the state (there, a single one switches the rule off for good), exact zeros do
+        not change it either, and after more than 20 outliers in a row `skip_update_on_spike` stores norms again (there,
+        never).
 
         Args:
-            z_thresh: Largest z-score that is left alone.
+            z_thresh: Largest z-score that is left unclipped.
             alpha: Decay of the moving averages.
-            warmup_steps: How many norms are seen before the first outlier is clipped.
+            warmup_steps: How many norms must be seen before the first outlier is clipped.
             mode: `"adaptive"`, `"mean"` or `"threshold"`.
             clip_factor: Factor on what `"adaptive"` leaves, in (0, 1].
-            max_norm: Their `max_grad_norm`; `None` for no such limit.
+            max_norm: The authors' `max_grad_norm`; `None` for no such limit.
             eps: Added to the standard deviation in the z-score.
-            skip_update_on_spike: Whether an outlier enters the averages not at all, instead of as what is left of it.
+            skip_update_on_spike: Whether an outlier does not enter the averages at all, instead of as what is left of
+                it.
 
         Returns:
             The strategy.
@@ -164,7 +168,7 @@ class ZClip(ClipStrategy):
             mode=mode,
             clip_factor=clip_factor,
             max_norm=max_norm,
-            eps=0.0 if mode == "threshold" else eps,  # that mode compares norms there, not z-scores
+            eps=0.0 if mode == "threshold" else eps,  # in this mode the authors compare norms, not z-scores
             min_relative_std=0.0,
             robust_warmup=False,
             history="accepted" if skip_update_on_spike else "clipped",
@@ -172,12 +176,12 @@ class ZClip(ClipStrategy):
         )
 
     def decide(self, grads: Gradients) -> Action:
-        """Scale by `c / total norm` where the norm is an outlier."""
+        """Scale by `c / total norm` if the norm is an outlier."""
         if not len(grads):
             return Keep()
         norm = grads.total_norm()
-        mean, std, started = self.moments.read(norm)
-        std = torch.maximum(std, self.min_relative_std * mean)
+        mean, var, started = self.moments.read(norm)
+        std = torch.maximum(var.sqrt(), self.min_relative_std * mean)
         unit = std + self.eps
         edge = torch.where(started, mean + self.z_thresh * unit, torch.inf)
         z = (norm - mean) / unit
@@ -187,48 +191,35 @@ class ZClip(ClipStrategy):
         if self.max_norm is not None:
             limit, edge = limit.clamp(max=self.max_norm), edge.clamp(max=self.max_norm)
         coef = clip_coef(norm, limit, eps=self.norm_eps, min_scale=self.min_scale)
-        if self.norm_eps:  # the reference takes torch's form, which also scales a norm just within, in warm-up only
+        if self.norm_eps:  # as in the reference, torch's form shrinks a norm just below the limit in warmup only
             coef = torch.where((norm > limit) | ~started, coef, 1.0)
         return Scale(coef, edge)
 
 
-class _Moments(State):
-    """Moving mean and variance that start from the first norms and mean nothing before these are there."""
+class _Moments(RunningEstimates):
+    """A moving mean and variance."""
 
     mean: Tensor
     var: Tensor
 
     def __init__(self, alpha: float, warmup_steps: int, *, robust: bool) -> None:
-        super().__init__()
+        super().__init__(warmup_steps, mean=0.0, var=0.0)
         self.alpha = alpha
         self.robust = robust
-        self.first = FirstValues(warmup_steps)
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("var", torch.zeros(()))
 
-    def read(self, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The mean, the standard deviation, and whether they are started, each `()`."""
-        self.match(norm)
-        return self.mean, self.var.sqrt(), self.first.full()
-
-    def push(self, value: Tensor, keep: Tensor, started: Tensor) -> None:
-        self.first.push(value, keep)
-        start_mean, start_var = self._robust_start() if self.robust else self._start()
+    def updated(self, value: Tensor) -> tuple[Tensor, Tensor]:
         mean = self.alpha * self.mean + (1 - self.alpha) * value
-        var = self.alpha * self.var + (1 - self.alpha) * (value - mean) ** 2
-        self.mean = torch.where(started, torch.where(keep, mean, self.mean), start_mean)
-        self.var = torch.where(started, torch.where(keep, var, self.var), start_var)
+        return mean, self.alpha * self.var + (1 - self.alpha) * (value - mean) ** 2
 
-    def _robust_start(self) -> tuple[Tensor, Tensor]:
-        median, mad = self.first.median_and_mad()
-        return median, (1.4826 * mad) ** 2
-
-    def _start(self) -> tuple[Tensor, Tensor]:
+    def initial(self) -> tuple[Tensor, Tensor]:
+        if self.robust:
+            median, mad = self.first.median_and_mad()
+            return median, (1.4826 * mad) ** 2
         values = self.first.kept()
         mean = _sum_in_order(values) / self.first.size
         return mean, _sum_in_order((values - mean) ** 2) / self.first.size
 
 
 def _sum_in_order(values: Tensor) -> Tensor:
-    """The sum, on the CPU with the rounding of a loop; elsewhere running sums are not deterministic."""
+    """The sum, rounded as in a loop on the CPU; running sums on other devices are not deterministic."""
     return values.cumsum(0)[-1] if values.device.type == "cpu" else values.sum()

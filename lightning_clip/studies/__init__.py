@@ -1,4 +1,7 @@
-"""Studies: models x strategies x seeds over one data module, what to run, how, and what came out."""
+"""Studies: compare models x strategies x seeds on one data module.
+
+A `Study` says what to run, `run_study` runs it, and `comparison` shows the results.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_clip.studies.study_file import *
     from lightning_clip.studies.training import *
 
-# Showing the results of a study needs none of what running one needs.
+# Lazy, because showing the results of a study needs nothing that running one needs.
 __getattr__, __dir__ = lazy_names(
     __name__,
     [

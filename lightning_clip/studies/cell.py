@@ -12,21 +12,21 @@ __all__ = ["Cell"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a model, a strategy, a setting and a seed, everything built fresh from its configuration after seeding.
+    """One run: a model, a strategy, a setting and a seed. Every object is built from its configuration after seeding.
 
     Attributes:
-        model_name: The model's name in the study.
-        model: The model's configuration.
-        strategy_name: The strategy's name in the study.
-        strategy: The strategy's configuration.
-        data: The data module's configuration; `None` where the experiment needs none.
-        seed: Seeds Python, numpy and torch.
-        trainer: Arguments of the `Trainer`.
-        axes: What else tells this run apart, for instance `{"length": 100}`.
-        callbacks: Configurations of what takes part in the training.
-        evaluate_on: Which data the trained model is tested on: `"train"`, `"test"`.
-        metrics: Which metrics are kept, in this order; all where it is empty.
-        experiment: The configuration of what is done; `None` for training.
+        model_name: The name of the model in the study.
+        model: The configuration of the model.
+        strategy_name: The name of the strategy in the study.
+        strategy: The configuration of the strategy.
+        data: The configuration of the data module; `None` if the experiment needs none.
+        seed: The seed of Python, NumPy and torch.
+        trainer: The arguments of the `Trainer`.
+        axes: The values that distinguish this run's setting, for instance `{"length": 100}`.
+        callbacks: The configurations of further callbacks.
+        evaluate_on: The splits that the trained model is tested on: `"train"`, `"test"`.
+        metrics: The metrics to keep, in this order; all if empty.
+        experiment: The configuration of the experiment; `None` for training.
     """
 
     model_name: str
@@ -44,5 +44,5 @@ class Cell:
 
     @property
     def key(self) -> RunKey:
-        """What tells a run apart from the others of its study."""
+        """What identifies the run within its study."""
         return run_key(self.model_name, self.strategy_name, self.axes, self.seed)

@@ -1,4 +1,4 @@
-"""`check_study`: a mistake in a study shows before its first run."""
+"""`check_study`: find the mistakes in a study before its first run."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,9 +14,8 @@ from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.comparison.result import key_name
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
-from lightning_clip.studies.quiet import quiet_lightning
 from lightning_clip.studies.study import OVERRIDES, Study
-from lightning_clip.studies.training import make_trainer
+from lightning_clip.studies.training import make_trainer, quiet_lightning
 
 __all__ = ["check_study"]
 
@@ -25,13 +24,14 @@ _SPLITS = ("train", "test")
 
 
 def check_study(study: Study) -> None:
-    """Build each part of a study once.
+    """Check a study by building each of its parts once.
 
     Args:
-        study: What somebody has written.
+        study: The study.
 
     Raises:
-        InputError: A part cannot be built, or two do not go together; the message says which and why.
+        InputError: A part cannot be built, or two parts do not fit together. The message says which and why.
+        Exception: Any other exception that a constructor raises.
     """
     _check_types(study)
     _check_names(study)
@@ -55,9 +55,9 @@ def _check_types(study: Study) -> None:
         if not isinstance(value, plain):
             raise InputError(f"{name}: expected {_WORDS[plain[0]]}, found {value!r}")
     if study.experiment is None and study.data is None:
-        raise InputError("data: expected keys and values, found None: what is trained needs data")
+        raise InputError("data: expected keys and values, found None; training needs data")
     if unknown := [split for split in study.evaluate_on if split not in _SPLITS]:
-        raise InputError(f"evaluate_on: {unknown[0]!r}: not one of {', '.join(_SPLITS)}")
+        raise InputError(f"evaluate_on: {unknown[0]!r} is not one of {', '.join(_SPLITS)}")
     if study.seeds < 1:
         raise InputError(f"seeds: {study.seeds}: a study needs at least one seed")
 
@@ -66,7 +66,7 @@ def _check_names(study: Study) -> None:
     for group, names in (("name", [study.name]), ("models", study.models), ("strategies", study.strategies)):
         for name in names:
             if not isinstance(name, str) or not name or set(name) & set("/\\"):
-                raise InputError(f"{group}: {name!r}: a name is part of a file name: a string without slashes")
+                raise InputError(f"{group}: {name!r}: a name becomes part of file names: use a string without slashes")
 
 
 def _check_settings(study: Study) -> None:
@@ -80,7 +80,7 @@ def _check_settings(study: Study) -> None:
             raise InputError(f"{where}: axes: expected a number or a word for each name, found {axes!r}")
         for group, known in (("models", study.models), ("strategies", study.strategies)):
             if unknown := set(setting.get(group, ())) - known.keys():
-                raise InputError(f"{where}: {', '.join(sorted(unknown))}: not among the {group}")
+                raise InputError(f"{where}: {', '.join(sorted(unknown))}: not among the study's {group}")
 
 
 def _is_axis(name: Any, value: Any) -> bool:
@@ -92,19 +92,19 @@ def _check_grid(study: Study) -> None:
     for model, strategies in study.grid.items():
         unknown = {model} - study.models.keys() | set(strategies) - study.strategies.keys()
         if unknown:
-            raise InputError(f"grid.{model}: {', '.join(sorted(unknown))}: not among the models and strategies")
+            raise InputError(f"grid.{model}: {', '.join(sorted(unknown))}: not among the study's models and strategies")
     if not all(isinstance(config, dict) for config in (*study.models.values(), *study.strategies.values())):
-        return  # which of them is not, and why not, is said when it cannot be built
+        return  # building it gives the better message
     cells = [cell for cell in study.cells() if cell.seed == 0]
     if not cells:
         raise InputError("models, strategies: a study needs at least one of each")
     twice = [name for name, count in Counter(key_name(cell.key)[:-2] for cell in cells).items() if count > 1]
     if twice:
-        raise InputError(f"models, strategies: two runs would have the same record, {twice[0]}: rename one")
+        raise InputError(f"models, strategies: two runs would write the same record, {twice[0]}; rename one")
 
 
 def _parts(study: Study) -> Iterator[tuple[str, type, Any]]:
-    """Every part as it is written, then as each cell changes it, with where it is from."""
+    """Each part and where it comes from: first as the study states it, then with the changes of each cell."""
     for name, config in study.models.items():
         if config != {} or study.experiment is None:
             yield f"models.{name}", LightningModule, config

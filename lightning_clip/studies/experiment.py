@@ -1,4 +1,4 @@
-"""`Experiment`: how a cell of a study becomes a result."""
+"""`Experiment`: what a study does in each of its cells."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ __all__ = ["Experiment"]
 
 
 class Experiment(ABC):
-    """What is done in each cell of a study.
+    """Turns a cell of a study into a result.
 
-    A study names it by `class_path` and `init_args`; without one its cells are trained, see `Training`.
+    A study names its experiment by `class_path` and `init_args`. The default is `Training`.
     """
 
     @abstractmethod
     def run(self, cell: Cell, record: Path) -> RunResult:
-        """Run one cell. Called on one thread, after seeding.
+        """Run one cell. Called after seeding, with one torch thread.
 
         Args:
-            cell: What to run.
-            record: The file for the record of the run, step by step; it does not exist.
+            cell: The cell to run.
+            record: The path for the step-by-step record of the run. The file does not exist yet.
 
         Returns:
-            What came out.
+            The result of the run.
         """
 
     def report(self, results: Sequence[RunResult], record_of: Callable[[RunKey], Path]) -> Iterable[RenderableType]:
-        """What this experiment adds to the report of the study, after the comparison.
+        """Make what this experiment adds to the report of a study, below the comparison.
 
         Args:
             results: The results of the study.
-            record_of: The file that a run is recorded in; it may not exist.
+            record_of: Returns the path of a run's record. The file may not exist.
 
         Returns:
             What to print; nothing by default.
@@ -48,14 +48,14 @@ class Experiment(ABC):
         return ()
 
     def figure(self, cells: Sequence[Cell], results: Sequence[RunResult]) -> Figure | None:
-        """Draw what came out, where this experiment has a picture of its own.
+        """Draw the results, if this experiment has a figure of its own.
 
         Args:
             cells: The cells of the study.
-            results: Their results; some are missing where a study was interrupted.
+            results: Their results. Some are missing if the study was interrupted.
 
         Returns:
-            A matplotlib figure; `None` where there is none.
+            A matplotlib figure; `None` by default, for the figure that every study has.
 
         Raises:
             ModuleNotFoundError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""`ResultsFolder`: what a study has written, and goes on writing, as runs finish."""
+"""`ResultsFolder`: the files of a study, written as its runs finish and read for its report."""
 
 import json
 import os
@@ -15,12 +15,12 @@ __all__ = ["ResultsFolder", "StudyResults", "next_free_folder"]
 
 
 class StudyResults(NamedTuple):
-    """What a results folder holds.
+    """The content of a results folder.
 
     Attributes:
         study: The name of the study.
-        runs: Its finished runs.
-        experiment: The configuration of the study's experiment; `None` for training.
+        runs: The results of its finished runs.
+        experiment: The configuration of its experiment; `None` for training.
     """
 
     study: str
@@ -29,10 +29,10 @@ class StudyResults(NamedTuple):
 
 
 class ResultsFolder:
-    """A folder with `results.json`, one record a run under `records/`, `report.txt`, and `figure.png` if there is one.
+    """A folder with `results.json`, a record of each run under `records/`, `report.txt` and `figure.png`.
 
     Args:
-        path: The folder; made when the first result is written.
+        path: The folder. It is created when the first result is written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -42,24 +42,24 @@ class ResultsFolder:
         self._results = self.path / "results.json"
 
     def is_used(self) -> bool:
-        """Whether the folder already holds something."""
+        """Whether the path is a file, or a folder that is not empty."""
         return self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir()))
 
     def has_results(self) -> bool:
-        """Whether a run has finished."""
+        """Whether the folder contains results."""
         return self._results.exists()
 
     def record_of(self, key: RunKey) -> Path:
-        """The file that a run is recorded in, step by step."""
+        """Return the path of the step-by-step record of a run."""
         return self.records / f"{key_name(key)}.jsonl"
 
     def write(self, study: str, runs: Sequence[RunResult], *, experiment: dict[str, Any] | None = None) -> None:
-        """Write all results so far, whole or not at all.
+        """Write all results so far. If that fails, the earlier file stays as it was.
 
         Args:
             study: The name of the study.
-            runs: The finished runs.
-            experiment: The configuration of the study's experiment; `None` for training.
+            runs: The results of its finished runs.
+            experiment: The configuration of its experiment; `None` for training.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"study": study, "version": __version__}
@@ -73,10 +73,10 @@ class ResultsFolder:
         """Read the results.
 
         Returns:
-            The name of the study, its finished runs and its experiment.
+            The name of the study, the results of its finished runs and its experiment.
 
         Raises:
-            InputError: There are none, or they cannot be read; one line that says why.
+            InputError: There are no results, or they cannot be read. The message says why in one line.
         """
         try:
             content = json.loads(self._results.read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ class ResultsFolder:
         except OSError as error:
             raise InputError(f"{self.path}: no results here ({self._results.name}: {error.strerror})") from error
         except UnicodeDecodeError as error:
-            raise InputError(f"{self._results}: expected JSON: not a text file") from error
+            raise InputError(f"{self._results}: expected JSON, found a file that is not text") from error
         except json.JSONDecodeError as error:
             raise InputError(f"{self._results}: line {error.lineno}: expected JSON: {error.msg}") from error
         except (KeyError, TypeError, AttributeError) as error:
@@ -93,7 +93,7 @@ class ResultsFolder:
 
 
 def next_free_folder(parent: Path, name: str) -> Path:
-    """The first of `name-1`, `name-2`, … that does not exist yet."""
+    """Return the first of `name-1`, `name-2`, … that does not exist in a folder."""
     number = 1
     while (parent / f"{name}-{number}").exists():
         number += 1

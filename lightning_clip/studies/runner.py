@@ -1,4 +1,4 @@
-"""`run_study`: hand the cells of a study to an engine, and collect the results; `run_cell`: run one of them."""
+"""`run_study`: run every cell of a study on an engine and collect the results; `run_cell`: run one cell."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -13,10 +13,9 @@ from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines import Engine, ProcessEngine
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
-from lightning_clip.studies.quiet import quiet_lightning
 from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.study import Study
-from lightning_clip.studies.training import Training
+from lightning_clip.studies.training import Training, quiet_lightning
 
 __all__ = ["run_cell", "run_study"]
 
@@ -30,30 +29,33 @@ def run_study(
     finished: Sequence[RunResult] = (),
     on_result: Callable[[RunResult], None] = lambda result: None,
 ) -> list[RunResult]:
-    """Run every cell of a study that is not finished; results are on disk as soon as each run ends.
+    """Run every unfinished cell of a study. Each result is on disk as soon as its run ends.
 
     Args:
-        study: What to run.
-        folder: Where results and records are written.
-        jobs: How many runs at a time; `None` for as many as there is room for.
-        engine: Where they are made; `ProcessEngine` by default, whose single job runs them in this process.
+        study: The study.
+        folder: The folder for the results and records.
+        jobs: The number of runs at a time; `None` for as many as fit.
+        engine: Where to run. The default is `ProcessEngine`, which runs in this process if `jobs` is 1.
         finished: Results of an interrupted study, which are kept.
-        on_result: Called with each result as it comes.
+        on_result: Called with each new result.
 
     Returns:
-        All results, in the order of `study.cells()`, then those among `finished` that the study does not ask for.
+        All results in the order of `study.cells()`, followed by those of `finished` that the study no longer includes.
 
     Raises:
-        InputError: The folder holds results that are not among `finished`, and would be lost; or what the engine needs
-            is not installed.
+        InputError: The folder contains results that are not among `finished` and would be lost, or the engine is not
+            available.
+        Exception: An exception that a run raised.
     """
     if folder.has_results() and any(result not in finished for result in folder.read().runs):
-        raise InputError(f"{folder.path}: it holds results; name another folder, or give them as `finished` to go on")
+        raise InputError(
+            f"{folder.path}: contains results that would be lost; name a new folder, or pass them as `finished`"
+        )
     cells = study.cells()
     results = {result.key: result for result in finished}
     waiting = [(cell, folder.record_of(cell.key)) for cell in cells if cell.key not in results]
-    order = dict.fromkeys([*(cell.key for cell in cells), *results])  # a run that the study no longer asks for is kept
-    engine = engine if engine and waiting else ProcessEngine()  # a cluster is not started for nothing
+    order = dict.fromkeys([*(cell.key for cell in cells), *results])  # keeps what the study no longer includes
+    engine = engine if engine and waiting else ProcessEngine()  # start no cluster if there is nothing to run
     with engine.started(jobs, len(waiting)) as places:
         folder.records.mkdir(parents=True, exist_ok=True)
         folder.write(study.name, finished, experiment=study.experiment)
@@ -67,23 +69,23 @@ def run_study(
 
 
 def run_cell(cell: Cell, record: Path) -> RunResult:
-    """Run once, on one thread, with numbers below 1e-38 taken as zero.
+    """Run one cell with one torch thread, and with denormal numbers (below 1e-38) flushed to zero.
 
-    Gradients that vanish become such numbers, with which a CPU is many times slower.
+    Vanishing gradients become denormal, and with denormal numbers a CPU is many times slower.
 
     Args:
-        cell: What to run.
-        record: The file that the run is recorded in, step by step.
+        cell: The cell to run.
+        record: The path for the step-by-step record of the run.
 
     Returns:
-        What came out.
+        The result of the run.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
         with quiet_lightning():
             seed_everything(cell.seed, verbose=False)
-            record.unlink(missing_ok=True)  # of a run that was interrupted
+            record.unlink(missing_ok=True)  # an interrupted run may have left one
             experiment: Experiment = Training()
             if cell.experiment is not None:
                 experiment = build(Experiment, cell.experiment)  # type: ignore[type-abstract]
@@ -93,5 +95,5 @@ def run_cell(cell: Cell, record: Path) -> RunResult:
 
 
 def can_flush_denormals() -> bool:
-    """Whether this CPU can take numbers below 1e-38 as zero, as every run does if it can."""
+    """Whether this CPU can flush denormal numbers to zero, as every run does where possible."""
     return torch.set_flush_denormal(False)

@@ -1,4 +1,4 @@
-"""`showcase`: the two runs of a study that show what clipping changes."""
+"""`showcase`: the two runs of a study that best show what clipping changes."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from lightning_clip.studies.comparison.result import RunResult
 
 
 def showcase(results: Sequence[RunResult]) -> list[RunResult]:
-    """A run that failed, and the same with clipping, which did not.
+    """Choose a run that failed, and a run that succeeded with the same model, seed and setting thanks to clipping.
 
-    The first run is one that diverged, or else one that did not solve its task. The second has the same model, seed and
-    setting, and clipping acted in it. Strategies that are several remedies at once have a `+` in their name: where
-    there is such a run, the second has all remedies of the first and as few more as possible, and is the last such one.
+    The first run diverged or, if no run diverged, did not solve its task. In the second run, clipping was active. A
+    strategy that combines several remedies has a `+` in its name. If possible, the second run uses all the remedies of
+    the first one and as few others as possible; among several such runs, the last one is chosen.
 
     Args:
-        results: The runs of a study.
+        results: The results of a study.
 
     Returns:
-        Both runs; the one that diverged alone where nothing saved it; none where no run failed, or where a task was
-        not solved by any such run.
+        Both runs. Only the first run that diverged, if clipping saved none that did. No run, if none failed, or if no
+        unsolved task was solved with clipping.
     """
     diverged = [result for result in results if result.diverged]
     unsolved = [result for result in results if result.metrics.get(SOLVED) == 0]

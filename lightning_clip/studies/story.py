@@ -1,23 +1,37 @@
-"""`story`: everything that is printed about a finished study, from its results and records."""
+"""What people see of a finished study: `story` for the terminal and `report.txt`, `write_figure` for `figure.png`."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 
 from lightning_clip.reports.console import render_report
 from lightning_clip.sinks.jsonl_reader import read_jsonl
+from lightning_clip.studies.comparison.figure import plot_comparison
 from lightning_clip.studies.comparison.report import render_comparison
-from lightning_clip.studies.comparison.result import key_in_words
+from lightning_clip.studies.comparison.result import RunResult, key_in_words
 from lightning_clip.studies.results import ResultsFolder, StudyResults
 from lightning_clip.studies.showcase import showcase
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lightning_clip.studies.experiment import Experiment
+    from lightning_clip.studies.factory import Config
+    from lightning_clip.studies.study import Study
+
+_DOTS_PER_INCH = 150
+
 
 def story(results: StudyResults, folder: ResultsFolder) -> RenderableType:
-    """The comparison, a failed run beside the same run with clipping, and what the experiment adds.
+    """Show the comparison, a failed run beside the same run with clipping, and what the experiment adds.
 
     Args:
-        results: The finished runs of a study.
-        folder: Where their records are.
+        results: The results of the study.
+        folder: The folder that contains the records.
 
     Returns:
         What to print.
@@ -28,13 +42,54 @@ def story(results: StudyResults, folder: ResultsFolder) -> RenderableType:
         if record.exists():
             run, history = read_jsonl(record)
             parts.append(render_report(history, run, title=key_in_words(result.key)))
-    return Group(*parts, *_of_experiment(results, folder))
+    for experiment in _experiments(results.experiment):
+        parts += experiment.report(results.runs, folder.record_of)
+    return Group(*parts)
 
 
-def _of_experiment(results: StudyResults, folder: ResultsFolder) -> Iterator[RenderableType]:
-    if results.experiment is not None:
-        from lightning_clip.studies.experiment import Experiment  # what is built may need torch and Lightning
+def study_figure(study: Study, results: Sequence[RunResult]) -> Figure:
+    """Draw the figure of a study: the one of its experiment, otherwise one of its main metric.
+
+    Args:
+        study: The study.
+        results: Its results.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    figures = (experiment.figure(study.cells(), results) for experiment in _experiments(study.experiment))
+    return next((figure for figure in figures if figure is not None), None) or plot_comparison(results, study.name)
+
+
+def write_figure(study: Study, results: Sequence[RunResult], folder: ResultsFolder) -> Path | None:
+    """Draw the figure of a study into its folder.
+
+    Args:
+        study: The study.
+        results: Its results.
+        folder: The folder for the file.
+
+    Returns:
+        The path of the file; `None` if matplotlib is not installed.
+    """
+    try:
+        figure = study_figure(study, results)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        return None
+    path = folder.path / "figure.png"
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    return path
+
+
+def _experiments(config: Config | None) -> Iterator[Experiment]:
+    """Yield the experiment of a study, or nothing if its cells are trained."""
+    if config is not None:
+        from lightning_clip.studies.experiment import Experiment  # building it may need torch and Lightning
         from lightning_clip.studies.factory import build
 
-        experiment: Experiment = build(Experiment, results.experiment)  # type: ignore[type-abstract]
-        yield from experiment.report(results.runs, folder.record_of)
+        yield build(Experiment, config)  # type: ignore[type-abstract]

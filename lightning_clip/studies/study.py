@@ -1,4 +1,4 @@
-"""`Study`: what to compare."""
+"""`Study`: the models, strategies, settings and seeds to compare."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,30 +10,30 @@ from lightning_clip.studies.factory import Config
 __all__ = ["Study"]
 
 OVERRIDES = ("data", "model", "trainer", "experiment")
-"""What a setting, and a strategy, may change."""
+"""The parts of a cell that a setting or a strategy may change."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A grid: every model under every strategy in every setting with every seed.
+    """A grid: every model with every strategy in every setting with every seed.
 
     Attributes:
-        name: What results are called.
-        models: The models by name, each as `class_path` and `init_args`; `{}` where an experiment brings its own.
-        strategies: The clipping strategies by name, each as `class_path` and `init_args`. Beside these, what goes with
-            a strategy: changes to `data`, `model`, `trainer` and `experiment`, for remedies other than clipping.
-        data: The data module, as `class_path` and `init_args`; an experiment may do without.
-        settings: Where more than models and strategies is varied: for each setting its `axes` (number or word by name,
-            for instance `{length: 100}`), changes to `data`, `model` (all of them), `trainer` and `experiment`, other
-            `callbacks`, and the names of the `models` and `strategies` that are run in it, all by default.
-        seeds: How many seeds, from 0.
+        name: The name of the study. Its results folder is named after it.
+        models: The models by name, each as `class_path` and `init_args`; `{}` if an experiment brings its own.
+        strategies: The clipping strategies by name, each as `class_path` and `init_args`. A strategy may also change
+            `data`, `model`, `trainer` and `experiment`, for remedies other than clipping.
+        data: The data module as `class_path` and `init_args`. An experiment may need none.
+        settings: Variations other than models and strategies. A setting has `axes` (a number or a word by name, for
+            instance `{length: 100}`); changes to `data`, every `model`, `trainer` and `experiment`; its own
+            `callbacks`; and the names of its `models` and `strategies`, by default all.
+        seeds: The number of seeds; they count from 0.
         max_epochs: Length of a run, in epochs.
-        grid: The strategies of each model, by model name; all strategies for each model where it is empty.
+        grid: The strategies of each model, by model name; if empty, each model runs with all strategies.
         trainer: Further arguments of the `Trainer`.
-        callbacks: What takes part in each training, as `class_path` and `init_args`; a `StudyMetric` adds metrics.
-        evaluate_on: Which data a trained model is tested on.
-        metrics: Which metrics are kept, in this order; all where it is empty.
-        experiment: What is done in each cell, as `class_path` and `init_args`; by default it is trained.
+        callbacks: Callbacks of each training run, as `class_path` and `init_args`. A `StudyMetric` adds metrics.
+        evaluate_on: The splits that a trained model is tested on.
+        metrics: The metrics to keep, in this order; all if empty.
+        experiment: What to do in each cell, as `class_path` and `init_args`; training by default.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Study:
     experiment: Config | None = None
 
     def cells(self) -> list[Cell]:
-        """Every run of the study, in the order in which results are listed."""
+        """Return every run of the study, in the order in which results are listed."""
         return [
             self._cell(setting, model, strategy, seed)
             for setting in self.settings or [{}]
@@ -89,12 +89,12 @@ class Study:
 def overridden(config: Any, changes: Any) -> Any:
     """Replace some values of a configuration, at any depth.
 
-    Keys and values are merged key by key; everything else is replaced. Where the changes name another `class_path`
-    nothing is kept of the arguments of the old class.
+    Mappings are merged key by key; anything else is replaced. If the changes name another `class_path`, the arguments
+    of the old class are dropped.
 
     Args:
-        config: The configuration, which is not changed.
-        changes: What is to be different.
+        config: The configuration. It is not modified.
+        changes: The new values.
 
     Returns:
         A new configuration.

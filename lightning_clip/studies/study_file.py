@@ -1,4 +1,4 @@
-"""`load_study`: a study from a YAML file, or one that comes with the package."""
+"""`load_study`: read a study from a YAML file, or a built-in one."""
 
 from dataclasses import MISSING, fields
 from importlib.resources import files
@@ -14,28 +14,28 @@ __all__ = ["built_in_studies", "load_study"]
 
 
 def load_study(source: str | Path) -> Study:
-    """Read a study from a YAML file, or one that comes with the package.
+    """Read and check a study.
 
     Args:
-        source: A path, or the name of a built-in study, for instance `"mlp-regression"`.
+        source: The path of a YAML file, or the name of a built-in study, for instance `"mlp-regression"`.
 
     Returns:
-        The study, checked.
+        The study.
 
     Raises:
-        InputError: It cannot be read, or does not describe a study; one line that says where and why.
+        InputError: The file cannot be read, or does not describe a study. The message says where and why in one line.
     """
     text = _text_of(source)
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{source}: not a YAML file: {' '.join(str(error).split())}") from error
-    required = {f.name for f in fields(Study) if f.default is MISSING and f.default_factory is MISSING}
-    known = [f.name for f in fields(Study)]
-    if not isinstance(content, dict) or not required <= content.keys() <= set(known):
+    required = [f.name for f in fields(Study) if f.default is MISSING and f.default_factory is MISSING]
+    optional = [f.name for f in fields(Study) if f.name not in required]
+    if not isinstance(content, dict) or not set(required) <= content.keys() <= {*required, *optional}:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise InputError(
-            f"{source}: expected the keys {', '.join(known[:4])} (and {', '.join(known[4:])}), found {found}"
+            f"{source}: expected the keys {', '.join(required)} and, optionally, {', '.join(optional)}; found {found}"
         )
     study = Study(**content)
     try:
@@ -46,7 +46,7 @@ def load_study(source: str | Path) -> Study:
 
 
 def built_in_studies() -> list[str]:
-    """The names of the studies that come with the package."""
+    """Return the names of the studies that come with the package."""
     folder = files("lightning_clip.configs") / "studies"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -56,7 +56,7 @@ def _text_of(source: str | Path) -> str:
     if path.suffix not in (".yaml", ".yml"):
         if str(source) not in built_in_studies():
             raise InputError(
-                f"{source}: no such study; built in are {', '.join(built_in_studies())}, or give a .yaml file"
+                f"{source}: there is no such study; name a .yaml file or one of {', '.join(built_in_studies())}"
             )
         return (files("lightning_clip.configs") / "studies" / f"{source}.yaml").read_text(encoding="utf-8")
     try:

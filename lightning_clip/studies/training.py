@@ -1,8 +1,11 @@
-"""`Training`: the experiment of most studies: train, then evaluate."""
+"""`Training`: the default experiment of a study: train, then evaluate."""
 
+import logging
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
+from lightning_clip.core.record.history import History
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.cell import Cell
@@ -22,21 +26,21 @@ __all__ = ["Training", "make_trainer"]
 
 
 class Training(Experiment):
-    """Train a model on data under a strategy, and evaluate it.
+    """Train a model on data with a strategy, then evaluate it.
 
-    A run whose gradient, loss or final metric is not finite has diverged: it is stopped at once, before the bad
-    update, and has no metrics but those that its `StudyMetric` callbacks add.
+    A run diverges when a gradient, the loss or a final metric becomes NaN or infinite. Training then stops at once,
+    before the bad update, and the only metrics of the run are those of its `StudyMetric` callbacks.
     """
 
     def run(self, cell: Cell, record: Path) -> RunResult:
         """Train and evaluate once.
 
         Args:
-            cell: What to run.
-            record: The file that the run is recorded in, step by step.
+            cell: The cell to run.
+            record: The path for the step-by-step record of the run.
 
         Returns:
-            What came out.
+            The result of the run.
         """
         data = build(LightningDataModule, cell.data or {})
         model = build(LightningModule, cell.model)
@@ -51,7 +55,6 @@ class Training(Experiment):
         metrics = dict(_evaluated(trainer, model, data, cell.evaluate_on))
         diverged = guard.total > 0 or not all(math.isfinite(value) for value in metrics.values())
         totals = clipping.history.aggregates.values()
-        finite_steps = sum(total.steps - total.nonfinite for total in totals)
         bad_steps = [total.first_nonfinite for total in totals if total.first_nonfinite is not None]
         return RunResult(
             model=cell.model_name,
@@ -61,7 +64,7 @@ class Training(Experiment):
             diverged_at_step=min(bad_steps, default=trainer.global_step) if diverged else None,
             steps=trainer.global_step,
             seconds=round(seconds, 3),
-            clipped_fraction=sum(total.clipped for total in totals) / max(finite_steps, 1),
+            clipped_fraction=clipped_fraction(clipping.history),
             metrics=_kept({**{n: None if diverged else v for n, v in metrics.items()}, **_measured(callbacks)}, cell),
             axes=dict(cell.axes),
             data=getattr(data, "description", ""),
@@ -69,11 +72,11 @@ class Training(Experiment):
 
 
 def make_trainer(callbacks: list[Callback], options: Mapping[str, Any]) -> Trainer:
-    """The trainer of a run: on the CPU and silent, unless the study says otherwise.
+    """Make the trainer of a run: on the CPU and silent, unless the study says otherwise.
 
     Args:
-        callbacks: What is to take part besides the callbacks of the study.
-        options: Arguments of the `Trainer` in the study.
+        callbacks: The callbacks of the run.
+        options: The arguments of the `Trainer` in the study.
 
     Returns:
         A new trainer.
@@ -81,10 +84,32 @@ def make_trainer(callbacks: list[Callback], options: Mapping[str, Any]) -> Train
     return Trainer(callbacks=callbacks, **{**_TRAINER_DEFAULTS, **options})
 
 
+def clipped_fraction(history: History) -> float:
+    """Return the fraction of the finite steps that were clipped, over all optimizers, in [0, 1]."""
+    totals = history.aggregates.values()
+    finite_steps = sum(total.steps - total.nonfinite for total in totals)
+    return sum(total.clipped for total in totals) / max(finite_steps, 1)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's messages (devices, data-loader workers, logging intervals) inside a `with` block."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
 def _evaluated(
     trainer: Trainer, model: LightningModule, data: LightningDataModule, splits: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
-    """What the module logs as `test_…`, on the training and on the test data."""
+    """Yield what the module logs as `test_…`, once per split, under the name of the split."""
     for split in splits:
         loader = data.train_dataloader() if split == "train" else data.test_dataloader()
         for name, value in trainer.test(model, dataloaders=loader, verbose=False)[0].items():
@@ -99,6 +124,8 @@ def _measured(callbacks: Sequence[Callback]) -> dict[str, float | None]:
 def _kept(metrics: dict[str, float | None], cell: Cell) -> dict[str, float | None]:
     return {name: metrics.get(name) for name in cell.metrics} if cell.metrics else metrics
 
+
+_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 _TRAINER_DEFAULTS: dict[str, Any] = {
     "accelerator": "cpu",

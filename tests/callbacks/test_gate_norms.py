@@ -148,7 +148,7 @@ def test_metrics_by_path_gate_and_layer_are_those_of_the_logged_step():
 
 
 def test_every_optimizer_is_measured():
-    """Each at the first of its own steps in a stretch, and its metrics have its suffix."""
+    """Each optimizer is measured at its own first step of an interval, and its metrics have its suffix."""
 
     class Two(Recurrent):
         def __init__(self) -> None:

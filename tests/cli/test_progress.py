@@ -1,4 +1,4 @@
-"""`StudyProgress`: how far a study is."""
+"""`StudyProgress`: the progress of a study."""
 
 from dataclasses import replace
 from io import StringIO
@@ -21,14 +21,14 @@ def shown(*, terminal: bool, done: int = 0) -> str:
 
 
 def test_a_pipe_gets_a_line_for_each_run():
-    """Without a terminal each run is a line: how far, which, how it went."""
+    """Without a terminal, each run is a line with the count, the run and its outcome."""
     assert shown(terminal=False) == (
         "[1/4] mlp, norm-1.0, seed 0: 0.2 s\n[2/4] mlp, none, seed 1: diverged at step 9\n"
     )
 
 
 def test_a_line_names_the_setting_and_what_came_of_it():
-    """Solved or not, and at which step, where that was asked."""
+    """If there is a task to solve, the line says whether the run solved it, and at which step."""
     console = Console(file=StringIO(), width=60, _environ={})
     run = result("norm-1.0", 2, axes={"length": 50}, steps=2500, seconds=9.71)
     with StudyProgress(console, "tiny", 25, done=2) as progress:
@@ -43,12 +43,12 @@ def test_a_line_names_the_setting_and_what_came_of_it():
 
 
 def test_a_resumed_study_goes_on_counting():
-    """Runs that were finished before count."""
+    """Runs that finished earlier count."""
     assert shown(terminal=False, done=2).startswith("[3/4] ")
 
 
 def test_a_terminal_gets_a_bar_that_goes():
-    """In a terminal a bar shows how far the study is and the latest run, and is cleared at the end."""
+    """In a terminal, a bar shows the progress and the latest run, and is cleared at the end."""
     text = shown(terminal=True)
     assert "tiny" in text
     assert "2/4" in text
@@ -58,7 +58,7 @@ def test_a_terminal_gets_a_bar_that_goes():
 
 
 def test_the_terminal_is_left_whole_after_an_interrupt():
-    """The cursor comes back when the study is interrupted."""
+    """The cursor comes back after an interrupt."""
     console = Console(file=StringIO(), width=120, force_terminal=True, _environ={})
     with pytest.raises(KeyboardInterrupt), StudyProgress(console, "tiny", 4):
         raise KeyboardInterrupt
@@ -66,7 +66,7 @@ def test_the_terminal_is_left_whole_after_an_interrupt():
 
 
 def test_names_are_shown_as_they_are():
-    """Brackets in a name are no markup."""
+    """Brackets in a name are not markup."""
     console = Console(file=StringIO(), width=120, _environ={})
     with StudyProgress(console, "tiny", 1) as progress:
         progress.advance(result("[bold]x[/nothing]"))

@@ -1,4 +1,4 @@
-"""Every concrete strategy, found through the class hierarchy: a new file in `strategies/` is tested by itself."""
+"""Finds every concrete strategy through the class hierarchy, so that new files are tested by themselves."""
 
 import inspect
 

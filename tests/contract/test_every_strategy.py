@@ -1,4 +1,4 @@
-"""What every strategy promises."""
+"""The contract that every strategy must meet."""
 
 import copy
 import io
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("cls", STRATEGIES, ids=lambda cls: cls.__na
 
 
 def make(cls: type[ClipStrategy], params: dict[str, nn.Parameter]) -> tuple[ClipStrategy, torch.optim.Optimizer]:
-    """The strategy with its defaults, and an optimizer with the state that some rules read."""
+    """Return the strategy with its defaults, and an optimizer with the state that some rules read."""
     optimizer = torch.optim.Adam(params.values())
     for param in params.values():
         param.grad = torch.ones_like(param)
@@ -58,22 +58,22 @@ def test_it_is_constructible_without_arguments_and_prints_itself(cls):
 
 
 def test_it_has_no_parameters_and_is_final(cls):
-    """State lives in buffers; nobody subclasses a concrete strategy."""
+    """State lives in buffers, and nothing subclasses a concrete strategy."""
     assert not list(cls().parameters())
     assert not [sub for sub in cls.__subclasses__() if sub.__module__.startswith("lightning_clip")]
     assert issubclass(cls, Base)
 
 
 def test_it_names_its_source(cls):
-    """The docstring has Args where there are arguments, an Example and References."""
+    """The docstring has an Example and References."""
     assert "References:" in cls.__doc__
     assert "Example:" in cls.__doc__
 
 
 def test_it_never_amplifies(cls):
-    """No gradient grows, except in the family that is named for it."""
+    """No gradient grows, except in the family named `Normalize…`."""
     if cls.__name__.startswith("Normalize"):
-        pytest.skip("the family that always scales to a norm says so in its name")
+        pytest.skip("strategies named `Normalize…` always scale to a given norm")
     params = parameters(scripted_weights())
     strategy, optimizer = make(cls, params)
     for step, grads in enumerate(scripted_steps(150)):
@@ -85,7 +85,7 @@ def test_it_never_amplifies(cls):
 
 
 def test_a_scale_keeps_the_direction(cls):
-    """Where the action is a `Scale`, what is left is the gradient times one number."""
+    """A `Scale` leaves the gradient times one number."""
     params = parameters(scripted_weights())
     strategy, optimizer = make(cls, params)
     for step, grads in enumerate(scripted_steps(60)):
@@ -102,7 +102,7 @@ def test_a_scale_keeps_the_direction(cls):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_it_works_in_place_in_every_dtype(cls, dtype):
-    """Same storage and dtype before and after."""
+    """Storage and dtype are the same before and after."""
     params = parameters(scripted_weights(), dtype)
     strategy, optimizer = make(cls, params)
     for step, grads in enumerate(scripted_steps(3)):
@@ -115,7 +115,7 @@ def test_it_works_in_place_in_every_dtype(cls, dtype):
 
 
 def test_no_gradients_at_all_pass(cls):
-    """A step without any gradient is legal, and changes no later decision."""
+    """A step without any gradient is legal and does not change later decisions."""
     strategy, params, optimizer = run(cls, 60)
     other = copy.deepcopy(strategy)
     feed(strategy, params, {}, step=60, optimizer=optimizer)
@@ -127,7 +127,7 @@ def test_no_gradients_at_all_pass(cls):
 
 
 def test_empty_tensors_pass(cls):
-    """A parameter with no elements is legal."""
+    """A parameter without elements is legal."""
     params = {"empty": nn.Parameter(torch.zeros(0, 3)), "full": nn.Parameter(torch.ones(2, 3))}
     strategy, optimizer = make(cls, params)
     feed(strategy, params, {"empty": np.zeros((0, 3)), "full": np.ones((2, 3))}, optimizer=optimizer)
@@ -137,7 +137,7 @@ def test_empty_tensors_pass(cls):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("at", [0, 10, 60])
 def test_a_non_finite_gradient_changes_no_later_decision(cls, bad, at):
-    """A NaN or an infinity at any step leaves the state as it was."""
+    """A NaN or infinite gradient at any step leaves the state unchanged."""
     strategy, params, optimizer = run(cls, at)
     other = copy.deepcopy(strategy)
     poisoned = {name: np.full_like(grad, bad) for name, grad in next(scripted_steps(1)).items()}
@@ -150,7 +150,7 @@ def test_a_non_finite_gradient_changes_no_later_decision(cls, bad, at):
 
 
 def test_zero_gradients_freeze_nothing(cls):
-    """After 50 steps without any signal, a parameter with a normal gradient still moves."""
+    """After 50 steps of zero gradients, a parameter with a normal gradient still moves."""
     params = parameters(scripted_weights())
     strategy, optimizer = make(cls, params)
     zeros = {name: np.zeros_like(grad) for name, grad in next(scripted_steps(1)).items()}
@@ -182,7 +182,7 @@ def test_a_restored_strategy_decides_the_same(cls):
     "duplicate", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))], ids=["deepcopy", "pickle"]
 )
 def test_a_copy_decides_the_same_and_shares_nothing(cls, duplicate):
-    """A copy starts from the same state; feeding one does not change the other."""
+    """A copy starts from the same state, and feeding one does not change the other."""
     strategy, params, optimizer = run(cls, 60)
     twin, untouched = duplicate(strategy), duplicate(strategy)
     for step, grads in enumerate(list(scripted_steps(90))[60:], start=60):
@@ -198,7 +198,7 @@ def test_a_copy_decides_the_same_and_shares_nothing(cls, duplicate):
 
 
 def test_the_order_of_parameters_does_not_matter(cls):
-    """The same gradients in reverse order are left the same."""
+    """The same gradients in reverse order give the same result."""
     params = parameters(scripted_weights())
     reverse = dict(reversed(params.items()))
     strategy, optimizer = make(cls, params)
@@ -213,7 +213,7 @@ def test_the_order_of_parameters_does_not_matter(cls):
 
 
 def test_it_never_reads_the_device(cls):
-    """All runs on the meta device, where any host read raises; an exact skip is the documented exception."""
+    """It runs on the meta device, where a host read raises; an exact skip is the documented exception."""
     params = {name: nn.Parameter(p.to("meta")) for name, p in parameters(scripted_weights()).items()}
     strategy, optimizer = make(cls, params)
     for step in range(40):
@@ -230,7 +230,7 @@ def _skips(action: object) -> bool:
 
 
 def test_it_is_on_sale(cls):
-    """The package exports it by name."""
+    """The package exports the class by name."""
     assert getattr(lightning_clip, cls.__name__) is cls
     assert isinstance(cls().label, str)
     assert Keep is lightning_clip.Keep

@@ -1,4 +1,4 @@
-"""The gradient of a late loss at every earlier step of a recurrent layer."""
+"""`gradient_flow`: the gradient of a late loss at every earlier step of a recurrent layer."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def orthogonal(gain: float, inputs: int = 6, nonlinearity: str = "tanh") -> nn.R
 @every_layer
 @pytest.mark.parametrize("layers", [1, 2])
 def test_by_default_it_is_what_autograd_has_for_the_inputs(kind: str, layers: int):
-    """A backward pass through the layer itself gives the same, the latest step first."""
+    """A backward pass through the layer itself gives the same result, latest step first."""
     layer = layer_of(kind, num_layers=layers, batch_first=True)
     inputs, state = torch.randn(15, 3, 6), state_of(layer, 3)
     direction = random_directions(3, layer.proj_size or layer.hidden_size)
@@ -52,7 +52,7 @@ def test_by_default_it_is_what_autograd_has_for_the_inputs(kind: str, layers: in
 @every_layer
 @pytest.mark.parametrize("layers", [1, 3])
 def test_exact_is_the_whole_gradient_at_every_state_of_the_first_layer(kind: str, layers: int):
-    """As a layer written step by step has it, where a state counts for the next step and for the layer above."""
+    """It matches a layer written step by step, where a state feeds the next step and the layer above."""
     layer = layer_of(kind, num_layers=layers)
     inputs, state = torch.randn(15, 3, 6), state_of(layer, 3)
     direction = torch.randn(3, layer.proj_size or layer.hidden_size)
@@ -75,7 +75,7 @@ def test_exact_is_the_whole_gradient_at_every_state_of_the_first_layer(kind: str
     ids=str,
 )
 def test_both_ways_give_the_same_growth_rate(layer: nn.RNNBase):
-    """Inputs and states tell the same rate, to 0.005 per step."""
+    """Gradients at inputs and at states give the same rate, to 0.005 per step."""
     torch.manual_seed(1)
     inputs = torch.randn(128, 4, layer.input_size)
     direction = random_directions(4, layer.proj_size or layer.hidden_size)
@@ -87,7 +87,7 @@ def test_both_ways_give_the_same_growth_rate(layer: nn.RNNBase):
 
 
 def test_the_gradient_at_the_output_tensor_says_nothing_about_time():
-    """It is only what the loss puts there; ours reaches every step."""
+    """The gradient at the output is only what the loss puts there; ours reaches every step."""
     layer = layer_of("lstm")
     outputs, _ = layer(torch.randn(20, 2, 6))
     outputs.retain_grad()
@@ -99,7 +99,7 @@ def test_the_gradient_at_the_output_tensor_says_nothing_about_time():
 @every_layer
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_window_is_the_end_of_the_whole(kind: str, exact: bool):
-    """The steps before the window are run for their state, not forgotten."""
+    """The steps before the window still run forward for their state."""
     layer, inputs = layer_of(kind, num_layers=2), torch.randn(30, 2, 6)
     whole = gradient_flow(layer, inputs, exact=exact)
     part = gradient_flow(layer, inputs, exact=exact, max_steps=12)
@@ -107,7 +107,7 @@ def test_a_window_is_the_end_of_the_whole(kind: str, exact: bool):
 
 
 def test_more_inputs_show_what_one_hides():
-    """Zero inputs with random weights leave the states as they are and make the fit of a rate better."""
+    """Zero inputs with random weights leave the states unchanged and improve the fit of the rate."""
     layer = orthogonal(1.1, inputs=1)
     inputs = torch.randn(128, 4, 1, generator=torch.Generator().manual_seed(0))
     narrow, wide = gradient_flow(layer, inputs), gradient_flow(layer, inputs, probes=31)
@@ -118,7 +118,7 @@ def test_more_inputs_show_what_one_hides():
 @every_layer
 @pytest.mark.parametrize("exact", [False, True])
 def test_nothing_is_left_behind(kind: str, exact: bool):
-    """No `.grad`, hook, random number, mode or memory of dropout."""
+    """It leaves no `.grad`, hook, random number, mode change or dropout state behind."""
     layer = layer_of(kind, num_layers=2, dropout=0.5)
     called = []
     layer.register_forward_hook(lambda *_: called.append(1))
@@ -134,7 +134,7 @@ def test_nothing_is_left_behind(kind: str, exact: bool):
 
 
 def test_it_works_where_gradients_and_precision_are_switched():
-    """Without gradients, under autocast and with half-precision weights it is in single precision."""
+    """Without gradients, under autocast and with half-precision weights, it runs in single precision."""
     layer, inputs = layer_of("lstm"), torch.randn(12, 2, 6)
     expected = gradient_flow(layer, inputs)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
@@ -148,7 +148,7 @@ def test_it_works_where_gradients_and_precision_are_switched():
 
 @every_layer
 def test_a_layer_is_run_as_torch_runs_it(kind: str):
-    """Outputs and last state are those of the call, without dropout."""
+    """Outputs and last state equal those of calling the layer, without dropout."""
     layer = layer_of(kind, num_layers=2, dropout=0.5).eval()
     inputs, state = torch.randn(9, 3, 6), state_of(layer, 3)
     outputs, last = layer(inputs, state if isinstance(layer, nn.LSTM) else state[0])
@@ -157,6 +157,6 @@ def test_a_layer_is_run_as_torch_runs_it(kind: str):
 
 
 def test_directions_are_always_the_same():
-    """Their total norm is 1."""
+    """The directions are fixed, with a total norm of 1."""
     assert torch.equal(random_directions(4, 9), random_directions(4, 9))
     assert float(random_directions(4, 9).norm()) == pytest.approx(1.0)

@@ -15,7 +15,7 @@ def random(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> torch.
 
 
 def norm_of(*tensors: torch.Tensor, p: float = 2.0) -> float:
-    """In float64, element by element."""
+    """The norm in float64, element by element."""
     elements = np.abs(np.concatenate([t.to_dense().reshape(-1).resolve_conj().cdouble().numpy() for t in tensors]))
     if elements.size == 0:
         return 0.0
@@ -25,7 +25,7 @@ def norm_of(*tensors: torch.Tensor, p: float = 2.0) -> float:
 @P
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_norms_are_those_of_the_definition(p, dtype):
-    """Of each tensor and of all as one vector, in float32 or better."""
+    """Tensor norms and the total norm match the definition, in float32 or better."""
     tensors = [random(shape, dtype) for shape in SHAPES]
     norms = tensor_norms(tensors, p)
     assert norms.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
@@ -36,7 +36,7 @@ def test_norms_are_those_of_the_definition(p, dtype):
 
 
 def test_tensors_of_several_dtypes_are_measured_together():
-    """The result has the best of their dtypes; half precision still counts in float32."""
+    """The result has the widest of the dtypes; half precision is accumulated in float32."""
     tensors = [torch.full((1000,), 3000.0, dtype=torch.float16), torch.ones(3), torch.ones(3, dtype=torch.float64)]
     norms = tensor_norms(tensors)
     assert norms.dtype == torch.float64
@@ -45,14 +45,14 @@ def test_tensors_of_several_dtypes_are_measured_together():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_neither_overflows_nor_loses_digits(dtype):
-    """1,000 elements of 3,000 have the norm 94,868, past the end of float16; 10,000 ones the norm 100."""
+    """1,000 elements of 3,000 have a norm of 94,868, beyond float16; 10,000 ones have a norm of 100."""
     norms = tensor_norms([torch.full((1000,), 3000.0, dtype=dtype), torch.ones(10_000, dtype=dtype)])
     np.testing.assert_allclose(norms, [94_868.33, 100.0], rtol=3e-3 if dtype == torch.bfloat16 else 1e-6)
     assert float(norms[1]) == 100.0
 
 
 def test_a_wider_type_can_be_asked_for():
-    """Squares of 1e27 overflow float32, not float64."""
+    """Squares of 1e27 overflow float32 but not float64."""
     tensors = [torch.full((4,), 1e27)]
     assert tensor_norms(tensors).isinf().all()
     np.testing.assert_allclose(tensor_norms(tensors, dtype=torch.float64), [2e27], rtol=1e-6)
@@ -61,7 +61,7 @@ def test_a_wider_type_can_be_asked_for():
 
 @P
 def test_empty_tensors_and_no_tensors_have_norm_zero(p):
-    """Beside others, alone, sparse, and with the inf-norm, for which torch raises."""
+    """This holds beside other tensors, alone, for sparse tensors, and for the inf-norm, where torch raises."""
     assert tensor_norms([torch.zeros(0, 3), torch.tensor([-2.0])], p).tolist() == [0.0, 2.0]
     assert float(total_norm([torch.zeros(0)], p)) == 0.0
     assert float(total_norm([torch.zeros(4, 2).to_sparse()], p)) == 0.0
@@ -93,7 +93,7 @@ def test_complex_gradients_count_by_their_absolute_values():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @P
 def test_a_norm_is_finite_where_the_gradient_is(bad, p):
-    """A bad element shows in its tensor and in the total, nowhere else."""
+    """A bad element affects the norm of its tensor and the total, and no other norm."""
     tensors = [torch.tensor([1.0, bad]), torch.ones(2)]
     assert tensor_norms(tensors, p).isfinite().tolist() == [False, True]
     assert not total_norm(tensors, p).isfinite()
@@ -115,7 +115,7 @@ def test_a_norm_is_finite_where_the_gradient_is(bad, p):
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 def test_unit_norms_reduce_the_dimensions_of_a_unit(shape, dims, kept, dtype):
-    """They broadcast to the tensor, in float32 or better; no dimension means the whole tensor."""
+    """The norms broadcast to the tensor, in float32 or better; without dimensions, the whole tensor is a unit."""
     tensor = random(shape, dtype)
     norms = unit_norms(tensor, dims)
     assert norms.shape == kept
@@ -126,7 +126,7 @@ def test_unit_norms_reduce_the_dimensions_of_a_unit(shape, dims, kept, dtype):
 
 
 def test_local_values_share_the_memory_of_the_gradient():
-    """What is changed there is changed in the gradient, dense or sparse."""
+    """Changing the local values changes the gradient, dense or sparse."""
     dense = torch.ones(2)
     assert local_values(dense) is dense
     sparse = torch.tensor([1.0, 0.0, 1.0, 0.0]).to_sparse()
@@ -135,7 +135,7 @@ def test_local_values_share_the_memory_of_the_gradient():
 
 
 def test_nothing_reads_the_device():
-    """All run on the meta device, where a host read raises."""
+    """All functions run on the meta device, where a host read raises."""
     tensors = [torch.ones(3, 2, device="meta"), torch.ones(0, device="meta")]
     assert total_norm(tensors).shape == ()
     assert tensor_norms(tensors, float("inf")).shape == (2,)

@@ -1,17 +1,17 @@
-"""Pieces of recurrent layers on packed rows."""
+"""Recurrent layers on packed rows."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from lightning_clip.functional.recurrence import gate_activations, previous_states, run_layer
+from lightning_clip.functional.recurrence import gate_activations, previous_states, run_depth
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("lengths", [(4, 4, 4), (5, 3, 1), (1,), (1, 1)], ids=str)
-def test_the_state_before_a_step_is_that_of_the_neighbouring_step(lengths, backwards):
-    """Of the same sequence; at its beginning, or backwards at its end, it is the one it was started with."""
+def test_the_state_before_a_step_is_that_of_the_neighboring_step(lengths, backwards):
+    """It is the state of the neighboring step of the same sequence, or the start state at its first step."""
     states = [torch.tensor([[10.0 * row + step] for step in range(length)]) for row, length in enumerate(lengths)]
     start = torch.tensor([[-1.0 - row] for row in range(len(lengths))])
     packed = pack_sequence(states)
@@ -27,17 +27,17 @@ def test_the_state_before_a_step_is_that_of_the_neighbouring_step(lengths, backw
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_layer_run_from_its_parameters_is_the_layer(cls, bias, bidirectional):
-    """On sequences of several lengths, from a given state."""
+    """The result equals that of the layer, on sequences of several lengths and from a given state."""
     torch.manual_seed(0)
     layer, packed = cls(3, 4, bias=bias, bidirectional=bidirectional), pack_sequence(list(torch.randn(2, 5, 3)))
     state = torch.randn(2 if bidirectional else 1, 2, 4)
     start = (state, 2 * state) if cls is nn.LSTM else (state,)
-    output = run_layer(layer.mode, packed.data, packed.batch_sizes, start, list(layer.parameters()))
+    output = run_depth(layer.mode, packed.data, packed.batch_sizes, start, list(layer.parameters()))
     torch.testing.assert_close(output, layer(packed, start if cls is nn.LSTM else state)[0].data)
 
 
 def test_gates_are_sigmoids_of_their_blocks():
-    """In the order they were asked for, with and without biases."""
+    """Gates come in the requested order, with and without biases."""
     torch.manual_seed(0)
     w_ih, w_hh, b_ih, b_hh = torch.randn(6, 3), torch.randn(6, 2), torch.randn(6), torch.randn(6)
     x, h = torch.randn(7, 3), torch.randn(7, 2)

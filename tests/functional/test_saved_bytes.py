@@ -1,4 +1,4 @@
-"""`SavedBytes`: what autograd keeps."""
+"""`SavedBytes`: the memory that autograd keeps."""
 
 import torch
 
@@ -6,7 +6,7 @@ from lightning_clip.functional.saved_bytes import SavedBytes
 
 
 def test_each_storage_counts_once_and_as_a_whole():
-    """A tensor that is saved twice, and a part of it, are its bytes once."""
+    """A tensor that is saved twice, once in part, counts its bytes once."""
     weight = torch.ones(4, 8, requires_grad=True)
     with SavedBytes(weight) as saved:
         made = weight * 2
@@ -15,7 +15,7 @@ def test_each_storage_counts_once_and_as_a_whole():
 
 
 def test_what_is_known_does_not_count():
-    """Parameters, inputs, and views of an input are there anyway."""
+    """Parameters, inputs and views of an input do not count."""
     layer, inputs = torch.nn.Linear(3, 3), torch.randn(10, 3)
     with SavedBytes(*layer.parameters(), inputs) as saved:
         layer(inputs[:5]).sum()
@@ -26,7 +26,7 @@ def test_what_is_known_does_not_count():
 
 
 def test_what_is_freed_is_not_mistaken_for_another():
-    """A storage whose tensor is gone keeps its address, so that the next one counts too."""
+    """A freed tensor keeps its storage address, so that the next storage counts too."""
     weight = torch.ones(1000, requires_grad=True)
     with SavedBytes(weight) as saved:
         for _ in range(5):
@@ -35,7 +35,7 @@ def test_what_is_freed_is_not_mistaken_for_another():
 
 
 def test_outside_the_block_nothing_counts():
-    """The count stays what it was."""
+    """The count does not change after the block."""
     weight = torch.ones(2, requires_grad=True)
     with SavedBytes(weight) as saved:
         (weight * 2).square().sum()

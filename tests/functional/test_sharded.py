@@ -74,12 +74,12 @@ def _a_mesh_of_two_dimensions_is_reduced_over_those_that_split(rank: int) -> Non
     ids=lambda check: check.__name__.strip("_"),
 )
 def test_on_two_ranks(check, tmp_path):
-    """Each check holds on both of two processes, uneven and empty shards included."""
+    """Each check holds on both of two processes, with uneven and empty shards."""
     on_two_ranks(check, tmp_path)
 
 
 def test_plain_tensors_need_no_processes():
-    """They are not sharded, and pass through both reductions as they are."""
+    """Plain tensors are not sharded and pass through both reductions unchanged."""
     plain = torch.ones(3)
     assert not is_sharded(plain)
     assert sharding_of(plain) is None

@@ -1,4 +1,4 @@
-"""Singular values and eigenvalues against `torch.linalg`."""
+"""Singular values and spectral radii, compared with `torch.linalg`."""
 
 import math
 
@@ -19,7 +19,7 @@ def orthogonal(size: int) -> torch.Tensor:
 
 
 def rotations(size: int) -> torch.Tensor:
-    """Not symmetric and not normal; the dominant eigenvalues are a complex pair of absolute value 1.5."""
+    """Non-symmetric, non-normal matrices whose dominant eigenvalues are a complex pair of absolute value 1.5."""
     core = torch.diag(torch.linspace(0.1, 1.0, size, dtype=torch.float64))
     core[:2, :2] = torch.tensor([[0.0, -1.5], [1.5, 0.0]])
     basis = torch.eye(size, dtype=torch.float64) + 0.3 * gaussian(size, size)
@@ -43,7 +43,7 @@ of_each = pytest.mark.parametrize("matrix", SQUARE.values(), ids=SQUARE.keys())
 
 @of_each
 def test_the_singular_value_is_that_of_the_decomposition_and_never_above(matrix):
-    """Also where squares leave the range of the numbers."""
+    """This also holds where squares leave the range of the dtype."""
     values, vectors = largest_singular_value(matrix, iterations=300)
     expected = torch.linalg.svdvals(matrix).amax()
     torch.testing.assert_close(values, expected, rtol=1e-3, atol=0.0)
@@ -53,13 +53,13 @@ def test_the_singular_value_is_that_of_the_decomposition_and_never_above(matrix)
 
 @of_each
 def test_small_matrices_have_the_radius_of_their_eigenvalues(matrix):
-    """Complex pairs included."""
+    """Complex eigenvalue pairs count too."""
     torch.testing.assert_close(spectral_radius(matrix), torch.linalg.eigvals(matrix).abs().amax(), rtol=1e-9, atol=0.0)
 
 
 @of_each
 def test_squaring_is_never_below_and_hardly_above_the_radius(matrix):
-    """The stated excess of matrices with orthogonal eigenvectors, and 1 % for the others here."""
+    """The excess is as documented for orthogonal eigenvectors, and within 1% for the other matrices here."""
     expected = float(torch.linalg.eigvals(matrix).abs().amax())
     found = float(spectral_radius(matrix, exact_up_to=0))
     normal = torch.allclose(matrix @ matrix.mT, matrix.mT @ matrix, rtol=1e-9, atol=0.0)
@@ -74,7 +74,7 @@ def test_more_squarings_come_closer():
 
 
 def test_the_choice_is_by_size():
-    """At the limit eigenvalues, above it the bound."""
+    """Matrices up to the limit use eigenvalues; larger ones use the bound."""
     matrix = orthogonal(30)
     assert float(spectral_radius(matrix, exact_up_to=30)) == pytest.approx(1.0, rel=1e-12)
     assert float(spectral_radius(matrix, exact_up_to=29)) == pytest.approx(30 ** (1 / 2048), rel=1e-9)
@@ -82,7 +82,7 @@ def test_the_choice_is_by_size():
 
 @pytest.mark.parametrize("exact_up_to", [0, 256])
 def test_blocks_are_computed_at_once(exact_up_to):
-    """A batch gives what each matrix gives alone."""
+    """A batch gives the same values as each matrix alone."""
     blocks = torch.stack([gaussian(12, 12, seed=seed) for seed in range(4)])
     values, vectors = largest_singular_value(blocks)
     assert vectors.shape == (4, 12)
@@ -94,7 +94,7 @@ def test_blocks_are_computed_at_once(exact_up_to):
 
 
 def test_a_matrix_need_not_be_square():
-    """The vectors have the length of its rows."""
+    """The vectors have the length of the rows."""
     for shape in ((5, 9), (9, 5)):
         values, vectors = largest_singular_value(gaussian(*shape))
         torch.testing.assert_close(values, torch.linalg.svdvals(gaussian(*shape)).amax(), rtol=1e-6, atol=0.0)
@@ -102,7 +102,7 @@ def test_a_matrix_need_not_be_square():
 
 
 def test_few_iterations_follow_a_matrix_that_changes():
-    """From the last vector four are within 1 %; from the fixed one they would not be."""
+    """Four iterations from the last vector are within 1%; from the fixed vector they are not."""
     weight, step = gaussian(128, 128), gaussian(128, 128, seed=1)
     _, vectors = largest_singular_value(weight)
     for _ in range(20):
@@ -116,7 +116,7 @@ def test_few_iterations_follow_a_matrix_that_changes():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_computed_in_float32(dtype):
-    """Also where a square would not fit float16."""
+    """This also works where a square would overflow float16."""
     weight = (300 * gaussian(16, 16)).to(dtype)
     values, _ = largest_singular_value(weight, iterations=300)
     assert values.dtype == torch.float32
@@ -129,7 +129,7 @@ def test_half_precision_is_computed_in_float32(dtype):
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 @pytest.mark.parametrize("exact_up_to", [0, 256])
 def test_a_matrix_that_is_not_finite_gives_nan_and_the_others_their_values(bad, exact_up_to):
-    """Nothing is raised, and what was NaN is finite again when the matrix is."""
+    """Nothing raises, and the value is finite again once the matrix is."""
     good = gaussian(6, 6)
     both = torch.stack([good, good])
     both[0, 1, 2] = bad
@@ -144,7 +144,7 @@ def test_a_matrix_that_is_not_finite_gives_nan_and_the_others_their_values(bad, 
 
 
 def test_no_gradient_and_no_random_number_is_asked_for():
-    """The graph of a training stays as it is, and so does its generator."""
+    """The autograd graph and the random generator of the training stay untouched."""
     weight = gaussian(8, 8).requires_grad_()
     before = torch.get_rng_state()
     values, vectors = largest_singular_value(weight)
@@ -153,7 +153,7 @@ def test_no_gradient_and_no_random_number_is_asked_for():
 
 
 def test_nothing_reads_the_device():
-    """Both run on the meta device, where a host read raises."""
+    """Both functions run on the meta device, where a host read raises."""
     blocks = torch.ones(4, 8, 8, device="meta")
     values, vectors = largest_singular_value(blocks)
     assert largest_singular_value(blocks, vectors)[0].shape == values.shape == spectral_radius(blocks).shape == (4,)

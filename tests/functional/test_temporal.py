@@ -1,4 +1,4 @@
-"""Growth rate, half-life and horizons of norms by lag."""
+"""Growth rate, half-life, horizon and span of norms by lag."""
 
 import math
 
@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from lightning_clip.functional import growth_rate, half_life, horizon, norms_by_lag, span
-from lightning_clip.functional.temporal import denormal_fraction
 
 
 def falling(rate: float, lags: int = 60) -> torch.Tensor:
@@ -16,14 +15,14 @@ def falling(rate: float, lags: int = 60) -> torch.Tensor:
 
 @pytest.mark.parametrize("rate", [-0.4, -0.01, 0.0, 0.03, 1.0])
 def test_an_exponential_has_its_rate(rate: float):
-    """With R² 1, from norms between 1e-25 and 1e27."""
+    """R² is 1, for norms between 1e-25 and 1e27."""
     found, r_squared = growth_rate(falling(rate))
     assert found == pytest.approx(rate, abs=1e-12)
     assert r_squared == pytest.approx(1.0)
 
 
 def test_the_fit_is_least_squares_of_the_logarithm():
-    """As numpy has it, and R² with it, without the first four lags."""
+    """Rate and R² match numpy's fit without the first four lags."""
     rng = np.random.default_rng(0)
     norms = np.exp(-0.05 * np.arange(80) + 0.5 * rng.standard_normal(80))
     norms[:4] = 1e9
@@ -48,7 +47,7 @@ def test_too_few_norms_have_no_rate(norms: list[float]):
 
 
 def test_a_gradient_that_does_not_vanish_has_no_half_life():
-    """It is infinite; where nothing is known it is too."""
+    """The half-life is infinite, also if the rate is NaN."""
     assert half_life(-math.log(2)) == pytest.approx(1.0)
     assert half_life(0.0) == half_life(0.3) == half_life(math.nan) == math.inf
 
@@ -69,21 +68,15 @@ def test_a_gradient_that_does_not_vanish_has_no_half_life():
     ],
 )
 def test_horizon_and_span(norms: list[float], far: int, wide: int):
-    """The last lag above 1 % of the first norm, and the first lag up to which there is 99 % of the sum."""
+    """They are the last lag above 1% of the first norm, and the first lag that reaches 99% of the sum."""
     values = torch.tensor(norms, dtype=torch.float64)
     assert (horizon(values), span(values)) == (far, wide)
 
 
 def test_squares_of_large_gradients_do_not_overflow():
-    """Elements of 1e27 have a norm, and an exponential of them a rate."""
+    """Gradients with elements of 1e27 have finite norms and a growth rate."""
     gradients = 1e27 * falling(-0.1)[:, None, None].float().expand(60, 2, 8)
     norms = norms_by_lag(gradients)
     assert norms[0] == pytest.approx(4e27)
     assert norms.dtype == torch.float64
     assert growth_rate(norms)[0] == pytest.approx(-0.1, abs=1e-6)
-
-
-def test_denormal_elements_are_counted():
-    """Zero is none, nor is the smallest normal number."""
-    values = torch.tensor([0.0, 1e-40, -1e-45, 1.1754944e-38, 1.0, math.inf, math.nan, -1e-38])
-    assert float(denormal_fraction(values)) == pytest.approx(3 / 8)

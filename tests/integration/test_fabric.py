@@ -60,4 +60,4 @@ def test_two_processes_agree(tmp_path):
 def test_the_example_prints_a_report(capsys):
     """The script prints how many steps were clipped."""
     loop.main()
-    assert "bound on 1 of 200 steps" in capsys.readouterr().out
+    assert "clipped 1 of 200 steps" in capsys.readouterr().out

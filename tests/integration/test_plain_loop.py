@@ -26,4 +26,4 @@ def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
 def test_the_example_prints_a_report(capsys):
     """The script prints how many steps were clipped."""
     example("06_plain_loop").main()
-    assert "bound on 1 of 200 steps" in capsys.readouterr().out
+    assert "clipped 1 of 200 steps" in capsys.readouterr().out

@@ -120,13 +120,13 @@ def test_penalties_touch_recurrent_weights_only(module):
     """Penalties add `l1 sign(w) + 2 l2 w` to the gradient of every `weight_hh`; the logged loss excludes them."""
     torch.manual_seed(0)
     plain = module(6, 4, hidden_size=5, num_layers=2)
-    penalised = copy.deepcopy(plain)
-    penalised.recurrent_l1, penalised.recurrent_l2 = 0.3, 0.7
-    before, after = first_gradients(plain), first_gradients(penalised)
+    penalized = copy.deepcopy(plain)
+    penalized.recurrent_l1, penalized.recurrent_l2 = 0.3, 0.7
+    before, after = first_gradients(plain), first_gradients(penalized)
     for name, param in plain.named_parameters():
         extra = 0.3 * param.sign() + 1.4 * param if "weight_hh" in name else torch.zeros_like(param)
         torch.testing.assert_close(after[name], before[name] + extra.detach(), msg=name)
-    losses = [float(model.trainer.callback_metrics["train_loss"]) for model in (plain, penalised)]
+    losses = [float(model.trainer.callback_metrics["train_loss"]) for model in (plain, penalized)]
     assert losses[0] == losses[1]
 
 

@@ -31,7 +31,7 @@ def regressor(cell="lstm", **options):
     return TBPTTSequenceModule(2, 1, cell=cell, many_to_many=True, **{**defaults, **options})
 
 
-def labelled(rows=4, steps=30):
+def labeled(rows=4, steps=30):
     return sequences(rows, steps)[0], torch.arange(rows) % 3
 
 
@@ -42,7 +42,7 @@ def loader(*batches):
 @cells
 def test_with_one_target_only_the_last_chunk_learns(cell):
     """There is one step per batch; its gradient flows back `backward_steps`, and the state carries the rest."""
-    inputs, classes = labelled()
+    inputs, classes = labeled()
     for back, first in ((None, 24), (16, 16), (32, 0)):
         model, plain = network(cell, backward_steps=back), network(cell)
         trainer = fit(model, loader((inputs, classes)))
@@ -60,7 +60,7 @@ def test_with_one_target_only_the_last_chunk_learns(cell):
 @pytest.mark.parametrize("k", [30, 100])
 def test_one_chunk_is_the_module_for_whole_sequences(k):
     """With a single chunk, training equals that of `LSTMModule`."""
-    batch = labelled()
+    batch = labeled()
     model = network(truncated_bptt_steps=k)
     torch.manual_seed(0)
     whole = LSTMModule(2, 3, hidden_size=5, optimizer=sgd)
@@ -76,7 +76,7 @@ def test_padded_sequences_are_as_if_they_had_come_alone(cell, every_step):
     """The loss over chunks of padded sequences equals that of each sequence alone, whatever the padding is."""
     lengths = torch.tensor([30, 17, 16, 3])
     model = regressor(cell) if every_step else network(cell)
-    inputs, targets = sequences(4, 30) if every_step else labelled()
+    inputs, targets = sequences(4, 30) if every_step else labeled()
     expected = []
     for row, length in enumerate(lengths.tolist()):
         outputs = model(inputs[row : row + 1, :length])
@@ -107,7 +107,7 @@ def test_padding_does_not_touch_the_gradient(cell):
 
 def test_sequences_that_end_in_different_chunks_learn_there():
     """Each chunk in which sequences end makes a step, scaled by how many end there."""
-    inputs, classes = labelled()
+    inputs, classes = labeled()
     model, grads = network(optimizer=partial(torch.optim.SGD, lr=0.0)), []
     model.on_before_optimizer_step = lambda optimizer: grads.append(model.head.bias.grad.clone())
     fit(model, loader((inputs, classes, torch.tensor([30, 8, 5, 6]))))
@@ -156,7 +156,7 @@ def test_metrics_are_those_of_whole_sequences():
 @pytest.mark.parametrize("options", [{}, {"accumulate_chunks": 2}, {"backward_steps": 16}])
 def test_clipping_acts_on_top(options):
     """`GradientClipping` clips every optimizer step, also with targets after the last step only."""
-    for model, batch, steps in [(regressor(**options), sequences(4, 30), 4), (network(**options), labelled(), 1)]:
+    for model, batch, steps in [(regressor(**options), sequences(4, 30), 4), (network(**options), labeled(), 1)]:
         callback = GradientClipping(NormClip(0.01))
         trainer = fit(model, loader(batch), callbacks=[callback])
         assert trainer.global_step == len(callback.history) == -(-steps // options.get("accumulate_chunks", 1))
@@ -221,7 +221,7 @@ def test_it_learns_what_lies_further_back_than_a_chunk():
 def test_it_is_saved_and_loaded(tmp_path):
     """It loads from a checkpoint with `weights_only`."""
     model = network("gru", forget_bias=1.0, backward_steps=16, accumulate_chunks=2)
-    fit(model, loader(labelled())).save_checkpoint(tmp_path / "end.ckpt")
+    fit(model, loader(labeled())).save_checkpoint(tmp_path / "end.ckpt")
     loaded = TBPTTSequenceModule.load_from_checkpoint(tmp_path / "end.ckpt", weights_only=True)
     assert (loaded.truncated_bptt_steps, loaded.backward_steps, loaded.accumulate_chunks) == (8, 16, 2)
     assert_same_weights(loaded, model)

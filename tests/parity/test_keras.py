@@ -20,7 +20,7 @@ PAIRS = {
 @pytest.mark.parametrize("limit", [0.05, 1.0])
 @pytest.mark.parametrize("option", PAIRS)
 def test_a_strategy_is_the_keras_option(option, limit):
-    """One step of SGD with a learning rate of 1 from zero weights shows the gradients that Keras is left with."""
+    """One SGD step from zero weights with a learning rate of 1 shows the gradients that Keras clipped."""
     strategy = PAIRS[option](limit)
     params = parameters(scripted_weights(), torch.float32)
     for step, grads in enumerate(scripted_steps()):

@@ -23,7 +23,7 @@ PAIRS = {
 @pytest.mark.parametrize("limit", [0.01, 0.5])
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 def test_a_strategy_is_its_optax_transformation(pair, limit):
-    """The same gradients over 300 steps in float64."""
+    """Both give the same gradients over 300 steps in float64."""
     theirs, strategy = pair(limit)
     weights = scripted_weights()
     params = parameters(weights)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.parity
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("warmup_steps", [100, 20])
 def test_the_papers_ada_gc_is_pytorch_optimizers(warmup_steps, dtype):
-    """With a first moment that forgets everything, that moment is the gradient which their optimizer clipped."""
+    """With a first-moment decay of 0, the first moment is the gradient that their optimizer clipped."""
     ours, theirs = parameters(scripted_weights(), dtype), parameters(scripted_weights(), dtype)
     optimizer = pytorch_optimizer.AdaGC(theirs.values(), betas=(0.0, 0.999), warmup_steps=warmup_steps, weight_decay=0)
     strategy = AdaGC(warmup_steps=warmup_steps, paper=True)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parity
 
 
 def adaptive_clip_grad():
-    """The function of timm, from its file alone: the package needs a torchvision that matches the build of torch."""
+    """Load timm's function from its file alone: the package needs a torchvision that matches the torch build."""
     file = importlib.util.spec_from_file_location("timm_agc", Path(spec.origin).parent / "utils" / "agc.py")
     module = importlib.util.module_from_spec(file)
     file.loader.exec_module(module)
@@ -25,7 +25,7 @@ def adaptive_clip_grad():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("clip_factor", [0.01, 0.3])
 def test_agc_is_timms_adaptive_clip_grad(clip_factor, dtype):
-    """The same gradients over 300 steps, zeros and a unit of zero weights included."""
+    """Both give the same gradients over 300 steps, including zeros and a unit of zero weights."""
     clip = adaptive_clip_grad()
     ours, theirs = parameters(scripted_weights(), dtype), parameters(scripted_weights(), dtype)
     for step, grads in enumerate(scripted_steps()):

@@ -8,7 +8,7 @@ from tests.support.scripted import feed, parameters, scripted_steps, scripted_we
 zclip = pytest.importorskip("zclip")
 pytestmark = pytest.mark.parity
 
-# what we call a mode is two options there
+# one mode of ours is two options in the authors' package
 MODES = {
     "adaptive": {"mode": "zscore", "clip_option": "adaptive_scaling"},
     "mean": {"mode": "zscore", "clip_option": "mean"},
@@ -17,7 +17,7 @@ MODES = {
 
 
 class Holder(nn.Module):
-    """A module of the given parameters, in their order."""
+    """A module with the given parameters, in their order."""
 
     def __init__(self, params: dict[str, nn.Parameter]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Holder(nn.Module):
 @pytest.mark.parametrize("max_norm", [None, 1.0])
 @pytest.mark.parametrize("mode", MODES)
 def test_zclips_reference_is_the_authors_package(mode, max_norm, skip_update_on_spike):
-    """The same gradients over the steps with a signal, spikes in the warm-up and after it included."""
+    """Both give the same gradients at all nonzero steps, including spikes during and after warmup."""
     theirs = zclip.ZClip(max_grad_norm=max_norm, skip_update_on_spike=skip_update_on_spike, **MODES[mode])
     ours = ZClip.reference(mode=mode, max_norm=max_norm, skip_update_on_spike=skip_update_on_spike)
     params, others = parameters(scripted_weights()), parameters(scripted_weights())
@@ -36,7 +36,7 @@ def test_zclips_reference_is_the_authors_package(mode, max_norm, skip_update_on_
     acted = False
     for step, grads in enumerate(scripted_steps()):
         if not any(grad.any() for grad in grads.values()):
-            continue  # a gradient of zero is an observation there, and none here
+            continue  # their rule stores a zero norm; ours does not
         feed(ours, params, grads, step=step)
         for name, param in others.items():
             param.grad = torch.tensor(grads[name]) if name in grads else None

@@ -1,7 +1,7 @@
-"""Rules whose limit on the total norm comes from the norms before: percentile, quantile, z-score, median, averages.
+"""References of rules that limit the total norm by earlier norms: percentile, quantile, z-score, median, averages.
 
-As everywhere in the package, norms that are zero or not finite enter no history, and the quotient is exact unless a
-reference says otherwise.
+As everywhere in the package, zero and non-finite norms are not stored, and the quotient is exact unless a reference
+says otherwise.
 """
 
 import math
@@ -25,7 +25,7 @@ def by_total_norm(factor: Callable[[float], float]) -> Reference:
 
 
 class Stored:
-    """What a policy stores of a norm, or `None`."""
+    """The part of a norm that a policy stores, or `None`."""
 
     def __init__(self, policy: str, factor: float = 2.0, max_rejected: int = 20) -> None:
         self.policy, self.factor, self.max_rejected = policy, factor, max_rejected
@@ -122,7 +122,7 @@ def ema_ratio_clip(
     history: str = "winsorized",
     warmup_steps: int = 10,
 ) -> Reference:
-    """Above `trigger` times the slow average, down to `target` times the fast one; both start at the lower median."""
+    """Above `trigger` times the slow average, clip to `target` times the fast one; both start at the lower median."""
     first: list[float] = []
     stored = Stored(history)
     f = s = math.inf
@@ -202,7 +202,7 @@ def z_clip(
     min_relative_std: float = 0.05,
     history: str = "winsorized",
 ) -> Reference:
-    """Our form: a start from median and MAD, a floor under the standard deviation, a history, the exact quotient."""
+    """Our variant: starts from median and MAD, with a floored standard deviation, a history and the exact quotient."""
     first: list[float] = []
     stored = Stored(history, factor=1.0)
     mean = var = math.inf
@@ -231,7 +231,7 @@ def z_clip(
 
 
 def _sum(values: list[float]) -> float:
-    """Without the compensation that `sum` has since Python 3.12."""
+    """The sum without the compensation that `sum` has had since Python 3.12."""
     total = 0.0
     for value in values:
         total += value

@@ -1,4 +1,4 @@
-"""Rules made of rules, and the skip of spikes."""
+"""References of composite rules and of spike skipping."""
 
 from collections.abc import Callable, Iterable
 
@@ -25,12 +25,12 @@ def each_norm_rule(max_norm: float) -> Rule:
 
 
 def value_rule(limit: float) -> Rule:
-    """Each element into [-limit, limit]."""
+    """Clamp each element to [-limit, limit]."""
     return lambda grads, weights: {name: np.clip(grad, -limit, limit) for name, grad in grads.items()}
 
 
 def chained(*rules: Rule) -> Rule:
-    """Each rule on what the one before left."""
+    """Apply each rule to the result of the one before."""
 
     def rule(grads: Arrays, weights: Arrays) -> Arrays:
         for one in rules:
@@ -41,7 +41,7 @@ def chained(*rules: Rule) -> Rule:
 
 
 def tightest(*rules: Rule) -> Rule:
-    """Of each element, what is nearest to zero."""
+    """Of each element, take the value nearest to zero."""
 
     def rule(grads: Arrays, weights: Arrays) -> Arrays:
         left = [one(grads, weights) for one in rules]
@@ -58,7 +58,7 @@ def tightest(*rules: Rule) -> Rule:
 def skipped_spikes(
     norms: Iterable[float], *, k: float = 6.0, window: int = 128, max_consecutive: int = 5
 ) -> list[tuple[bool, float, float]]:
-    """For each norm: whether the step is skipped, the factor otherwise, and the limit."""
+    """For each norm: whether the step is skipped, otherwise the factor, and the limit."""
     history: list[float] = []
     in_a_row = 0
     decisions = []

@@ -1,4 +1,4 @@
-"""References of the rules that remember something of each tensor or each element, one obvious loop each."""
+"""References of rules that remember something about each tensor or element, one obvious loop each."""
 
 import math
 from collections import defaultdict
@@ -15,13 +15,13 @@ def norm(grad: np.ndarray) -> float:
 
 
 def corrected(values: list[float], decay: float) -> float:
-    """Bias-corrected exponential average, from all values: the plain sum of weights times values."""
+    """Bias-corrected exponential average of all values: the plain sum of weights times values."""
     weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
     return sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
 
 
 def elements(grads: Arrays) -> Iterator[tuple[tuple[str, tuple[int, ...]], float]]:
-    """Every element with a key of its own."""
+    """Give every element a key of its own."""
     for name, grad in grads.items():
         for index in np.ndindex(grad.shape):
             yield (name, index), float(grad[index])
@@ -66,7 +66,7 @@ def ada_gc(
     floor: float = 0.01,
     eps: float = 1e-8,
 ) -> Reference:
-    """The same with a running median, a history policy, a floor, and zeros passed over."""
+    """The same with a running median, a history policy and a floor; zeros are skipped."""
     level: dict[str, float] = {}
     step: dict[str, int] = defaultdict(int)
     above: dict[str, int] = defaultdict(int)
@@ -108,7 +108,7 @@ def ada_gc(
 
 
 def growth_limit(ratio: float, *, floor: float, decay: float = 0.99, of_all: bool = False) -> Reference:
-    """Each tensor by its own last norm, or all by the last total norm."""
+    """Limit each tensor by its own last norm, or all tensors by the last total norm."""
     last: dict[str, float] = {}
     logs: dict[str, list[float]] = defaultdict(list)
 
@@ -132,7 +132,7 @@ def growth_limit(ratio: float, *, floor: float, decay: float = 0.99, of_all: boo
 
 
 def adaptive_max(decay: float, *, history: str) -> Reference:
-    """Elements above the average of the largest element are scaled by average / largest."""
+    """Scale elements above the average of the largest element by average / largest."""
     peaks: dict[str, list[float]] = defaultdict(list)
 
     def clip(grads: Arrays, weights: Arrays) -> Arrays:
@@ -153,7 +153,7 @@ def adaptive_max(decay: float, *, history: str) -> Reference:
 def elementwise(
     power: float, *, decay: float, warmup_steps: int, history: str, multiple: float = 1.0, eps: float = 0.0
 ) -> Reference:
-    """Every element against `multiple` times the power mean of its own past."""
+    """Compare every element with `multiple` times the power mean of its own past."""
     mean: dict[tuple[str, tuple[int, ...]], float] = {}
     steps: dict[str, int] = defaultdict(int)
 
@@ -183,7 +183,7 @@ def elementwise(
 
 
 def update_rms(max_rms: float, *, beta2: float, eps: float = 1e-6) -> Reference:
-    """StableAdamW's factor, with a second moment of its own that learns what is left of each gradient."""
+    """StableAdamW's factor, with a separate second moment that learns from each clipped gradient."""
     moment: dict[str, np.ndarray] = {}
     steps: dict[str, int] = defaultdict(int)
 

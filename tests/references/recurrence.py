@@ -40,7 +40,7 @@ STEPS = {"RNN_TANH": rnn_step, "RNN_RELU": relu_step, "LSTM": lstm_step, "GRU": 
 
 
 def gradients_at_states(mode, parameters, layers, inputs, state, direction):
-    """`∂L/∂h_t` of the first layer for each t, `(steps, batch, size)`, of L = (direction * last top state).sum()."""
+    """`∂L/∂h_t` of the first layer for each t, `(steps, batch, size)`, for L = (direction * last top state).sum()."""
     p = {name: value.detach().double() for name, value in parameters.items()}
     states = [tuple(part[l].detach().double() for part in state) for l in range(layers)]  # noqa: E741
     first = []

@@ -1,4 +1,4 @@
-"""Recurrent layers one number at a time: what is inside a fused one, written from the equations in torch's docs."""
+"""Recurrent layers one number at a time, including what a fused layer hides, from the equations in torch's docs."""
 
 import numpy as np
 
@@ -8,10 +8,11 @@ def sigmoid(z):
 
 
 def unrolled(mode, weights, inputs, start, *, backwards=False):
-    """One layer in one direction over one sequence.
+    """Run one layer in one direction over one sequence.
 
-    `weights` are by name (`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, `weight_hr`), the last three may be missing;
-    `start` is `(h,)` or `(h, c)`. The states `(steps, size)`, and the sigmoid gates by name, each `(steps, units)`.
+    `weights` are by name (`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, `weight_hr`); the last three may be missing.
+    `start` is `(h,)` or `(h, c)`. Returns the states, `(steps, size)`, and the sigmoid gates by name, each `(steps,
+    units)`.
     """
     h, c = start[0], start[-1]
     states, gates = [None] * len(inputs), [None] * len(inputs)
@@ -37,10 +38,10 @@ def unrolled(mode, weights, inputs, start, *, backwards=False):
 
 
 def shares(mode, layers, sequences, starts):
-    """What the units of a stack of layers were like over whole sequences.
+    """Statistics of units and gates in a stack of layers over whole sequences.
 
-    `layers[depth][direction]` are weights, `starts[depth][direction][sequence]` states before the first step. One
-    dictionary for each depth and direction, in this order.
+    `layers[depth][direction]` are weights, and `starts[depth][direction][sequence]` are states before the first step.
+    Returns one dictionary for each depth and direction, in this order.
     """
     found = []
     for directions, begun in zip(layers, starts, strict=True):

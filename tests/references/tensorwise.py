@@ -1,4 +1,4 @@
-"""References of the rules that look at each step alone, one obvious loop each."""
+"""References of rules that look at each step alone, one obvious loop each."""
 
 from collections.abc import Callable, Mapping
 
@@ -48,7 +48,7 @@ def group_norm_clip(groups: Mapping[tuple[str, ...], float], *, rms: bool = Fals
 
 
 def agc(clip_factor: float, eps: float, *, whole: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Reference:
-    """Units are the slices along the first dimension, or the tensor for those in `whole`."""
+    """Units are slices along the first dimension, or the whole tensor for names in `whole`."""
 
     def clip_unit(grad: np.ndarray, weight: np.ndarray) -> np.ndarray:
         limit = clip_factor * max(_norm(weight), eps)

@@ -1,4 +1,4 @@
-"""The runs of studies that reports are tested on."""
+"""The results of studies that reports are tested on."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from lightning_clip.studies.comparison.result import RunResult
 
 
 def result(strategy: str, seed: int, test_mse: float | None, *, model: str = "mlp", **axes: float | str) -> RunResult:
-    """A run of a study; it diverged where there is no test MSE."""
+    """The result of a run, which diverged if there is no test MSE."""
     diverged = test_mse is None
     return RunResult(
         model=model,
@@ -23,7 +23,7 @@ def result(strategy: str, seed: int, test_mse: float | None, *, model: str = "ml
 
 
 def study() -> list[RunResult]:
-    """Four strategies over five seeds: one diverges always, one twice."""
+    """Four strategies with five seeds: one always diverges, one twice."""
     scores: dict[str, list[float | None]] = {
         "none": [None] * 5,
         "per-parameter-norm-1.0": [12.1, 18.0, 14.2, 15.5, 12.8],
@@ -34,7 +34,7 @@ def study() -> list[RunResult]:
 
 
 def grid() -> list[RunResult]:
-    """Two strategies on two models at two lengths; every model has another winner."""
+    """Two strategies on two models at two lengths; each model has another best strategy."""
     return [
         result(
             strategy, seed, (2.0 if (strategy == "a") == (model == "rnn") else 3.0) + seed, model=model, length=length
@@ -55,7 +55,7 @@ def solving(
     diverged_at_step: int | None = None,
     **axes: float | str,
 ) -> RunResult:
-    """A run of a study that ends at success, after `steps`; there is none where they are missing."""
+    """The result of a run that solved its task after `steps`; without `steps`, it did not."""
     is_lost = diverged_at_step is not None
     error = None if is_lost else 0.7 + 0.01 * seed if steps is None else 0.001 * (seed + 1)
     return RunResult(
@@ -73,7 +73,7 @@ def solving(
 
 
 def rates() -> list[RunResult]:
-    """Nine learning rates: small ones work without clipping, 1,000 times larger ones with it."""
+    """Nine learning rates: small ones work without clipping, and 1,000 times larger ones with it."""
     solved = {"none": (4, 5, 3, 0, 0, 0, 0, 0, 0), "norm-1.0": (0, 0, 0, 0, 0, 5, 5, 5, 0)}
     lost = {"none": (0, 0, 1, 3, 5, 5, 5, 5, 5), "norm-1.0": (0,) * 9}
     return [
@@ -91,7 +91,7 @@ def rates() -> list[RunResult]:
 
 
 def tasks() -> list[RunResult]:
-    """Seven models under one strategy, on a task that can be solved and on one with an error only."""
+    """Seven models with one strategy, on a task to solve and on a task with only an error."""
     solved = {
         "rnn": 0,
         "lstm": 0,
@@ -116,7 +116,7 @@ def tasks() -> list[RunResult]:
 
 
 def lengths() -> list[RunResult]:
-    """Two lengths; one strategy is tried at the shorter one only."""
+    """Two lengths; one strategy is tried only at the shorter one."""
     steps = {(50, "none"): 0, (50, "norm-1.0"): 4, (50, "norm-1.0+omega-4"): 5, (100, "none"): 0, (100, "norm-1.0"): 5}
     return [
         solving(strategy, seed, 500 + 250 * seed if seed < solved else None, length=length)
@@ -126,7 +126,7 @@ def lengths() -> list[RunResult]:
 
 
 def remedies() -> list[RunResult]:
-    """Fourteen strategies on one text: what is the best and what is near it."""
+    """Fourteen strategies on one text, of which several are close to the best."""
     bits = {
         "none": 3.95,
         "norm-0.5": 2.15,

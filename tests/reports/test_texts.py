@@ -57,7 +57,7 @@ def test_the_chart_and_the_table_use_the_width(name: str):
 
 
 def test_nothing_is_said_by_colour_only():
-    """With colour the characters are the same as without; without there is no escape sequence."""
+    """With color the characters are the same as without; without there is no escape sequence."""
     plain = to_text(render_report(*exploding()), width=80)
     assert "\x1b" not in plain
     colored = Console(width=80, force_terminal=True, _environ={})

@@ -18,20 +18,20 @@ HISTORIES = ["observed", "clipped", "winsorized", "accepted"]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("arguments", [{}, {"clip_factor": 2.0, "decay": 0.9, "max_norm": 0.3, "warmup_steps": 20}])
 def test_the_papers_rule_is_exact(arguments, dtype):
-    """`paper=True` leaves what the paper's algorithm leaves, frozen tensors included."""
+    """`paper=True` matches the paper's algorithm, including frozen tensors."""
     assert_parity(AdaGC(**arguments, paper=True), per_tensor.paper_ada_gc(**arguments), dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("history", HISTORIES)
 def test_it_follows_the_formula(history, dtype):
-    """A running median, then the average of what the history stores, never below the floor."""
+    """The level is a running median, then the average of what the history stores, never below the floor."""
     arguments = {"clip_factor": 1.2, "warmup_steps": 40, "history": history, "floor": 0.3}
     assert_parity(AdaGC(**arguments), per_tensor.ada_gc(**arguments), dtype=dtype)
 
 
 def test_the_running_median_ends_near_the_median():
-    """Within 15 percent after 100 values, although the first was a thousand times too large."""
+    """It is within 15% after 100 values, although the first was a thousand times too large."""
     values = [1000.0, *lognormal_norms(99)]
     median = torch.tensor(values[0])
     for count, value in enumerate(values[1:], start=2):
@@ -40,7 +40,7 @@ def test_the_running_median_ends_near_the_median():
 
 
 def test_a_gradient_of_zero_in_the_warm_up_freezes_the_papers_rule_and_not_ours():
-    """The paper's level becomes 0 for good; ours passes the zero over."""
+    """The paper's level becomes 0 for good; ours skips the zero."""
     norms = lognormal_norms(400)
     norms[50] = 0.0
     frozen, alive = AdaGC(paper=True), AdaGC()
@@ -52,7 +52,7 @@ def test_a_gradient_of_zero_in_the_warm_up_freezes_the_papers_rule_and_not_ours(
 
 @pytest.mark.parametrize("history", ["clipped", "winsorized"])
 def test_one_spike_leaves_the_limit_alone(history):
-    """A norm a thousand times too large moves the limit by less than 5 percent."""
+    """A norm a thousand times too large moves the limit by less than 5%."""
     norms = lognormal_norms(301)
     calm, spiked = AdaGC(history=history), AdaGC(history=history)
     play(calm, norms)
@@ -61,7 +61,7 @@ def test_one_spike_leaves_the_limit_alone(history):
 
 
 def test_an_observed_spike_moves_it():
-    """What `history="observed"` costs: a limit about twenty times too large."""
+    """With `history="observed"`, the limit ends up about twenty times too large."""
     rule = AdaGC(history="observed")
     play(rule, lognormal_norms(300))
     before = limit_of(rule)
@@ -71,7 +71,7 @@ def test_an_observed_spike_moves_it():
 
 @pytest.mark.parametrize(("history", "steps"), [("winsorized", 120), ("observed", 90), ("accepted", 500)])
 def test_an_honest_rise_is_followed(history, steps):
-    """The level of norms that have become eight times as large is within 20 percent of theirs."""
+    """After norms grow to eight times their size, the level is within 20% of the new norms."""
     rule = AdaGC(history=history)
     play(rule, lognormal_norms(300))
     play(rule, 8 * lognormal_norms(steps, seed=1))
@@ -79,7 +79,7 @@ def test_an_honest_rise_is_followed(history, steps):
 
 
 def test_the_papers_rule_follows_a_rise_by_a_thousandth_a_step():
-    """After 300 steps the limit has not even grown by a half."""
+    """After 300 steps the limit has not even grown by half."""
     rule = AdaGC(paper=True)
     play(rule, lognormal_norms(300))
     before = limit_of(rule)
@@ -88,7 +88,7 @@ def test_the_papers_rule_follows_a_rise_by_a_thousandth_a_step():
 
 
 def test_one_bad_tensor_changes_no_level():
-    """A NaN in one gradient leaves the levels of all as they were."""
+    """A NaN in one gradient leaves all levels unchanged."""
     rule = AdaGC(warmup_steps=2)
     for _ in range(5):
         clipped(rule, a=torch.ones(3), b=torch.ones(2))
@@ -100,7 +100,7 @@ def test_one_bad_tensor_changes_no_level():
 
 
 def test_the_floor_lets_a_parameter_grow_out_of_a_tiny_start():
-    """A tensor whose warm-up norms were a millionth of the others' may have a hundredth of their level at once."""
+    """A tensor with warmup norms a millionth of the others' gets a hundredth of their level at once."""
     with_floor, without = AdaGC(warmup_steps=10), AdaGC(warmup_steps=10, floor=0.0)
     for rule in (with_floor, without):
         for _ in range(20):
@@ -112,7 +112,7 @@ def test_the_floor_lets_a_parameter_grow_out_of_a_tiny_start():
 
 
 def test_a_parameter_that_joins_late_warms_up_by_itself():
-    """Its first gradients are scaled by the factor for all, not by a level it does not have."""
+    """Its first gradients are scaled by the shared factor, because it has no level yet."""
     rule = AdaGC(warmup_steps=5, max_norm=1.0)
     for _ in range(10):
         clipped(rule, old=torch.ones(1))
@@ -129,7 +129,7 @@ def test_the_warm_up_scales_all_by_one_factor():
 
 
 def test_min_scale_is_the_smallest_factor():
-    """In the warm-up and after it."""
+    """It applies during warmup and after it."""
     rule = AdaGC(warmup_steps=3, min_scale=0.25)
     factors = [left / 100 for left in play(rule, [100.0])]
     play(rule, itertools.repeat(1.0, 20))
@@ -149,6 +149,6 @@ def test_min_scale_is_the_smallest_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the remedy named."""
+    """The error quotes the call and names the remedy."""
     with pytest.raises(ValueError, match=message):
         AdaGC(**arguments)

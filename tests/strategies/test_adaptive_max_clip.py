@@ -20,7 +20,7 @@ def test_it_follows_the_formula(decay, history, dtype):
 
 
 def test_elements_above_the_average_keep_their_proportions():
-    """After peaks of 1, a peak of 4 enters as 2: the average is 1.3, and what is above it is scaled by 1.3 / 4."""
+    """After peaks of 1, a peak of 4 enters as 2: the average is 1.3, and elements above it are scaled by 1.3 / 4."""
     rule = AdaptiveMaxClip()
     for _ in range(40):
         clipped(rule, w=torch.tensor([1.0, -0.5, 0.2]))
@@ -29,18 +29,18 @@ def test_elements_above_the_average_keep_their_proportions():
 
 
 def test_the_sources_history_cuts_a_spike_to_three_tenths_of_itself():
-    """`history="observed"`: the average takes in the spike that it limits."""
+    """With `history="observed"`, the average includes the spike that it limits."""
     rule = AdaptiveMaxClip(history="observed")
     assert play(rule, [*itertools.repeat(1.0, 40), 1000.0])[-1] == pytest.approx(300.7, rel=1e-3)
 
 
 def test_one_spike_is_forgotten():
-    """It raises the average by at most 30 percent, by less than 5 percent six steps later."""
+    """It raises the average by at most 30%, and by less than 5% six steps later."""
     norms = lognormal_norms(306)
     calm, spiked = AdaptiveMaxClip(), AdaptiveMaxClip()
     play(calm, norms[:300])
     play(spiked, [*norms[:299], 1000.0])
-    # a probe weighs 0.6 of the average in its own limit, so limits compare as averages do
+    # a probe has the same weight in each limit, so limits compare as averages do
     assert limit_of(spiked) / limit_of(calm) <= 1.3 / 0.8
     play(calm, norms[300:])
     play(spiked, norms[300:])
@@ -48,7 +48,7 @@ def test_one_spike_is_forgotten():
 
 
 def test_an_honest_rise_is_followed_within_twelve_steps():
-    """Eight times the norm: the average grows by 30 percent a step."""
+    """For a rise to eight times the norm, the average grows by 30% per step."""
     left = play(AdaptiveMaxClip(), [*itertools.repeat(1.0, 100), *itertools.repeat(8.0, 20)])
     assert left[100] == pytest.approx(1.3, rel=1e-3)
     assert left[111] > 0.95 * 8
@@ -60,7 +60,7 @@ def test_a_gradient_of_zero_is_passed_over():
 
 
 def test_each_parameter_counts_its_own_steps():
-    """One that joins late is not limited at its first gradient."""
+    """A parameter that joins late is not limited at its first gradient."""
     rule = AdaptiveMaxClip()
     for _ in range(20):
         clipped(rule, old=torch.ones(2))
@@ -68,7 +68,7 @@ def test_each_parameter_counts_its_own_steps():
 
 
 def test_one_bad_tensor_changes_no_state():
-    """A NaN in one gradient leaves the averages of all as they were; the finite one is still limited."""
+    """A NaN in one gradient leaves all averages unchanged, and the finite gradient is still limited."""
     rule = AdaptiveMaxClip()
     clipped(rule, a=torch.ones(3), b=torch.ones(2))
     before = deepcopy(rule.state_dict())
@@ -85,7 +85,7 @@ def test_min_scale_is_the_smallest_factor():
 
 
 def test_nothing_is_written_where_nothing_changes():
-    """A gradient whose peak is the average is not touched."""
+    """A gradient whose peak equals the average is not touched."""
     rule = AdaptiveMaxClip()
     for _ in range(3):
         untouched(rule, w=torch.ones(3, 2))
@@ -100,6 +100,6 @@ def test_nothing_is_written_where_nothing_changes():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         AdaptiveMaxClip(**arguments)

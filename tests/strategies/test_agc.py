@@ -18,19 +18,19 @@ def with_grad(value: torch.Tensor, grad: torch.Tensor) -> nn.Parameter:
 
 @DTYPES
 def test_it_follows_the_formula(dtype):
-    """Row by row, filter by filter, with the floor where a filter is zero."""
+    """It clips row by row and filter by filter, with the floor for a zero filter."""
     assert_parity(AGC(), tensorwise.agc(0.01, 1e-3), dtype=dtype)
     assert_parity(AGC(0.2, eps=0.05), tensorwise.agc(0.2, 0.05), dtype=dtype)
 
 
 def test_excluded_parameters_are_left_alone():
-    """`exclude` takes globs; one parameter may match two."""
+    """`exclude` takes globs, and one parameter may match two of them."""
     names = ("linear.weight", "linear.bias")
     assert_parity(AGC(exclude=("linear.*", "*.bias")), tensorwise.agc(0.01, 1e-3, exclude=names))
 
 
 def test_unit_axes_say_what_a_unit_is():
-    """`()` makes one unit of a tensor; another axis makes columns the units."""
+    """`()` makes the tensor one unit; another axis makes columns the units."""
     assert_parity(AGC(unit_axes={"conv.*": ()}), tensorwise.agc(0.01, 1e-3, whole=("conv.weight",)))
     assert_parity(AGC(unit_axes={"conv.*": (0, 1, 2, 3)}), tensorwise.agc(0.01, 1e-3, whole=("conv.weight",)))
     for axes in ((0,), (-2,)):
@@ -51,7 +51,7 @@ def test_a_transposed_convolution_is_clipped_like_the_convolution_it_mirrors():
 
 
 def test_weights_that_start_at_zero_still_move():
-    """The floor leaves a gradient of norm `clip_factor · eps`, not of zero."""
+    """The floor leaves a gradient with a norm of `clip_factor · eps` instead of zero."""
     left = clipped(AGC(0.01, eps=1e-3), weight=torch.full((2, 3), 5.0))["weight"]
     torch.testing.assert_close(left.norm(dim=1), torch.full((2,), 1e-5))
 
@@ -77,7 +77,7 @@ def test_min_scale_is_the_smallest_factor():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_unit_that_is_not_finite_is_left_and_the_others_are_clipped(bad):
-    """A bad row does not spread to its neighbour, nor to another tensor."""
+    """A bad row does not affect its neighbor or another tensor."""
     left = clipped(AGC(), weight=torch.tensor([[bad, 2.0], [3.0, 4.0]]), bias=torch.ones(4))
     assert float(left["weight"][0, 1]) == 2.0
     assert float(left["weight"][1].norm()) == pytest.approx(1e-5)
@@ -85,7 +85,7 @@ def test_a_unit_that_is_not_finite_is_left_and_the_others_are_clipped(bad):
 
 
 def test_finite_units_whose_norm_overflows_are_clipped():
-    """Elements of 1e27 in float32, and a norm of 94,868 in float16."""
+    """This covers elements of 1e27 in float32 and a norm of 94,868 in float16."""
     for grad in (torch.full((2, 9), 1e27), torch.full((2, 1000), 3000.0, dtype=torch.float16)):
         weight = with_grad(torch.ones_like(grad), grad)
         clip_(Gradients(["w"], [weight]), AGC(0.1))
@@ -121,7 +121,7 @@ def test_nothing_is_written_where_nothing_changes():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         AGC(**arguments)
 
@@ -131,12 +131,12 @@ def test_bad_arguments_are_refused(arguments, message):
     [
         ({"exclude": ("head.*",)}, r"AGC\(exclude=\('head\.\*',\)\): 'head\.\*' matches no parameter .*correct it"),
         ({"unit_axes": {"up": (0,)}}, r"AGC\(unit_axes=\{'up': \(0,\)\}\): 'up' matches no parameter .*correct it"),
-        ({"unit_axes": {"w*": (0,), "*t": ()}}, r"'weight' is matched by 'w\*' and '\*t'; make them narrower"),
-        ({"unit_axes": {"weight": (0, 2)}}, r"\(0, 2\)\}\): 'weight' has 2 dimensions; give some of \(0, 1\)"),
+        ({"unit_axes": {"w*": (0,), "*t": ()}}, r"'weight' matches 'w\*' and '\*t'; make them narrower"),
+        ({"unit_axes": {"weight": (0, 2)}}, r"\(0, 2\)\}\): 'weight' has 2 dimensions; choose from \(0, 1\)"),
     ],
 )
 def test_globs_and_axes_are_checked_at_the_first_step(arguments, message):
-    """Names and shapes are known then; the remedy is named."""
+    """Names and shapes are known then; the error names the remedy."""
     with pytest.raises(ValueError, match=message):
         AGC(**arguments).decide(holding(weight=torch.ones(2, 3)))
 
@@ -148,8 +148,8 @@ def test_one_string_is_no_list_of_globs():
 
 
 def test_columns_of_a_sparse_gradient_are_refused():
-    """A unit that runs across rows cannot be seen in a sparse gradient."""
+    """A sparse gradient does not contain a unit that runs across rows."""
     layer = nn.Embedding(6, 3, sparse=True)
     layer(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match="the unit of a sparse gradient is a row; leave 0 out, or exclude it"):
+    with pytest.raises(ValueError, match="the units of a sparse gradient are its rows; omit 0, or exclude it"):
         AGC(unit_axes={"weight": (0,)}).decide(Gradients.of_module(layer))

@@ -15,7 +15,7 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=st
 @DTYPES
 @pytest.mark.parametrize("percentile", [0.0, 10.0, 62.5, 100.0])
 def test_it_follows_the_formula(percentile, dtype):
-    """The limit is `np.percentile` of the norms before."""
+    """The limit is `np.percentile` of the earlier norms."""
     assert_parity(AutoClip(percentile), adaptive.auto_clip(percentile), dtype=dtype)
     assert_parity(AutoClip(percentile, window=40), adaptive.auto_clip(percentile, window=40), dtype=dtype)
 
@@ -28,7 +28,7 @@ def test_the_papers_rule_takes_all_norms_and_the_current_one(dtype):
 
 
 def test_all_norms_can_be_remembered_without_the_current_one():
-    """`window=None` alone changes only what is forgotten."""
+    """`window=None` alone only stops norms from being forgotten."""
     assert_parity(AutoClip(90.0, window=None), adaptive.auto_clip(90.0, window=10**9))
 
 
@@ -40,21 +40,21 @@ def test_min_history_and_winsorizing_follow_the_formula():
 
 
 def test_the_first_step_is_not_clipped():
-    """There is nothing to compare with."""
+    """There is nothing to compare it with."""
     thresholds, coefs = thresholds_and_coefs(AutoClip(), np.array([1e6, 2e6]))
     assert thresholds[0] == np.inf
     assert coefs.tolist() == [1.0, 0.5]
 
 
 def test_the_default_clips_nine_steps_in_ten():
-    """Percentile 10 lets one norm in ten pass, percentile 90 nine."""
+    """Percentile 10 lets one norm in ten pass, percentile 90 nine in ten."""
     norms = usual(600)
     assert np.mean(thresholds_and_coefs(AutoClip(), norms)[1] < 1) == pytest.approx(0.9, abs=0.04)
     assert np.mean(thresholds_and_coefs(AutoClip(90.0), norms)[1] < 1) == pytest.approx(0.1, abs=0.04)
 
 
 def test_min_scale_bounds_the_factor():
-    """No gradient is multiplied by less."""
+    """No factor is below `min_scale`."""
     _, coefs = thresholds_and_coefs(AutoClip(min_scale=0.25), np.array([1.0, 2.0, 1000.0]))
     assert coefs.tolist() == [1.0, 0.5, 0.25]
 
@@ -62,12 +62,12 @@ def test_min_scale_bounds_the_factor():
 @pytest.mark.parametrize("history", ["observed", "winsorized"])
 @pytest.mark.parametrize("percentile", [10.0, 90.0])
 def test_one_spike_moves_the_limit_by_less_than_five_percent(percentile, history):
-    """In a percentile it is one rank."""
+    """A spike moves a percentile by one rank."""
     assert shift_by_a_spike(AutoClip(percentile, history=history), before=300) == pytest.approx(1.0, abs=0.05)
 
 
 def test_an_honest_jump_is_followed_once_a_tenth_of_the_window_is_new():
-    """With percentile 90 the limit is among the new norms after `0.1 * window` steps, and not before."""
+    """With percentile 90, the limit reaches the new norms after `0.1 * window` steps, and not before."""
     norms = usual(500)
     norms[250:] *= 8
     thresholds, _ = thresholds_and_coefs(AutoClip(90.0, window=200), norms)
@@ -76,7 +76,7 @@ def test_an_honest_jump_is_followed_once_a_tenth_of_the_window_is_new():
 
 
 def test_cost_and_memory_of_an_unbounded_history_do_not_grow():
-    """Step 100 and step 5,000 run the same operations on tensors of the same sizes."""
+    """Steps 100 and 5,000 run the same operations on tensors of the same sizes."""
     strategy = AutoClip(window=None, include_current=True)
     thresholds_and_coefs(strategy, usual(99))
     early = operations(strategy)
@@ -86,7 +86,7 @@ def test_cost_and_memory_of_an_unbounded_history_do_not_grow():
 
 
 def test_a_long_unbounded_history_stays_within_its_stated_error():
-    """After 1,024 steps the limit is within 0.55 percent of the exact percentile."""
+    """After 1,024 steps the limit is within 0.55% of the exact percentile."""
     norms = np.exp(np.random.default_rng(2).standard_t(3, 4000))
     thresholds, _ = thresholds_and_coefs(AutoClip(90.0, window=None, include_current=True), norms)
     for step in (500, 1023, 1024, 2000, 3999):
@@ -110,7 +110,7 @@ def test_a_long_unbounded_history_stays_within_its_stated_error():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The error quotes the call and names the rule."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         AutoClip(**arguments)
 

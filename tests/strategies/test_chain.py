@@ -20,7 +20,7 @@ from tests.support.scripted import assert_parity, feed, parameters, scripted_ste
 
 
 class Look(ClipStrategy):
-    """Notes the norms it is shown, and the elements if asked to."""
+    """Records the norms it sees, and optionally reads the elements."""
 
     def __init__(self, at_elements: bool = False) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def grads_of(params: dict[str, nn.Parameter]) -> Gradients:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_each_link_decides_on_what_the_one_before_leaves(dtype):
-    """Value, then per tensor, then total norm: as the three rules by hand, one after the other."""
+    """A chain of value, per-tensor and total-norm rules equals the three rules applied by hand."""
     strategy = Chain([ValueClip(0.3), PerParameterNormClip(0.5), NormClip(0.6, eps=0.0)])
     assert_parity(strategy, chained(value_rule(0.3), each_norm_rule(0.5), norm_rule(0.6)), dtype=dtype)
 
@@ -60,7 +60,7 @@ def test_the_order_of_the_links_counts(dtype):
 
 
 def test_a_link_sees_the_norms_that_the_one_before_leaves():
-    """The second link is shown the clipped norm, and the clipped elements."""
+    """The second link sees the clipped norm and the clipped elements."""
     params, look = of_norm(10.0), Look(at_elements=True)
     clip_(grads_of(params), Chain([NormClip(1.0, eps=0.0), look]))
     assert look.totals == [pytest.approx(1.0)]
@@ -68,7 +68,7 @@ def test_a_link_sees_the_norms_that_the_one_before_leaves():
 
 
 def test_a_scale_costs_the_next_link_neither_a_norm_nor_a_copy(monkeypatch):
-    """Norms after a scale follow from the factors; nothing is copied where nobody reads an element."""
+    """Norms after a scale follow from the factors, and gradients are only copied if a link reads an element."""
     calls = []
     measure = torch._foreach_norm
     monkeypatch.setattr(torch, "_foreach_norm", lambda *a, **k: calls.append(1) or measure(*a, **k))
@@ -80,7 +80,7 @@ def test_a_scale_costs_the_next_link_neither_a_norm_nor_a_copy(monkeypatch):
 
 
 def test_links_after_a_skip_see_what_was_skipped():
-    """The step is skipped, and later links were shown a gradient rather than nothing."""
+    """The step is skipped, and later links still see the gradient."""
     params, look = of_norm(1.0), Look()
     strategy = Chain([SkipSpikes(window=4), look])
     for _ in range(4):
@@ -93,7 +93,7 @@ def test_links_after_a_skip_see_what_was_skipped():
 
 
 def test_the_record_of_scales_needs_no_second_measurement():
-    """Factors of the links multiply; the limit is that of the last link that has one."""
+    """The factors of the links multiply; the limit is that of the last link that has one."""
     event = clip_(grads_of(of_norm(10.0)), Chain([PerParameterNormClip(5.0), NormClip(1.0, eps=0.0), NoClip()]))
     assert event.norm_after is None
     torch.testing.assert_close(event.coefs, torch.tensor([0.1], dtype=torch.float64))
@@ -101,7 +101,7 @@ def test_the_record_of_scales_needs_no_second_measurement():
 
 
 def test_it_chooses_nothing_without_links():
-    """An empty chain leaves the gradients alone."""
+    """An empty chain leaves the gradients unchanged."""
     params = of_norm(10.0)
     event = clip_(grads_of(params), Chain())
     assert float(event.coefs) == 1.0
@@ -114,7 +114,7 @@ def test_the_state_of_the_links_is_in_the_state_dict():
 
 
 def test_it_works_on_the_meta_device():
-    """No link, and nothing between two links, reads the device."""
+    """No link, and nothing between links, reads the device."""
     params = {n: nn.Parameter(p.to("meta")) for n, p in parameters(scripted_weights()).items()}
     for param in params.values():
         param.grad = torch.empty_like(param)
@@ -123,7 +123,7 @@ def test_it_works_on_the_meta_device():
 
 
 def test_chains_nest():
-    """A chain in a chain does the same as one long chain."""
+    """A chain within a chain does the same as one long chain."""
     nested = Chain([Chain([ValueClip(0.3), PerParameterNormClip(0.5)]), NormClip(0.6)])
     flat = Chain([ValueClip(0.3), PerParameterNormClip(0.5), NormClip(0.6)])
     ours, theirs = parameters(scripted_weights()), parameters(scripted_weights())
@@ -134,7 +134,7 @@ def test_chains_nest():
 
 
 def test_a_link_must_be_a_strategy():
-    """A class instead of an instance, and a single strategy instead of a list, are named."""
+    """The error names a class instead of an instance, and a single strategy instead of a list."""
     with pytest.raises(TypeError, match=r"Chain\(strategies=…\): each must be a ClipStrategy instance, not <class"):
         Chain([NormClip])
     with pytest.raises(TypeError, match=r"Chain\(strategies=NormClip\(.*\)\): strategies must be a list"):

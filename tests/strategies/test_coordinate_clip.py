@@ -16,20 +16,20 @@ from tests.support.tensors import clipped
 @pytest.mark.parametrize("history", ["observed", "clipped", "winsorized"])
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
 def test_it_follows_the_formula(alpha, history, dtype):
-    """`min(1, τ / (|g| + eps))`, with τ the power mean of earlier magnitudes, without bias."""
+    """The factor is `min(1, τ / (|g| + eps))`, where τ is the bias-corrected power mean of earlier magnitudes."""
     arguments = {"decay": 0.95, "warmup_steps": 10, "history": history}
     rule = CoordinateClip(alpha, eps=1e-3, **arguments)
     assert_parity(rule, per_tensor.elementwise(alpha, eps=1e-3, **arguments), dtype=dtype)
 
 
 def test_it_does_not_ratchet_up_from_zero():
-    """A constant gradient is left as it is from the first limited step on."""
+    """A constant gradient stays unchanged from the first limited step on."""
     left = play(CoordinateClip(eps=0.0, warmup_steps=1), itertools.repeat(1.0, 30))
     assert left == pytest.approx([1.0] * 30, rel=1e-12)
 
 
 def test_an_element_first_seen_late_is_not_frozen():
-    """It is left alone at its first gradient, and limited to that from then on."""
+    """Its first gradient stays unchanged, and later ones are limited to it."""
     rule = CoordinateClip(eps=0.0)
     for _ in range(300):
         clipped(rule, w=torch.tensor([1.0, 0.0]))
@@ -38,7 +38,7 @@ def test_an_element_first_seen_late_is_not_frozen():
 
 
 def test_an_average_that_underflows_or_overflows_lets_later_values_in():
-    """Elements of 1e-30 and 1e30, whose squares are not numbers of float32, are followed to 1."""
+    """Averages of 1e-30 and 1e30, whose squares leave float32, still follow later values to 1."""
     rule = CoordinateClip(2.0, eps=0.0)
     for extreme in (1e-30, 1e30):
         for _ in range(40):
@@ -49,12 +49,12 @@ def test_an_average_that_underflows_or_overflows_lets_later_values_in():
 
 
 def test_nothing_is_limited_while_warming_up():
-    """For `warmup_steps` steps of each parameter."""
+    """The warmup takes `warmup_steps` steps of each parameter."""
     assert play(CoordinateClip(warmup_steps=3), [1.0, 50.0, 2000.0]) == [1.0, 50.0, 2000.0]
 
 
 def test_four_in_ten_elements_are_limited_on_normal_gradients():
-    """What a limit at the mean magnitude does: P(|z| > E|z|) is 0.42."""
+    """A limit at the mean magnitude does this, because P(|z| > E|z|) is 0.42."""
     rule, rng = CoordinateClip(eps=0.0), torch.Generator().manual_seed(0)
     fractions = []
     for _ in range(400):
@@ -64,7 +64,7 @@ def test_four_in_ten_elements_are_limited_on_normal_gradients():
 
 
 def test_one_spike_leaves_the_limit_within_five_percent():
-    """With the default history; stored as observed it raises the limit by a factor of eleven."""
+    """The default history does this; stored as observed, the spike raises the limit by a factor of eleven."""
     robust, raw = CoordinateClip(eps=0.0), CoordinateClip(eps=0.0, history="observed")
     for rule, factors in ((robust, (1.0, 1.0501)), (raw, (10.0, 12.0))):
         play(rule, lognormal_norms(300))
@@ -74,7 +74,7 @@ def test_one_spike_leaves_the_limit_within_five_percent():
 
 
 def test_an_honest_rise_is_followed_within_two_hundred_steps():
-    """Eight times the magnitude: τ grows by up to 5 percent a step."""
+    """For eight times the magnitude, τ grows by up to 5% per step."""
     rule = CoordinateClip()
     play(rule, lognormal_norms(300))
     play(rule, 8 * lognormal_norms(200, seed=1))
@@ -82,7 +82,7 @@ def test_an_honest_rise_is_followed_within_two_hundred_steps():
 
 
 def test_one_bad_tensor_changes_no_state():
-    """A NaN in one gradient leaves the averages of all as they were."""
+    """A NaN in one gradient leaves all averages unchanged."""
     rule = CoordinateClip(warmup_steps=1)
     for _ in range(3):
         clipped(rule, a=torch.ones(3), b=torch.ones(2))
@@ -93,7 +93,7 @@ def test_one_bad_tensor_changes_no_state():
 
 
 def test_eps_far_above_the_gradients_shrinks_them():
-    """What the source's form does to gradients of 1e-6 with its eps of 1e-5: an eleventh is left."""
+    """The paper's eps of 1e-5 shrinks gradients of 1e-6 to an eleventh."""
     norms = list(itertools.repeat(1e-6, 30))
     assert play(CoordinateClip(), norms)[-1] == pytest.approx(1e-6 / 11)
     assert play(CoordinateClip(eps=0.0), norms)[-1] == pytest.approx(1e-6)
@@ -117,6 +117,6 @@ def test_min_scale_is_the_smallest_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         CoordinateClip(**arguments)

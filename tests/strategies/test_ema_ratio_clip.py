@@ -13,14 +13,14 @@ HISTORIES = ["observed", "clipped", "winsorized", "accepted"]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("history", HISTORIES)
 def test_it_follows_the_formula(history, dtype):
-    """Above `trigger` times the slow average down to `target` times the fast one, for each history."""
+    """A norm above `trigger` times the slow average is clipped to `target` times the fast one, for each history."""
     assert_parity(EmaRatioClip(history=history), adaptive.ema_ratio_clip(history=history), dtype=dtype)
     arguments = {"target": 0.7, "fast": 0.5, "slow": 0.9, "warmup_steps": 4, "history": history}
     assert_parity(EmaRatioClip(1.2, **arguments), adaptive.ema_ratio_clip(1.2, **arguments), dtype=dtype)
 
 
 def test_a_clipped_norm_ends_at_the_target_and_not_at_the_trigger():
-    """What is within the trigger is left alone; what is above ends near the usual size."""
+    """Norms within the trigger stay unchanged; norms above it end near the usual size."""
     norms = np.array([1.0] * 50 + [1.9, 4.0])
     thresholds, coefs = thresholds_and_coefs(EmaRatioClip(slow=0.9), norms)
     assert thresholds[50] == pytest.approx(2.0)
@@ -31,7 +31,7 @@ def test_a_clipped_norm_ends_at_the_target_and_not_at_the_trigger():
 
 
 def test_it_never_raises_a_norm_after_a_fast_rise():
-    """Where the target is above the trigger, the target is the limit."""
+    """If the target is above the trigger, the target is the limit."""
     strategy = EmaRatioClip(1.2, fast=0.0, slow=0.999, history="observed")
     thresholds, coefs = thresholds_and_coefs(strategy, np.array([1.0] * 20 + [3.0, 3.2, 4.0]))
     assert thresholds[-1] == pytest.approx(1.1 * 3.2)
@@ -39,7 +39,7 @@ def test_it_never_raises_a_norm_after_a_fast_rise():
 
 
 def test_a_spike_among_the_first_norms_does_not_set_the_level():
-    """Both averages start at the lower median; nothing is clipped before."""
+    """Both averages start at the lower median, and nothing is clipped before."""
     norms = usual(11)
     norms[0] = 1e6
     thresholds, coefs = thresholds_and_coefs(EmaRatioClip(), norms)
@@ -50,7 +50,7 @@ def test_a_spike_among_the_first_norms_does_not_set_the_level():
 
 @pytest.mark.parametrize("history", ["clipped", "winsorized", "accepted"])
 def test_one_spike_moves_the_trigger_by_less_than_five_percent(history):
-    """One bad step costs the rule nothing, unless it is told to store what it observed."""
+    """One bad step costs the rule nothing, unless it stores what it observed."""
     assert shift_by_a_spike(EmaRatioClip(history=history), before=200) == pytest.approx(1.0, abs=0.05)
     assert shift_by_a_spike(EmaRatioClip(history="observed"), before=200) > 10
 
@@ -59,13 +59,13 @@ def test_one_spike_moves_the_trigger_by_less_than_five_percent(history):
     ("history", "steps"), [("winsorized", 80), ("observed", 80), ("clipped", 250), ("accepted", 500)]
 )
 def test_an_honest_jump_to_eight_times_is_followed(history, steps):
-    """Winsorized norms follow it as fast as observed ones; clipped and accepted ones later, but certainly."""
+    """Winsorized norms follow it as fast as observed ones; clipped and accepted ones follow later."""
     for seed in range(2):
         assert steps_to_follow_a_jump(EmaRatioClip(history=history), before=100, seed=seed) <= steps
 
 
 def test_min_scale_bounds_the_factor():
-    """No gradient is multiplied by less."""
+    """No factor is below `min_scale`."""
     _, coefs = thresholds_and_coefs(EmaRatioClip(min_scale=0.25), np.array([*usual(50), 1e6]))
     assert coefs[-1] == 0.25
 
@@ -83,6 +83,6 @@ def test_min_scale_bounds_the_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The error quotes the call and names the rule."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         EmaRatioClip(**arguments)

@@ -15,13 +15,13 @@ LINEAR = ("linear.weight", "linear.bias")
 
 @DTYPES
 def test_one_group_of_all_is_the_total_norm(dtype):
-    """With the defaults it is exact global norm clipping."""
+    """The defaults are exact clipping by global norm."""
     assert_parity(GroupNormClip(), tensorwise.norm_clip(1.0), dtype=dtype)
 
 
 @DTYPES
 def test_each_group_has_its_own_limit_and_the_rest_is_left_alone(dtype):
-    """Two groups; `scale` is in neither."""
+    """There are two groups, and `scale` is in neither."""
     reference = tensorwise.group_norm_clip({LINEAR: 0.3, ("conv.weight",): 0.5})
     assert_parity(GroupNormClip({"linear.*": 0.3, "conv.*": 0.5}), reference, dtype=dtype)
 
@@ -34,7 +34,7 @@ def test_rms_limits_the_root_mean_square_of_the_group(dtype):
 
 
 def test_a_star_alone_stands_for_the_rest():
-    """`"*"` does not overlap with a narrower glob, and need not find anything."""
+    """`"*"` does not overlap with a narrower glob and need not match anything."""
     rest = tuple(name for name in SHAPES if name not in LINEAR)
     assert_parity(GroupNormClip({"*": 0.1, "linear.*": 0.3}), tensorwise.group_norm_clip({LINEAR: 0.3, rest: 0.1}))
     GroupNormClip({"w*": 1.0, "*": 1.0}).decide(holding(weight=torch.ones(2)))
@@ -47,7 +47,7 @@ def test_min_scale_is_the_smallest_factor():
 
 
 def test_a_group_that_is_not_finite_is_left_and_the_others_are_clipped():
-    """A NaN in one group does not spread."""
+    """A NaN in one group does not affect the others."""
     grads = {"a__x": torch.tensor([torch.nan]), "a__y": torch.tensor([9.0]), "b": torch.tensor([3.0, 4.0])}
     left = clipped(GroupNormClip({"a.*": 1.0, "b": 1.0}), **grads)
     assert float(left["a__y"]) == 9.0
@@ -55,12 +55,12 @@ def test_a_group_that_is_not_finite_is_left_and_the_others_are_clipped():
 
 
 def test_nothing_is_written_where_nothing_changes():
-    """Groups under their limits are not touched."""
+    """Groups below their limits are not touched."""
     untouched(GroupNormClip({"a": 10.0}), a=torch.ones(3), b=torch.full((3,), 100.0))
 
 
 def test_a_glob_that_matches_nothing_is_refused_at_the_first_step():
-    """The call, the glob and the remedy are named in one line."""
+    """The error names the call, the glob and the remedy in one line."""
     with pytest.raises(
         ValueError, match=r"'encoder\.\*': 1\.0.*: 'encoder\.\*' matches no parameter .*correct it"
     ) as e:
@@ -84,17 +84,17 @@ def test_a_parameter_without_a_gradient_is_no_false_alarm():
 
 
 def test_overlapping_globs_are_refused_at_the_first_step():
-    """Parameter and both globs are named; the parameter needs no gradient for that."""
+    """The error names the parameter and both globs; the parameter needs no gradient for that."""
     layer = nn.Linear(2, 1)
     layer.weight.grad = torch.ones(1, 2)
-    with pytest.raises(ValueError, match=r"'bias' is matched by 'b\*' and '\*as'; make them narrower"):
+    with pytest.raises(ValueError, match=r"'bias' matches 'b\*' and '\*as'; make them narrower"):
         GroupNormClip({"b*": 1.0, "*as": 1.0}).decide(Gradients.of_module(layer))
 
 
 @pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell])
 @pytest.mark.parametrize("prefix", ["", "model.encoder."])
 def test_the_rnn_preset_finds_the_weights_of_every_recurrent_layer(cell, prefix):
-    """Input-hidden, hidden-hidden and bias each get their own limit, under any module prefix; others are left."""
+    """Input-hidden, hidden-hidden and bias have their own limits under any module prefix; others stay unclipped."""
     named = {prefix + name: p for name, p in cell(3, 4).named_parameters()} | {
         "head.weight": nn.Parameter(torch.ones(2))
     }
@@ -108,7 +108,7 @@ def test_the_rnn_preset_finds_the_weights_of_every_recurrent_layer(cell, prefix)
 
 
 def test_the_rnn_preset_counts_projections_and_reverse_directions_and_can_leave_groups_out():
-    """`weight_hr_l0` is recurrent; `None` leaves a group alone; `other` takes the rest."""
+    """`weight_hr_l0` is recurrent; `None` leaves a group unclipped; `other` takes the rest."""
     lstm = nn.LSTM(3, 4, num_layers=2, bidirectional=True, proj_size=2, bias=False)
     for param in lstm.parameters():
         param.grad = torch.ones_like(param)
@@ -133,12 +133,15 @@ def test_the_rnn_preset_can_be_named_in_a_configuration():
     ("arguments", "message"),
     [
         ({"max_norms": {"a.*": -1.0}}, r"GroupNormClip\(max_norms\['a\.\*'\]=-1\.0\): .* must be a positive number"),
-        ({"max_norms": {}}, r"GroupNormClip\(max_norms=\{\}\): give at least one glob, for instance \{'\*': 1\.0\}"),
+        (
+            {"max_norms": {}},
+            r"GroupNormClip\(max_norms=\{\}\): max_norms needs at least one glob, such as \{'\*': 1\.0\}",
+        ),
         ({"kind": "max"}, r"GroupNormClip\(kind='max'\): kind must be one of 'l2', 'rms'"),
         ({"min_scale": 2}, r"GroupNormClip\(min_scale=2\): min_scale must be a number between 0 and 1"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         GroupNormClip(**arguments)

@@ -16,7 +16,7 @@ from tests.support.tensors import clipped
 @pytest.mark.parametrize("per", ["parameter", "global"])
 @pytest.mark.parametrize(("ratio", "floor"), [(1.01, 0.5), (1.5, 0.0)])
 def test_it_follows_the_formula(ratio, floor, per, dtype):
-    """`ratio` times the last norm that was left, or times `floor` of the average where that is more."""
+    """The limit is `ratio` times the last clipped norm, or times `floor` of the average if that is more."""
     rule = GrowthLimitClip(ratio, floor=floor, per=per)
     assert_parity(rule, per_tensor.growth_limit(ratio, floor=floor, of_all=per == "global"), dtype=dtype)
 
@@ -27,7 +27,7 @@ def test_the_first_gradient_is_left_alone():
 
 
 def test_a_gradient_of_zero_is_passed_over():
-    """After it the norm may be what it was before, and a hundredth more."""
+    """After it, the norm may be 1% above the norm before it."""
     assert play(GrowthLimitClip(floor=0.0), [2.0, 0.0, 0.0, 9.0]) == pytest.approx([2.0, 0.0, 0.0, 2.02])
 
 
@@ -42,7 +42,7 @@ def test_after_one_small_gradient_growth_starts_from_the_floor():
 
 
 def test_one_spike_raises_the_limit_by_the_ratio():
-    """However large it is."""
+    """This holds however large the spike is."""
     rule = GrowthLimitClip()
     play(rule, lognormal_norms(300))
     before = limit_of(rule)
@@ -51,14 +51,14 @@ def test_one_spike_raises_the_limit_by_the_ratio():
 
 
 def test_an_honest_rise_is_followed_at_the_ratio():
-    """Eight times the norm takes log(8) / log(1.01), 209 steps, by definition; three with a ratio of 2."""
+    """A rise to eight times the norm takes log(8) / log(1.01) = 209 steps; with a ratio of 2 it takes three."""
     for ratio, steps in ((1.01, 209), (2.0, 3)):
         rule = GrowthLimitClip(ratio)
         assert play(rule, [1.0, *itertools.repeat(8.0, steps)])[-1] == pytest.approx(8.0, rel=0.01)
 
 
 def test_one_bad_tensor_changes_no_state():
-    """A NaN in one gradient leaves the memory of all as it was."""
+    """A NaN in one gradient leaves the whole state unchanged."""
     rule = GrowthLimitClip()
     clipped(rule, a=torch.ones(3), b=torch.ones(2))
     before = deepcopy(rule.state_dict())
@@ -69,7 +69,7 @@ def test_one_bad_tensor_changes_no_state():
 
 
 def test_per_global_keeps_the_direction():
-    """One factor for all, and the limit is reported."""
+    """There is one factor for all, and the limit is reported."""
     rule = GrowthLimitClip(2.0, per="global")
     clipped(rule, a=torch.tensor([3.0]), b=torch.tensor([4.0]))
     left = clipped(rule, a=torch.tensor([0.0]), b=torch.tensor([40.0]))
@@ -92,6 +92,6 @@ def test_min_scale_is_the_smallest_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         GrowthLimitClip(**arguments)

@@ -5,7 +5,7 @@ from tests.support.tensors import holding, untouched
 
 
 def test_gradients_stay_as_they_are():
-    """Whatever the norm, no memory is written to and the event says that nothing was clipped."""
+    """For any norm, no memory is written, and the record says that nothing was clipped."""
     for grad in (torch.tensor([1e30, -2.0]), torch.zeros(2), torch.tensor([torch.nan, torch.inf])):
         event = untouched(NoClip(), weight=grad)
         assert float(event.coefs) == 1.0
@@ -13,5 +13,5 @@ def test_gradients_stay_as_they_are():
 
 
 def test_the_decision_is_to_keep():
-    """A caller can see without applying it that nothing will happen."""
+    """A caller can see that nothing will happen without applying it."""
     assert isinstance(NoClip().decide(holding(weight=torch.ones(2))), Keep)

@@ -16,7 +16,7 @@ P = [1.0, 2.0, 3.0, float("inf")]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 def test_it_is_torchs_clip_grad_norm_bit_for_bit(shapes, dtype, p, max_norm):
-    """The defaults leave what `torch.nn.utils.clip_grad_norm_` leaves."""
+    """The defaults match `torch.nn.utils.clip_grad_norm_`."""
     generator = torch.Generator().manual_seed(0)
     grads = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
     theirs = [nn.Parameter(torch.zeros_like(grad)) for grad in grads]
@@ -31,7 +31,7 @@ def test_it_is_torchs_clip_grad_norm_bit_for_bit(shapes, dtype, p, max_norm):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("p", P)
 def test_it_follows_the_formula(p, dtype):
-    """`min(1, max_norm / (norm + eps))` times the gradient."""
+    """The gradient is multiplied by `min(1, max_norm / (norm + eps))`."""
     assert_parity(NormClip(0.7, norm_type=p), tensorwise.norm_clip(0.7, p=p, eps=1e-6), dtype=dtype)
 
 
@@ -43,7 +43,7 @@ def test_without_eps_a_norm_at_the_limit_is_left_alone():
 
 
 def test_min_scale_is_the_smallest_factor():
-    """A gradient 100 times the limit shrinks to a tenth, one 2 times the limit to the half as ever."""
+    """A gradient 100 times the limit shrinks to a tenth; one at 2 times the limit is halved as usual."""
     rule = NormClip(1.0, eps=0.0, min_scale=0.1)
     assert torch.equal(clipped(rule, weight=torch.tensor([100.0]))["weight"], torch.tensor([10.0]))
     assert torch.equal(clipped(rule, weight=torch.tensor([2.0]))["weight"], torch.tensor([1.0]))
@@ -51,13 +51,13 @@ def test_min_scale_is_the_smallest_factor():
 
 
 def test_a_finite_gradient_whose_norm_overflows_float32_is_clipped():
-    """Elements of 1e27, whose squares are infinite in float32."""
+    """Elements of 1e27 have squares that are infinite in float32."""
     left = clipped(NormClip(1.0), weight=torch.full((3, 3), 1e27), bias=torch.full((7,), -1e27))
     assert left["weight"].double().square().sum() + left["bias"].double().square().sum() == pytest.approx(1.0)
 
 
 def test_a_half_precision_gradient_whose_norm_exceeds_its_range_is_clipped():
-    """Norm 94,868 in float16, which ends at 65,504."""
+    """The norm of 94,868 exceeds the float16 maximum of 65,504."""
     left = clipped(NormClip(1.0), weight=torch.full((1000,), 3000.0, dtype=torch.float16))["weight"]
     assert left.dtype == torch.float16
     assert left.double().norm() == pytest.approx(1.0, rel=1e-2)
@@ -65,12 +65,12 @@ def test_a_half_precision_gradient_whose_norm_exceeds_its_range_is_clipped():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_is_left_as_it_is(bad):
-    """One bad element: nothing is touched, in that tensor or another."""
+    """One bad element leaves all tensors untouched."""
     untouched(NormClip(0.1), weight=torch.tensor([1.0, bad]), bias=torch.tensor([5.0]))
 
 
 def test_an_uncoalesced_sparse_gradient_is_clipped_like_the_dense_one():
-    """Rows looked up twice count with their sum."""
+    """Rows that were looked up twice count with their sum."""
     ours, dense = nn.Embedding(6, 3, sparse=True), nn.Embedding(6, 3)
     dense.load_state_dict(ours.state_dict())
     for layer in (ours, dense):
@@ -82,7 +82,7 @@ def test_an_uncoalesced_sparse_gradient_is_clipped_like_the_dense_one():
 
 
 def test_nothing_is_written_where_nothing_changes():
-    """A norm under the limit: not even the same values are written."""
+    """If the norm is below the limit, not even the same values are written."""
     untouched(NormClip(10.0), weight=torch.ones(3, 2), bias=torch.zeros(2))
 
 
@@ -97,6 +97,6 @@ def test_nothing_is_written_where_nothing_changes():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         NormClip(**arguments)

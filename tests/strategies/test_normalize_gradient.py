@@ -12,7 +12,7 @@ PER = pytest.mark.parametrize("per", ["global", "parameter"])
 @PER
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_it_follows_the_formula(per, dtype):
-    """`norm · g / ‖g‖`, of all or of each; zero stays zero."""
+    """The result is `norm · g / ‖g‖`, globally or per parameter; zero stays zero."""
     reference = tensorwise.normalize(0.7, per_parameter=per == "parameter")
     assert_parity(NormalizeGradient(0.7, per=per), reference, dtype=dtype)
 
@@ -20,7 +20,7 @@ def test_it_follows_the_formula(per, dtype):
 @PER
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_small_gradients_are_raised_and_large_ones_lowered(per, dtype):
-    """In half precision too, where the factor itself would overflow."""
+    """This also works in half precision, where the factor itself would overflow."""
     for size in (2e-7, 1e-3, 1.0, 3000.0):
         left = clipped(NormalizeGradient(2.0, per=per), weight=torch.full((100,), size, dtype=dtype))["weight"]
         assert float(left.double().norm()) == pytest.approx(2.0, rel=2e-2), size
@@ -28,7 +28,7 @@ def test_small_gradients_are_raised_and_large_ones_lowered(per, dtype):
 
 @PER
 def test_extreme_norms_stay_finite(per):
-    """Elements of 1e27 are lowered; those of 1e-20 are raised, if need be by the largest factor that float32 holds."""
+    """Elements of 1e27 are lowered; elements of 1e-20 are raised by at most the largest float32 factor."""
     rule = NormalizeGradient(per=per)
     assert float(clipped(rule, weight=torch.full((4,), 1e-20))["weight"].norm()) == pytest.approx(1.0, rel=1e-3)
     assert clipped(NormalizeGradient(1e30, per=per), weight=torch.full((4,), 1e-20))["weight"].isfinite().all()
@@ -52,6 +52,6 @@ def test_zero_and_non_finite_gradients_are_left_alone(per):
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         NormalizeGradient(**arguments)

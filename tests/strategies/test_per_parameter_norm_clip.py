@@ -14,7 +14,7 @@ P = [1.0, 2.0, 3.0, float("inf")]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("shape", [(5,), (6, 4), (), (3, 2, 2, 2)], ids=str)
 def test_each_tensor_is_clipped_like_torch_would_alone(shape, dtype, p):
-    """As `torch.nn.utils.clip_grad_norm_` on each parameter by itself, but for its 1e-6."""
+    """It matches `torch.nn.utils.clip_grad_norm_` on each parameter by itself, except for torch's 1e-6."""
     generator = torch.Generator().manual_seed(0)
     grads = {f"p{i}": scale * torch.randn(shape, generator=generator, dtype=dtype) for i, scale in enumerate((5, 0.01))}
     ours = clipped(PerParameterNormClip(1.0, norm_type=p), **grads)
@@ -28,18 +28,18 @@ def test_each_tensor_is_clipped_like_torch_would_alone(shape, dtype, p):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("p", P)
 def test_it_follows_the_formula(p, dtype):
-    """`min(1, max_norm / norm)` times each gradient."""
+    """Each gradient is multiplied by `min(1, max_norm / norm)`."""
     assert_parity(PerParameterNormClip(0.3, norm_type=p), tensorwise.per_parameter_norm_clip(0.3, p=p), dtype=dtype)
 
 
 def test_min_scale_is_the_smallest_factor():
-    """A gradient 100 times the limit shrinks to a tenth; others as ever."""
+    """A gradient 100 times the limit shrinks to a tenth; others are clipped as usual."""
     left = clipped(PerParameterNormClip(1.0, min_scale=0.1), a=torch.tensor([100.0]), b=torch.tensor([2.0]))
     assert (float(left["a"]), float(left["b"])) == (10.0, 1.0)
 
 
 def test_finite_gradients_whose_norm_overflows_are_clipped():
-    """Elements of 1e27 in float32, and a norm of 94,868 in float16."""
+    """This covers elements of 1e27 in float32 and a norm of 94,868 in float16."""
     left = clipped(
         PerParameterNormClip(1.0), a=torch.full((9,), 1e27), b=torch.full((1000,), 3000.0, dtype=torch.float16)
     )
@@ -49,7 +49,7 @@ def test_finite_gradients_whose_norm_overflows_are_clipped():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_is_left_and_the_others_are_clipped(bad):
-    """The bad tensor keeps its values, its neighbour its limit."""
+    """The bad tensor keeps its values, and its neighbor is still clipped."""
     grad = torch.tensor([3.0, bad])
     left = clipped(PerParameterNormClip(1.0), a=grad, b=torch.tensor([3.0, 4.0]))
     assert torch.equal(left["a"].nan_to_num(), grad.nan_to_num())
@@ -57,7 +57,7 @@ def test_a_gradient_that_is_not_finite_is_left_and_the_others_are_clipped(bad):
 
 
 def test_an_uncoalesced_sparse_gradient_is_clipped_like_the_dense_one():
-    """Rows looked up twice count with their sum."""
+    """Rows that were looked up twice count with their sum."""
     ours, dense = nn.Embedding(6, 3, sparse=True), nn.Embedding(6, 3)
     for layer in (ours, dense):
         layer(torch.tensor([1, 4, 1, 1])).sum().backward()
@@ -88,6 +88,6 @@ def test_nothing_is_written_where_nothing_changes():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         PerParameterNormClip(**arguments)

@@ -11,13 +11,13 @@ from tests.support.tensors import clipped, untouched
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("clip_factor", "eps"), [(0.3, 1e-3), (0.05, 1e-3), (0.05, 0.9)])
 def test_it_follows_the_formula(clip_factor, eps, dtype):
-    """`g / max(1, norm / (clip_factor · max(eps, parameter norm)))`."""
+    """The result is `g / max(1, norm / (clip_factor · max(eps, parameter norm)))`."""
     rule = PerParameterRatioClip(clip_factor, eps=eps)
     assert_parity(rule, tensorwise.ratio_clip(clip_factor, eps), dtype=dtype)
 
 
 def test_a_parameter_that_starts_at_zero_still_moves():
-    """The floor leaves a gradient of norm `clip_factor · eps`."""
+    """The floor leaves a gradient with a norm of `clip_factor · eps`."""
     left = clipped(PerParameterRatioClip(0.3, eps=1e-3), weight=torch.full((2, 3), 5.0))["weight"]
     assert float(left.norm()) == pytest.approx(3e-4)
 
@@ -29,14 +29,14 @@ def test_min_scale_is_the_smallest_factor():
 
 
 def test_a_gradient_that_is_not_finite_is_left_and_the_others_are_clipped():
-    """A NaN does not spread."""
+    """A NaN in one gradient does not affect the others."""
     left = clipped(PerParameterRatioClip(), a=torch.tensor([torch.nan, 2.0]), b=torch.ones(4))
     assert float(left["a"][1]) == 2.0
     assert float(left["b"].norm()) == pytest.approx(3e-4)
 
 
 def test_a_sparse_gradient_is_clipped_like_the_dense_one():
-    """The whole parameter counts, also the rows without a gradient."""
+    """The whole parameter counts, including rows without a gradient."""
     ours, dense = nn.Embedding(6, 3, sparse=True), nn.Embedding(6, 3)
     dense.load_state_dict(ours.state_dict())
     for layer in (ours, dense):
@@ -60,6 +60,6 @@ def test_nothing_is_written_where_nothing_changes():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         PerParameterRatioClip(**arguments)

@@ -18,7 +18,7 @@ def test_it_follows_the_formula(dtype):
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9])
 def test_it_finds_the_quantile(quantile):
-    """That fraction of the steps is left alone, and the limit rests at that quantile."""
+    """That fraction of the steps is not clipped, and the limit settles at that quantile."""
     norms = usual(4000)
     thresholds, coefs = thresholds_and_coefs(QuantileClip(quantile, rate=0.02), norms)
     assert np.mean(coefs[500:] == 1) == pytest.approx(quantile, abs=0.02)
@@ -26,7 +26,7 @@ def test_it_finds_the_quantile(quantile):
 
 
 def test_a_spike_moves_the_limit_by_a_bounded_step():
-    """By `exp(rate * quantile)`, whatever its size."""
+    """The limit moves by `exp(rate * quantile)`, whatever the size of the spike."""
     for size in (10.0, 1e30):
         thresholds, _ = thresholds_and_coefs(QuantileClip(), np.array([*usual(100), size, 1.0]))
         assert thresholds[-1] / thresholds[-2] == pytest.approx(np.exp(0.05 * 0.9))
@@ -34,7 +34,7 @@ def test_a_spike_moves_the_limit_by_a_bounded_step():
 
 
 def test_a_spike_among_the_first_norms_does_not_set_the_limit():
-    """It starts at the second largest of ten."""
+    """The limit starts at the second largest of ten norms."""
     norms = usual(11)
     norms[4] = 1e6
     thresholds, coefs = thresholds_and_coefs(QuantileClip(), norms)
@@ -45,12 +45,12 @@ def test_a_spike_among_the_first_norms_does_not_set_the_limit():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_honest_jump_to_eight_times_is_followed_within_60_steps(seed):
-    """The limit rises by 4.6 percent a step: ln(8) / 0.045 = 46 steps."""
+    """The limit rises by 4.6% per step: ln(8) / 0.045 = 46 steps."""
     assert steps_to_follow_a_jump(QuantileClip(), before=100, seed=seed) <= 60
 
 
 def test_an_honest_fall_to_an_eighth_is_followed_within_450_steps():
-    """The limit falls by half a percent a step: ln(8) / 0.005 = 416 steps."""
+    """The limit falls by 0.5% per step: ln(8) / 0.005 = 416 steps."""
     norms = usual(600)
     norms[100:] /= 8
     thresholds, _ = thresholds_and_coefs(QuantileClip(), norms)
@@ -58,7 +58,7 @@ def test_an_honest_fall_to_an_eighth_is_followed_within_450_steps():
 
 
 def test_min_scale_bounds_the_factor():
-    """No gradient is multiplied by less."""
+    """No factor is below `min_scale`."""
     _, coefs = thresholds_and_coefs(QuantileClip(min_scale=0.25), np.array([*usual(50), 1e6]))
     assert coefs[-1] == 0.25
 
@@ -76,6 +76,6 @@ def test_min_scale_bounds_the_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The error quotes the call and names the rule."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         QuantileClip(**arguments)

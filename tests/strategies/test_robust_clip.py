@@ -20,7 +20,7 @@ def test_it_follows_the_formula(history, dtype):
 
 
 def test_nothing_is_clipped_before_half_of_the_window_is_known():
-    """And from then on a spike is."""
+    """From then on, a spike is clipped."""
     norms = usual(70)
     norms[[40, 63, 64]] = 100.0
     thresholds, coefs = thresholds_and_coefs(RobustClip(), norms)
@@ -30,7 +30,7 @@ def test_nothing_is_clipped_before_half_of_the_window_is_known():
 
 
 def test_a_quiet_stretch_makes_no_outlier_of_a_small_rise():
-    """The standard deviation is at least 5 percent of the median."""
+    """The standard deviation is at least 5% of the median."""
     norms = np.array([1.0] * 100 + [1.14, 1.5])
     assert thresholds_and_coefs(RobustClip(), norms)[1][-2:].tolist() == pytest.approx([1.0, 1.15 / 1.5])
     assert thresholds_and_coefs(RobustClip(min_relative_std=0.0), norms)[1][-2] == pytest.approx(1 / 1.14)
@@ -38,7 +38,7 @@ def test_a_quiet_stretch_makes_no_outlier_of_a_small_rise():
 
 @pytest.mark.parametrize("history", HISTORIES)
 def test_one_spike_moves_the_limit_by_less_than_five_percent(history):
-    """In a median it is one rank."""
+    """A spike moves a median by one rank."""
     assert shift_by_a_spike(RobustClip(history=history), before=200) == pytest.approx(1.0, abs=0.05)
 
 
@@ -46,13 +46,13 @@ def test_one_spike_moves_the_limit_by_less_than_five_percent(history):
     ("history", "steps"), [("observed", 64), ("winsorized", 64), ("clipped", 128), ("accepted", 90)]
 )
 def test_an_honest_jump_to_eight_times_is_followed(history, steps):
-    """Within half of the window for the default; later, but certainly, where less is stored."""
+    """The default follows within half of the window; histories that store less follow later."""
     for seed in range(2):
         assert steps_to_follow_a_jump(RobustClip(history=history), before=200, seed=seed) <= steps
 
 
 def test_min_scale_bounds_the_factor():
-    """No gradient is multiplied by less."""
+    """No factor is below `min_scale`."""
     _, coefs = thresholds_and_coefs(RobustClip(min_scale=0.25), np.array([*usual(70), 1e6]))
     assert coefs[-1] == 0.25
 
@@ -73,6 +73,6 @@ def test_min_scale_bounds_the_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The error quotes the call and names the rule."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         RobustClip(**arguments)

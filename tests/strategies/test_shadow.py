@@ -32,7 +32,7 @@ def test_the_active_strategy_acts_as_if_it_were_alone():
 
 
 def test_every_watched_factor_is_recorded_under_its_label():
-    """The factor on the total norm: of one scale, of a scale for each tensor, and of a clamp, each by hand."""
+    """The factors on the total norm of a scale, a scale per tensor and a clamp match a computation by hand."""
     watched = [NormClip(1.0, eps=0.0), PerParameterNormClip(1.0), ValueClip(3.5), NoClip()]
     record = record_of(gradients(), Shadow(NormClip(10.0), watched=watched))
     assert record.watched == {
@@ -45,7 +45,7 @@ def test_every_watched_factor_is_recorded_under_its_label():
 
 
 def test_a_watched_skip_counts_as_zero_and_takes_nothing_away():
-    """The gradients stay, the factor is 0."""
+    """The gradients stay unchanged, and the factor is 0."""
     shadow = Shadow(watched=[SkipSpikes(window=4)])
     for _ in range(4):
         assert record_of(gradients(), shadow).watched == {"SkipSpikes(6.0, window=4)": 1.0}
@@ -57,7 +57,7 @@ def test_a_watched_skip_counts_as_zero_and_takes_nothing_away():
 
 
 def test_watched_strategies_learn():
-    """Their histories advance with every step, and are saved."""
+    """Their histories advance with every step and are saved."""
     shadow = Shadow(watched=[SkipSpikes()])
     for _ in range(3):
         clip_(gradients(), shadow)
@@ -66,7 +66,7 @@ def test_watched_strategies_learn():
 
 @pytest.mark.parametrize("scale", [0.0, float("nan")])
 def test_where_nothing_can_be_said_the_factor_is_one(scale):
-    """For a norm of zero, or one that is not finite."""
+    """This holds for a norm that is zero, NaN or infinite."""
     record = record_of(gradients(scale), Shadow(watched=[NormClip(1.0), ValueClip(1.0)]))
     assert set(record.watched.values()) == {1.0}
 
@@ -78,7 +78,7 @@ def test_shadows_nest():
 
 
 def test_it_works_on_the_meta_device():
-    """Asking several strategies reads the device no more than asking one."""
+    """Several strategies read the device no more than one does."""
     grads = gradients()
     params = [nn.Parameter(param.to("meta")) for param in grads.params]
     for param in params:
@@ -89,7 +89,7 @@ def test_it_works_on_the_meta_device():
 
 
 def test_members_must_be_strategies():
-    """The argument is named."""
+    """The error names the argument."""
     with pytest.raises(TypeError, match=r"Shadow\(active=…\): each must be a ClipStrategy instance, not 1.0"):
         Shadow(1.0)
     with pytest.raises(TypeError, match=r"Shadow\(watched=…\): each must be a ClipStrategy instance, not 'NormClip'"):

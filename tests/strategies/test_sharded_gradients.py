@@ -60,5 +60,5 @@ def _sharded_gradients_are_clipped_like_whole_ones(rank: int) -> None:
 
 
 def test_sharded_gradients_are_clipped_like_whole_ones(tmp_path):
-    """What each of two processes holds is its part of what one would, uneven and empty shards included."""
+    """Each of two processes holds its part of the single-process result, with uneven and empty shards."""
     on_two_ranks(_sharded_gradients_are_clipped_like_whole_ones, tmp_path)

@@ -35,7 +35,7 @@ STRATEGIES = {
 
 
 class Run:
-    """One strategy beside one Adam, over parameters that may be sharded."""
+    """One strategy beside one Adam, on parameters that may be sharded."""
 
     def __init__(self, strategy, place=lambda tensor: tensor):
         generator = torch.Generator().manual_seed(0)
@@ -94,5 +94,5 @@ def _a_checkpoint_leaves_element_histories_of_shards_out(rank: int) -> None:
     ids=lambda check: check.__name__.strip("_"),
 )
 def test_on_two_ranks(check, tmp_path):
-    """Each check holds on both of two processes, uneven and empty shards included."""
+    """Each check holds on both of two processes, with uneven and empty shards."""
     on_two_ranks(check, tmp_path)

@@ -26,7 +26,7 @@ def skips(records: list[StepRecord]) -> list[int]:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("arguments", [{}, {"k": 2.0, "window": 20, "max_consecutive": 2}], ids=["defaults", "narrow"])
 def test_it_does_what_the_reference_does(arguments, dtype):
-    """Skips, factors and limits on heavy tails with spikes, zeros, NaN and a shift of level."""
+    """Skips, factors and limits match on heavy tails with spikes, zeros, NaN and a level shift."""
     norms = usual(600) * (1 + np.random.default_rng(1).pareto(3.0, 600))
     norms[[100, 101, 350]] *= 1000.0
     norms[[50, 200]] = 0.0
@@ -42,7 +42,7 @@ def test_it_does_what_the_reference_does(arguments, dtype):
 
 
 def test_a_spike_is_skipped_and_nothing_else():
-    """Parameters keep no gradient at that step; the steps beside it are made."""
+    """Parameters have no gradient at that step, and the steps around it are made."""
     norms = usual(200)
     norms[150] = 1000.0
     records = run(SkipSpikes(), norms)
@@ -52,7 +52,7 @@ def test_a_spike_is_skipped_and_nothing_else():
 
 
 def test_nothing_is_skipped_before_half_of_the_window_is_known():
-    """A spike among the first norms passes; the limit is infinite until then."""
+    """A spike among the first norms passes, because the limit is infinite until then."""
     norms = usual(80)
     norms[[63, 64]] = 1000.0
     records = run(SkipSpikes(), norms)
@@ -61,7 +61,7 @@ def test_nothing_is_skipped_before_half_of_the_window_is_known():
 
 
 def test_k_is_the_distance_from_the_median_in_standard_deviations():
-    """Just within is accepted, just above is skipped."""
+    """A norm just within is accepted; one just above is skipped."""
     norms = usual(100)
     median = np.median(norms)
     std = 1.4826 * np.median(np.abs(norms - median))
@@ -70,13 +70,13 @@ def test_k_is_the_distance_from_the_median_in_standard_deviations():
 
 
 def test_a_constant_norm_makes_no_outlier_of_the_slightest_rise():
-    """The standard deviation is taken to be at least 5 % of the median."""
+    """The standard deviation counts as at least 5% of the median."""
     norms = np.append(np.ones(100), [1.29, 1.31])
     assert skips(run(SkipSpikes(6.0), norms)) == [101]
 
 
 def test_after_too_many_skips_in_a_row_steps_are_made_clipped_to_the_limit():
-    """An honest rise to 8 times the level is skipped 5 times, then clipped, then followed within half of the window."""
+    """A genuine rise to 8 times the level is skipped 5 times, then clipped, then followed within half a window."""
     norms = np.append(usual(200), 8.0 * usual(100, seed=3))
     records = run(SkipSpikes(), norms)
     assert skips(records)[:5] == [200, 201, 202, 203, 204]
@@ -94,7 +94,7 @@ def test_a_norm_within_the_limit_starts_the_count_again():
 
 
 def test_one_spike_hardly_moves_the_limit():
-    """Less than 5 % within one step."""
+    """The limit moves by less than 5% within one step."""
     norms = np.append(usual(200), [1000.0, 1.0])
     records = run(SkipSpikes(), norms)
     assert records[201].threshold == pytest.approx(records[200].threshold, rel=0.05)
@@ -112,14 +112,14 @@ def test_a_norm_that_is_not_finite_changes_nothing(bad):
 
 
 def test_zeros_are_not_remembered():
-    """After many steps without any signal the limit is what it was, and no step is frozen."""
+    """After many steps of zero gradients, the limit is unchanged, and no step is frozen."""
     records = run(SkipSpikes(window=16), np.concatenate([usual(40), np.zeros(100), usual(40)]))
     assert skips(records) == []
     assert records[140].threshold == records[40].threshold
 
 
 def test_bad_arguments():
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=r"SkipSpikes\(k=0\): k must be a positive number"):
         SkipSpikes(0)
     with pytest.raises(ValueError, match=r"SkipSpikes\(window=1\): window must be at least 2"):

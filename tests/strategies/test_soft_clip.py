@@ -14,14 +14,14 @@ SHAPES = pytest.mark.parametrize("shape", ["sqrt", "rational", "tanh"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("max_norm", [0.2, 5.0])
 def test_it_follows_the_formula(shape, dtype, max_norm):
-    """The norm after is the smooth function of the norm before."""
+    """The norm after clipping is the smooth function of the norm before."""
     assert_parity(SoftClip(max_norm, shape=shape), tensorwise.soft_clip(max_norm, shape), dtype=dtype)
 
 
 @SHAPES
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_norms_keep_their_order_under_the_limit(shape, dtype):
-    """From tiny to huge, the norm after rises with the norm before and never passes it or the limit."""
+    """The norm after rises with the norm before, and never exceeds it or the limit."""
     norms = torch.logspace(-30, 30, 601, dtype=dtype)
     after = soft_coef(norms, 2.0, shape) * norms
     assert (after <= norms).all()
@@ -32,7 +32,7 @@ def test_norms_keep_their_order_under_the_limit(shape, dtype):
 
 @SHAPES
 def test_a_norm_of_zero_and_one_that_is_not_finite_are_left_alone(shape):
-    """There the factor is exactly 1."""
+    """The factor is exactly 1."""
     norms = torch.tensor([0.0, torch.nan, torch.inf])
     assert torch.equal(soft_coef(norms, 1.0, shape), torch.ones(3))
     untouched(SoftClip(shape=shape), a=torch.tensor([torch.nan, 9.0]), b=torch.tensor([9.0]))
@@ -41,7 +41,7 @@ def test_a_norm_of_zero_and_one_that_is_not_finite_are_left_alone(shape):
 
 @SHAPES
 def test_finite_gradients_whose_norm_overflows_are_clipped(shape):
-    """Elements of 1e27 in float32, and a norm of 94,868 in float16."""
+    """This covers elements of 1e27 in float32 and a norm of 94,868 in float16."""
     for grad in (torch.full((9,), 1e27), torch.full((1000,), 3000.0, dtype=torch.float16)):
         left = clipped(SoftClip(0.5, shape=shape), weight=grad)["weight"]
         assert float(left.double().norm()) == pytest.approx(0.5, rel=2e-2)
@@ -62,6 +62,6 @@ def test_min_scale_is_the_smallest_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         SoftClip(**arguments)

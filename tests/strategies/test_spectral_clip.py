@@ -29,7 +29,7 @@ def by_svd(grad: torch.Tensor, limit: float) -> torch.Tensor:
     ("dtype", "limit"), [(torch.float64, 0.3), (torch.float64, 3.0), (torch.float32, 100.0)], ids=str
 )
 def test_it_follows_the_singular_value_decomposition(dtype, limit):
-    """Matrices, filters as `(out, rest)`, vectors and scalars, over 300 steps with spikes."""
+    """It matches on matrices, filters as `(out, rest)`, vectors and scalars, over 300 steps with spikes."""
     assert_parity(SpectralClip(limit), tensorwise.spectral_clip(limit), dtype=dtype)
 
 
@@ -37,7 +37,7 @@ def test_it_follows_the_singular_value_decomposition(dtype, limit):
 @pytest.mark.parametrize("peak", [1e-6, 1e-2, 1.0, 30.0, 1e3, 1e4])
 @pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 1e-6), (torch.float64, 1e-14)], ids=str)
 def test_it_is_exact_to_rounding_up_to_ten_thousand_limits(shape, peak, dtype, digits):
-    """Errors are of the order of the rounding of the gradient itself."""
+    """Errors have the size of the rounding of the gradient itself."""
     grad = matrix(shape, peak, dtype)
     left = soft_spectral_clip(grad, grad.norm(), 1.0)
     error = torch.linalg.matrix_norm(left.double() - by_svd(grad, 1.0), 2)
@@ -46,7 +46,7 @@ def test_it_is_exact_to_rounding_up_to_ten_thousand_limits(shape, peak, dtype, d
 
 @pytest.mark.parametrize(("iterations", "peak"), [(12, 1e3), (16, 1e5), (18, 1e6)])
 def test_the_documented_iterations_are_enough(iterations, peak):
-    """Measured against the decomposition in float64, to 1e-7 limits; four iterations fewer are far off."""
+    """They match the float64 decomposition to 1e-7 limits; four iterations fewer are far off."""
     grad = matrix((20, 20), peak, torch.float64)
     expected = by_svd(grad, 1.0)
     error = soft_spectral_clip(grad, grad.norm(), 1.0, iterations=iterations) - expected
@@ -57,20 +57,20 @@ def test_the_documented_iterations_are_enough(iterations, peak):
 @pytest.mark.parametrize("peak", [1e6, 1e12, 1e25])
 @pytest.mark.parametrize("iterations", [1, 16])
 def test_no_singular_value_is_too_large_however_few_the_iterations(peak, iterations):
-    """Beyond what the iterations reach, values fall short of the formula; none exceeds it or becomes NaN."""
+    """With too few iterations, values fall short of the formula; none exceeds it or becomes NaN."""
     grad = matrix((12, 8), peak, torch.float32)
     left = clipped(SpectralClip(iterations=iterations), weight=grad)["weight"]
     assert float(torch.linalg.matrix_norm(left.double(), 2)) <= 1 + 1e-5
 
 
 def test_one_dominant_direction_is_cut_and_the_others_stay():
-    """Where a factor on the whole gradient would take everything down."""
+    """A factor on the whole gradient would shrink everything."""
     left = clipped(SpectralClip(1.0), weight=torch.diag(torch.tensor([1000.0, 0.1, 0.01])))["weight"]
     torch.testing.assert_close(left.diag(), torch.tensor([1.0, 0.0995037, 0.0099995]), rtol=1e-3, atol=1e-5)
 
 
 def test_half_precision_gradients_are_computed_in_float32():
-    """Also where the norm exceeds the range of float16."""
+    """This also works if the norm exceeds the range of float16."""
     grad = torch.full((40, 50), 3000.0, dtype=torch.float16)
     left = clipped(SpectralClip(1.0), weight=grad)["weight"]
     assert left.dtype == torch.float16
@@ -79,7 +79,7 @@ def test_half_precision_gradients_are_computed_in_float32():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_is_left_and_the_others_are_clipped(bad):
-    """A NaN does not spread."""
+    """A NaN in one gradient does not affect the others."""
     grad = torch.tensor([[bad, 2.0], [3.0, 4.0]])
     left = clipped(SpectralClip(), a=grad, b=torch.full((4,), bad), c=torch.full((1,), 3.0))
     assert torch.equal(left["a"].nan_to_num(), grad.nan_to_num())
@@ -88,7 +88,7 @@ def test_a_gradient_that_is_not_finite_is_left_and_the_others_are_clipped(bad):
 
 
 def test_excluded_and_empty_gradients_are_not_touched():
-    """`exclude` takes globs; a matrix of zeros stays zero."""
+    """`exclude` takes globs, and a zero matrix stays zero."""
     untouched(SpectralClip(exclude=["emb.*"]), emb__weight=torch.ones(9, 2), none=torch.zeros(0, 3))
     assert torch.equal(clipped(SpectralClip(), weight=torch.zeros(3, 2))["weight"], torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"SpectralClip\(exclude=\['emb'\]\): 'emb' matches no parameter .*correct it"):
@@ -96,16 +96,18 @@ def test_excluded_and_empty_gradients_are_not_touched():
 
 
 def test_a_sparse_gradient_is_refused_with_the_remedy():
-    """No process holds the matrix; excluding it helps."""
+    """Excluding the parameter helps."""
     layer = nn.Embedding(6, 3, sparse=True)
     layer(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match=r"the gradient of 'weight' is sparse, .*; exclude it, or use NormClip"):
+    with pytest.raises(
+        ValueError, match=r"the gradient of 'weight' is sparse, .*; exclude the parameter, or use NormClip"
+    ):
         SpectralClip().decide(Gradients.of_module(layer))
     clip_(Gradients.of_module(layer), SpectralClip(exclude=["weight"]))
 
 
 def test_the_norm_falls_with_the_limit():
-    """A smaller `max_singular_value` leaves less."""
+    """A smaller `max_singular_value` leaves a smaller norm."""
     grad = torch.from_numpy(scripted_weights()["linear.weight"])
     norms = [float(clipped(SpectralClip(limit), weight=grad)["weight"].norm()) for limit in (0.1, 1.0, 10.0)]
     assert norms == sorted(norms)
@@ -124,6 +126,6 @@ def test_the_norm_falls_with_the_limit():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         SpectralClip(**arguments)

@@ -16,14 +16,14 @@ from tests.support.tensors import clipped, holding
 @pytest.mark.parametrize("history", ["observed", "clipped", "winsorized"])
 @pytest.mark.parametrize("theta", [5000.0, 4.0])
 def test_it_follows_the_formula(theta, history, dtype):
-    """`|g| <= sqrt(theta · v)`, with v the average of earlier squares, without bias."""
+    """`|g| <= sqrt(theta · v)`, where v is the bias-corrected average of earlier squares."""
     arguments = {"decay": 0.99, "warmup_steps": 10, "history": history}
     reference = per_tensor.elementwise(2.0, multiple=theta**0.5, **arguments)
     assert_parity(SpikeClip(theta, **arguments), reference, dtype=dtype)
 
 
 def test_a_spike_is_cut_and_its_sign_kept():
-    """With equal gradients before it, to the square root of theta times their size; the other elements stay."""
+    """After equal gradients, it is cut to the square root of theta times their size; the other elements stay."""
     rule = SpikeClip(100.0, warmup_steps=3)
     for _ in range(10):
         clipped(rule, w=torch.tensor([1.0, 2.0]))
@@ -31,13 +31,13 @@ def test_a_spike_is_cut_and_its_sign_kept():
 
 
 def test_nothing_is_limited_while_warming_up():
-    """For `warmup_steps` steps of each parameter; the next is limited."""
+    """The warmup takes `warmup_steps` steps of each parameter; the next step is limited."""
     assert play(SpikeClip(4.0, warmup_steps=3), [1.0, 50.0, 2000.0]) == [1.0, 50.0, 2000.0]
     assert play(SpikeClip(4.0, warmup_steps=2), [1.0, 1.0, 2000.0])[-1] == pytest.approx(2.0)
 
 
 def test_an_element_that_never_had_a_gradient_is_not_frozen():
-    """Its first gradient is left as it is, and so are the next."""
+    """Its first gradient stays unchanged, and so do the next ones."""
     rule = SpikeClip()
     for _ in range(400):
         clipped(rule, w=torch.tensor([1.0, 0.0]))
@@ -46,7 +46,7 @@ def test_an_element_that_never_had_a_gradient_is_not_frozen():
 
 
 def test_an_element_that_was_idle_for_long_moves_at_once():
-    """After 5000 steps without a gradient its usual magnitude is what it was."""
+    """After 5000 steps without a gradient, its usual magnitude is unchanged."""
     rule = SpikeClip(decay=0.99)
     for _ in range(50):
         clipped(rule, w=torch.tensor([1.0, 2.0]))
@@ -56,7 +56,7 @@ def test_an_element_that_was_idle_for_long_moves_at_once():
 
 
 def test_one_spike_leaves_the_limit_within_five_percent():
-    """With the default history; stored as clipped it raises the limit 2.5 times, as observed 30 times."""
+    """The default history does this; stored as clipped it raises the limit 2.5 times, as observed 30 times."""
     limits = {}
     for history in ("winsorized", "clipped", "observed"):
         rule = SpikeClip(history=history)
@@ -70,7 +70,7 @@ def test_one_spike_leaves_the_limit_within_five_percent():
 
 
 def test_an_honest_rise_is_never_clipped():
-    """Eight times the usual magnitude is far from a spike, and the limit follows it in 700 steps."""
+    """Eight times the usual magnitude is far from a spike, and the limit follows it within 700 steps."""
     rule = SpikeClip()
     play(rule, lognormal_norms(500))
     before = limit_of(rule)
@@ -80,7 +80,7 @@ def test_an_honest_rise_is_never_clipped():
 
 
 def test_one_bad_tensor_changes_no_state():
-    """A NaN in one gradient leaves the averages of all as they were."""
+    """A NaN in one gradient leaves all averages unchanged."""
     rule = SpikeClip(warmup_steps=1)
     for _ in range(3):
         clipped(rule, a=torch.ones(3), b=torch.ones(2))
@@ -100,7 +100,7 @@ def adam_after(grads: list[float], **options) -> tuple[nn.Parameter, torch.optim
 
 @pytest.mark.parametrize("options", [{}, {"fused": True}, {"foreach": False}])
 def test_the_optimizers_second_moment_can_be_the_source(options):
-    """The limit is the root of theta times its bias-corrected `exp_avg_sq`; no state of our own is kept."""
+    """The limit is the root of theta times the bias-corrected `exp_avg_sq`, without state of our own."""
     param, adam = adam_after([2.0] * 30, **options)
     param.grad = torch.tensor([1e4, 7.0])
     rule = SpikeClip(100.0, source="optimizer")
@@ -110,7 +110,7 @@ def test_the_optimizers_second_moment_can_be_the_source(options):
 
 
 def test_the_optimizers_warm_up_counts_its_steps():
-    """Before its `warmup_steps`-th step, and before its first, nothing is limited."""
+    """Nothing is limited before the optimizer's `warmup_steps`-th step, nor before its first step."""
     for steps in (0, 19):
         param, adam = adam_after([2.0] * steps)
         param.grad = torch.tensor([1e6, 1e6])
@@ -119,7 +119,7 @@ def test_the_optimizers_warm_up_counts_its_steps():
 
 
 def test_the_optimizer_must_keep_second_moments():
-    """SGD is refused with the remedy; so are gradients without an optimizer."""
+    """SGD is refused with the remedy, and so are gradients without an optimizer."""
     param = nn.Parameter(torch.zeros(2))
     param.grad = torch.ones(2)
     rule = SpikeClip(source="optimizer")
@@ -130,10 +130,12 @@ def test_the_optimizer_must_keep_second_moments():
 
 
 def test_a_sparse_gradient_is_refused():
-    """The error names the parameter and two ways out."""
+    """The error names the parameter and two remedies."""
     layer = nn.Embedding(4, 2, sparse=True)
     layer(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match=r"that of 'weight' is sparse: build its layer with sparse=False, or .* AdaGC"):
+    with pytest.raises(
+        ValueError, match=r"the gradient of 'weight' is sparse: build its layer with sparse=False, or .* AdaGC"
+    ):
         SpikeClip().decide(Gradients.of_module(layer))
 
 
@@ -155,6 +157,6 @@ def test_min_scale_is_the_smallest_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         SpikeClip(**arguments)

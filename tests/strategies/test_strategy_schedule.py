@@ -13,13 +13,13 @@ def threshold_at(strategy: ClipStrategy, *, step: int = 0, epoch: int = 0) -> fl
 
 
 def test_each_strategy_is_in_force_from_its_step_on():
-    """The change happens at the step itself, not before and not after."""
+    """The change happens exactly at the given step."""
     schedule = StrategySchedule({500: NormClip(5.0), 0: NormClip(1.0), 20: NoClip()})
     assert [threshold_at(schedule, step=k, epoch=k) for k in (0, 19, 20, 499, 500, 10_000)] == [1, 1, None, None, 5, 5]
 
 
 def test_epochs_can_be_counted_instead():
-    """With `unit="epoch"` the step does not matter."""
+    """With `unit="epoch"`, the step does not matter."""
     schedule = StrategySchedule({0: NormClip(1.0), 5: NormClip(2.0)}, unit="epoch")
     assert [threshold_at(schedule, step=1000, epoch=e) for e in (0, 4, 5)] == [1.0, 1.0, 2.0]
 
@@ -33,7 +33,7 @@ def test_the_label_is_that_of_the_strategy_in_force():
 
 
 def test_only_the_strategy_in_force_learns():
-    """One whose turn has not come sees nothing."""
+    """A strategy whose turn has not come sees nothing."""
     early, late = SkipSpikes(), SkipSpikes()
     schedule = StrategySchedule({0: early, 3: late})
     for step in range(5):
@@ -42,7 +42,7 @@ def test_only_the_strategy_in_force_learns():
 
 
 def test_keys_are_sorted():
-    """The order in which they are given does not matter, for printing either."""
+    """The order of the keys does not matter, not even for printing."""
     schedule = StrategySchedule({7: NormClip(), 0: NoClip()})
     assert list(schedule.schedule) == [0, 7]
     assert repr(schedule).startswith("StrategySchedule(schedule={0: NoClip(), 7: NormClip(")
@@ -54,7 +54,7 @@ def test_state_nests_under_the_key():
 
 
 def test_it_can_be_written_in_yaml():
-    """Keys are numbers, values are classes with arguments."""
+    """Keys are numbers, and values are classes with arguments."""
     parser = ArgumentParser()
     parser.add_argument("--clip", type=ClipStrategy)
     arguments = {"0": {"class_path": "NoClip"}, 500: {"class_path": "NormClip", "init_args": {"max_norm": 3.0}}}
@@ -64,7 +64,7 @@ def test_it_can_be_written_in_yaml():
 
 
 def test_bad_arguments():
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=r"StrategySchedule\(schedule=\{5: NoClip\(\)\}\): add a strategy for step 0"):
         StrategySchedule({5: NoClip()})
     with pytest.raises(ValueError, match=r"add a strategy for epoch 0"):

@@ -35,7 +35,7 @@ def factors_at(moments: list[int], **arguments: object) -> list[float]:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_limit_is_multiplied_by_the_factor_of_the_step(dtype):
-    """At every step the result is that of the strategy with the limit c · f(k)."""
+    """At every step, the result is that of the strategy with a limit of c · f(k)."""
     tolerance = 1e-9 if dtype == torch.float64 else 1e-5
     strategy = ThresholdSchedule(NormClip(2.0, eps=0.0), shape="cosine", start=1.0, end=0.01, steps=100)
     params = parameters(scripted_weights(), dtype)
@@ -56,13 +56,13 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_shape_goes_from_start_to_end_in_the_given_steps(shape):
-    """Start, a quarter, half of the way, the end, and far beyond it."""
+    """The factor is right at the start, a quarter, halfway, the end, and far beyond it."""
     actual = factors_at([0, 10, 20, 40, 4000], shape=shape, start=4.0, end=1.0, steps=40)
     assert actual == pytest.approx(SHAPES[shape])
 
 
 def test_a_function_of_the_step_is_a_shape():
-    """It is given the number of completed steps."""
+    """The function receives the number of completed steps."""
     assert factors_at([0, 3], shape=lambda k: 1 + k) == [1.0, 4.0]
 
 
@@ -70,7 +70,7 @@ def test_a_function_of_the_step_is_a_shape():
     ("strategy", "limit"), [(NormClip(2.0), 1.0), (ValueClip(2.0), 1.0), (PerParameterNormClip(2.0), 1.0)]
 )
 def test_every_strategy_with_one_limit_can_be_scheduled(strategy, limit):
-    """The limit in force is what is recorded; the strategy itself is left as it was."""
+    """The record holds the limit in force, and the strategy itself is unchanged."""
     printed = repr(strategy)
     schedule = ThresholdSchedule(strategy, shape="linear", start=1.0, end=0.5, steps=10)
     assert clip_(at(10), schedule).threshold == limit
@@ -79,7 +79,7 @@ def test_every_strategy_with_one_limit_can_be_scheduled(strategy, limit):
 
 
 def test_the_strategy_is_left_as_it_was_when_it_fails():
-    """An error inside the wrapped strategy does not leave the moved limit behind."""
+    """An error in the wrapped strategy does not leave the moved limit behind."""
 
     class Fails(ClipStrategy):
         scheduled_arg = "limit"
@@ -98,7 +98,7 @@ def test_the_strategy_is_left_as_it_was_when_it_fails():
 
 
 def test_the_step_alone_decides():
-    """A fresh copy that has seen nothing has the same limit: nothing has to be resumed."""
+    """A fresh copy has the same limit, so there is nothing to resume."""
     schedule = ThresholdSchedule(NormClip(2.0), steps=10)
     fresh = copy.deepcopy(schedule)
     for step in range(7):
@@ -108,7 +108,7 @@ def test_the_step_alone_decides():
 
 
 def test_follow_lr_is_the_learning_rate_as_a_fraction_of_its_peak():
-    """Warm-up and decay of the learning rate are those of the limit."""
+    """The limit follows the warmup and decay of the learning rate."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.2)
     scheduler = LambdaLR(optimizer, lambda epoch: [0.25, 1.0, 0.5][epoch])
     schedule = ThresholdSchedule(NormClip(2.0), shape="follow_lr")
@@ -122,14 +122,14 @@ def test_follow_lr_is_the_learning_rate_as_a_fraction_of_its_peak():
 
 
 def test_the_peak_of_one_cycle_is_known():
-    """`OneCycleLR` starts below the peak and says where it is."""
+    """`OneCycleLR` starts below the peak and stores where it is."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.2, momentum=0.9)
     OneCycleLR(optimizer, max_lr=1.0, total_steps=10, div_factor=4.0)
     assert lr_fraction(optimizer) == pytest.approx(0.25)
 
 
 def test_the_fraction_of_several_groups_is_that_of_the_largest_rates():
-    """Groups with rates of their own and one schedule give the fraction of that schedule."""
+    """Groups with different rates and one schedule give the fraction of that schedule."""
     params = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
     optimizer = torch.optim.SGD([{"params": params[:1], "lr": 1.0}, {"params": params[1:], "lr": 0.1}])
     LambdaLR(optimizer, lambda epoch: 0.3)
@@ -137,7 +137,7 @@ def test_the_fraction_of_several_groups_is_that_of_the_largest_rates():
 
 
 def test_the_fraction_is_at_most_one_and_one_without_a_scheduler():
-    """A rate above what the scheduler calls initial does not loosen the limit; zero rates do not divide by zero."""
+    """A rate above the initial one does not loosen the limit, and zero rates do not divide by zero."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     assert lr_fraction(optimizer) == 1.0
     optimizer.param_groups[0].update(initial_lr=0.1, lr=0.4)
@@ -147,19 +147,21 @@ def test_the_fraction_is_at_most_one_and_one_without_a_scheduler():
 
 
 def test_the_label_names_strategy_and_shape():
-    """Also for a function."""
+    """This also works for a function."""
     assert ThresholdSchedule(NormClip(2.0)).label == "ThresholdSchedule(NormClip(2.0), shape='linear')"
     assert ThresholdSchedule(NormClip(2.0), shape=math.exp).label == "ThresholdSchedule(NormClip(2.0), shape='exp')"
 
 
 def test_a_strategy_without_a_single_limit_is_refused():
     """The error says what would work."""
-    with pytest.raises(TypeError, match=r"ThresholdSchedule\(strategy=Chain\(.*no single limit.*such as NormClip"):
+    with pytest.raises(
+        TypeError, match=r"ThresholdSchedule\(strategy=Chain\(.*must have a single limit.*such as NormClip"
+    ):
         ThresholdSchedule(Chain())
 
 
 def test_bad_arguments():
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=r"ThresholdSchedule\(end=0.0\): end must be a positive number"):
         ThresholdSchedule(end=0.0)
     with pytest.raises(ValueError, match=r"ThresholdSchedule\(steps=0\): steps must be at least 1"):
@@ -172,5 +174,5 @@ def test_bad_arguments():
         ThresholdSchedule(shape=lambda k: -1.0).decide(at(3))
     with pytest.raises(ValueError, match=r"the factor at step 3 is nan"):
         ThresholdSchedule(shape=lambda k: math.nan).decide(at(3))
-    with pytest.raises(ValueError, match=r"come without an optimizer; take them with Gradients.of_optimizer"):
+    with pytest.raises(ValueError, match=r"have no optimizer; create them with Gradients.of_optimizer"):
         ThresholdSchedule(shape="follow_lr").decide(at(3))

@@ -27,7 +27,7 @@ RULES = {
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", RULES)
 def test_the_smallest_factor_wins(name, dtype):
-    """Of each gradient, or element, what the least generous rule leaves."""
+    """Each gradient, or element, gets the strictest rule's result."""
     strategies, references = RULES[name]
     assert_parity(Tightest(strategies), tightest(*references), dtype=dtype)
 
@@ -40,26 +40,26 @@ def event_of(strategy, norm=10.0):
 
 @pytest.mark.parametrize(("norm", "limit"), [(10.0, 1.0), (0.5, 1.0)])
 def test_the_recorded_limit_is_that_of_the_winner(norm, limit):
-    """The limit that led to the smallest factor; of equal factors the smaller one."""
+    """It is the limit behind the smallest factor; of equal factors, the smaller limit."""
     for members in ([NormClip(5.0), NormClip(1.0), NoClip()], [NoClip(), NormClip(1.0), NormClip(5.0)]):
         assert float(event_of(Tightest(members), norm).threshold) == limit
 
 
 def test_there_is_no_single_limit_per_tensor_or_without_limits():
-    """Limits of one tensor each do not make one number; nor does no limit."""
+    """Limits per tensor do not make one number, and no limit stays no limit."""
     assert event_of(Tightest([NormClip(), PerParameterNormClip()])).threshold is None
     assert event_of(Tightest([NoClip()])).threshold is None
 
 
 def test_scales_are_recorded_without_a_second_measurement():
-    """The norm after follows from the factors."""
+    """The norm after clipping follows from the factors."""
     event = event_of(Tightest([NormClip(5.0), PerParameterNormClip(2.0)]))
     assert event.norm_after is None
     assert event.coefs.tolist() == pytest.approx([0.2])
 
 
 def test_the_state_of_all_advances():
-    """A rule that did not win has seen the step all the same."""
+    """A rule that did not win has still seen the step."""
     skip = SkipSpikes()
     params = parameters(scripted_weights())
     strategy = Tightest([NormClip(1e-3), skip])
@@ -69,7 +69,7 @@ def test_the_state_of_all_advances():
 
 
 def test_a_skip_by_one_is_a_skip():
-    """The step is skipped where any member skips it, whichever factor is smallest."""
+    """The step is skipped if any member skips it, whichever factor is smallest."""
     strategy = Tightest([NormClip(1e-3), SkipSpikes(window=4)])
     for _ in range(4):
         assert not bool(event_of(strategy, 1.0).skipped)
@@ -81,7 +81,7 @@ def test_a_skip_by_one_is_a_skip():
 
 
 def test_a_non_finite_gradient_stays_visible():
-    """Where one rule would hide an infinity by clamping it, the result is no longer infinite; NaN stays NaN."""
+    """If one rule hides an infinity by clamping it, the result is no longer infinite; NaN stays NaN."""
     param = nn.Parameter(torch.zeros(2))
     param.grad = torch.tensor([float("nan"), 3.0])
     clip_(Gradients(["w"], [param]), Tightest([ValueClip(1.0), NoClip()]))
@@ -90,12 +90,12 @@ def test_a_non_finite_gradient_stays_visible():
 
 
 def test_none_at_all_leaves_the_gradients_alone():
-    """Without members nothing is limited."""
+    """Without members, nothing is limited."""
     assert float(event_of(Tightest()).coefs) == 1.0
 
 
 def test_it_works_on_the_meta_device():
-    """Members of every kind decide and act without a read of the device."""
+    """Members of every kind decide and act without reading the device."""
     params = {n: nn.Parameter(p.to("meta")) for n, p in parameters(scripted_weights()).items()}
     for param in params.values():
         param.grad = torch.empty_like(param)
@@ -104,7 +104,7 @@ def test_it_works_on_the_meta_device():
 
 
 def test_an_action_is_as_simple_as_its_parts():
-    """A factor a tensor where any rule works tensor by tensor."""
+    """There is one factor per tensor if any rule works tensor by tensor."""
     param = nn.Parameter(torch.zeros(4))
     param.grad = torch.ones(4)
     action = Tightest([NormClip(), PerParameterNormClip()]).decide(Gradients(["w"], [param]))
@@ -113,6 +113,6 @@ def test_an_action_is_as_simple_as_its_parts():
 
 
 def test_a_member_must_be_a_strategy():
-    """The offending member is quoted."""
+    """The error quotes the offending member."""
     with pytest.raises(TypeError, match=r"Tightest\(strategies=…\): each must be a ClipStrategy instance, not 1.0"):
         Tightest([NormClip(), 1.0])

@@ -39,7 +39,7 @@ def test_it_follows_the_formula(optimizer, dtype):
 
 @pytest.mark.parametrize("kind", ["plain", "amsgrad", "capturable", "fused", "tensor_betas"])
 def test_it_predicts_what_adam_divides_by(kind):
-    """The root of the second moment, predicted before the step, is what the step then holds, bias-corrected."""
+    """The predicted root of the second moment equals the bias-corrected one that the step leaves."""
     options = {
         "plain": {},
         "amsgrad": {"amsgrad": True},
@@ -61,13 +61,13 @@ def test_it_predicts_what_adam_divides_by(kind):
 
 
 def test_the_first_step_has_an_update_of_one():
-    """With no second moment yet, the predicted one is the gradient's own square."""
+    """Without a second moment yet, the predicted one is the gradient's own square."""
     grads = stepped(torch.optim.Adam([nn.Parameter(torch.zeros(5))]), 1e-3, 0)
     assert float(UpdateRMSClip().update_rms(grads)) == pytest.approx(1.0)
 
 
 def test_a_gradient_that_outgrows_the_second_moment_is_scaled_down():
-    """A tenfold gradient after 1000 equal ones has an update of 9.56, and is divided by that."""
+    """A tenfold gradient after 1000 equal ones has an update of 9.56 and is divided by it."""
     grads = stepped(torch.optim.Adam([nn.Parameter(torch.zeros(5))]), 0.01, 1000)
     grads.tensors[0].mul_(10)
     expected = 10 / (0.001 * 100 / (1 - 0.999**1001) + 0.999 * (1 - 0.999**1000) / (1 - 0.999**1001)) ** 0.5
@@ -90,7 +90,7 @@ def test_min_scale_is_the_smallest_factor():
 
 
 def test_a_gradient_that_is_not_finite_is_left_and_the_others_are_clipped():
-    """A NaN does not spread."""
+    """A NaN in one gradient does not affect the others."""
     params = {"a": nn.Parameter(torch.zeros(2)), "b": nn.Parameter(torch.zeros(2))}
     adam = torch.optim.Adam(params.values())
     for param in params.values():
@@ -104,7 +104,7 @@ def test_a_gradient_that_is_not_finite_is_left_and_the_others_are_clipped():
 
 
 def test_an_optimizer_without_second_moments_is_refused():
-    """The error names the optimizer and what to use instead."""
+    """The error names the optimizer and the alternative."""
     for optimizer in (torch.optim.SGD, torch.optim.Adamax):
         grads = stepped(optimizer([nn.Parameter(torch.zeros(2))], lr=0.1), 1.0, 1)
         with pytest.raises(ValueError, match=rf"UpdateRMSClip\(.*AdamW.*{optimizer.__name__} keeps none.*AdaGC"):
@@ -112,19 +112,19 @@ def test_an_optimizer_without_second_moments_is_refused():
 
 
 def test_an_optimizer_without_second_moments_is_refused_before_its_first_step():
-    """SGD has no state then, and is recognised all the same."""
+    """SGD has no state then but is recognized all the same."""
     with pytest.raises(ValueError, match=r"SGD keeps none: change the optimizer, or use AdaGC"):
         UpdateRMSClip().decide(stepped(torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1), 1.0, 0))
 
 
 def test_gradients_without_an_optimizer_are_refused():
-    """The error says how to give one."""
+    """The error says how to provide one."""
     with pytest.raises(ValueError, match=r"UpdateRMSClip\(.*Gradients.of_optimizer\(optimizer\)"):
         UpdateRMSClip().decide(holding(w=torch.ones(2)))
 
 
 def test_a_sparse_gradient_is_refused():
-    """Its elements are not those of the second moment."""
+    """Its elements do not match those of the second moment."""
     layer = nn.Embedding(4, 2, sparse=True)
     adam = torch.optim.Adam(layer.parameters())
     layer(torch.tensor([1])).sum().backward()
@@ -141,6 +141,6 @@ def test_a_sparse_gradient_is_refused():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The call is quoted and the rule stated."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         UpdateRMSClip(**arguments)

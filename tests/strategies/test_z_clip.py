@@ -20,12 +20,12 @@ THEIR_NAMES = {
 @MODES
 @pytest.mark.parametrize("history", ["observed", "clipped", "winsorized", "accepted"])
 def test_it_follows_the_formula(history, mode, dtype):
-    """In each mode and with each history."""
+    """It matches the reference in each mode and with each history."""
     assert_parity(ZClip(mode=mode, history=history), adaptive.z_clip(mode=mode, history=history), dtype=dtype)
 
 
 def test_every_number_is_used():
-    """The formula again with other numbers than the defaults."""
+    """It matches the reference with other numbers than the defaults."""
     arguments = {"alpha": 0.8, "warmup_steps": 7, "max_norm": 2.0, "min_relative_std": 0.4}
     assert_parity(ZClip(1.0, **arguments), adaptive.z_clip(1.0, **arguments))
 
@@ -34,7 +34,7 @@ def test_every_number_is_used():
 @pytest.mark.parametrize("max_norm", [None, 1.0])
 @pytest.mark.parametrize("skip", [False, True])
 def test_the_preset_is_the_authors_rule_bit_for_bit(skip, max_norm, mode):
-    """On float64 norms every factor equals the one of the authors' algorithm in Python numbers."""
+    """On float64 norms, every factor equals that of the authors' algorithm in Python numbers."""
     norms = usual(400) * (1 + np.random.default_rng(3).pareto(3.0, 400))
     norms[[10, 100, 250]] *= 1000
     authors = adaptive.AuthorsZClip(*THEIR_NAMES[mode], max_grad_norm=max_norm, skip_update_on_spike=skip)
@@ -45,7 +45,7 @@ def test_the_preset_is_the_authors_rule_bit_for_bit(skip, max_norm, mode):
 
 @DTYPES
 def test_the_preset_follows_the_authors_rule_on_whole_gradients(dtype):
-    """With their defaults, and with a factor on what is left."""
+    """This holds with the authors' defaults, and with a `clip_factor`."""
     for arguments in ({}, {"max_norm": None, "clip_factor": 0.7}):
         theirs = {"max_grad_norm" if name == "max_norm" else name: value for name, value in arguments.items()}
         reference = adaptive.by_total_norm(adaptive.AuthorsZClip(**theirs).factor)
@@ -60,7 +60,7 @@ def test_a_nan_does_not_switch_the_preset_off():
 
 
 def test_the_further_out_the_less_is_left():
-    """The adaptive mode leaves less of a large outlier than of a small one, and at least the mean."""
+    """The adaptive mode leaves less of a large outlier than of a small one, but at least the mean."""
     left = []
     for outlier in (2.0, 4.0, 1000.0):
         norms = np.array([*usual(100), outlier])
@@ -69,14 +69,14 @@ def test_the_further_out_the_less_is_left():
 
 
 def test_max_norm_acts_from_the_first_step():
-    """Also while warming up, and it is the limit that is reported."""
+    """It also applies during warmup, and it is the reported limit."""
     thresholds, coefs = thresholds_and_coefs(ZClip(max_norm=0.5), np.array([1.0] * 40))
     assert (thresholds == 0.5).all()
     assert (coefs == 0.5).all()
 
 
 def test_a_spike_while_warming_up_opens_no_hole():
-    """A start from median and MAD still sees outliers of ten times; one from mean and variance does not."""
+    """After a start from median and MAD, outliers of ten times are still clipped; after mean and variance, not."""
     norms = usual(61)
     norms[10] *= 1000
     norms[-1] = 10.0
@@ -85,7 +85,7 @@ def test_a_spike_while_warming_up_opens_no_hole():
 
 
 def test_a_quiet_stretch_makes_no_outlier_of_a_small_rise():
-    """The standard deviation is at least 5 percent of the mean."""
+    """The standard deviation is at least 5% of the mean."""
     norms = np.array([1.0] * 60 + [1.1])
     assert thresholds_and_coefs(ZClip(), norms)[1][-1] == 1.0
     assert thresholds_and_coefs(ZClip(min_relative_std=0.0), norms)[1][-1] < 1.0
@@ -93,7 +93,7 @@ def test_a_quiet_stretch_makes_no_outlier_of_a_small_rise():
 
 @pytest.mark.parametrize("history", ["clipped", "winsorized", "accepted"])
 def test_one_spike_moves_the_limit_by_less_than_five_percent(history):
-    """Unless it is stored as observed."""
+    """It moves more only if stored as observed."""
     assert shift_by_a_spike(ZClip(history=history), before=200) == pytest.approx(1.0, abs=0.05)
     assert shift_by_a_spike(ZClip(history="observed"), before=200) > 10
 
@@ -106,13 +106,13 @@ def test_an_honest_jump_to_eight_times_is_followed(history, steps):
 
 
 def test_what_the_docstring_says_of_clipped_histories_is_true():
-    """The authors' default history follows no jump to eight times within 500 steps."""
+    """The authors' default history does not follow a jump to eight times within 500 steps."""
     assert steps_to_follow_a_jump(ZClip(history="clipped"), before=100) == np.inf
     assert steps_to_follow_a_jump(ZClip.reference(max_norm=None), before=100) == np.inf
 
 
 def test_min_scale_bounds_the_factor():
-    """No gradient is multiplied by less."""
+    """No factor is below `min_scale`."""
     _, coefs = thresholds_and_coefs(ZClip(min_scale=0.25), np.array([*usual(50), 1e6]))
     assert coefs[-1] == 0.25
 
@@ -135,6 +135,6 @@ def test_min_scale_bounds_the_factor():
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    """The error quotes the call and names the rule."""
+    """The error quotes the call and states the rule."""
     with pytest.raises(ValueError, match=message):
         ZClip(**arguments)

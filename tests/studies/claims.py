@@ -1,4 +1,4 @@
-"""What each recurrent study has to show, as rules about its results."""
+"""What each recurrent study has to show, as assertions about its results."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -9,7 +9,7 @@ Runs = Sequence[RunResult]
 
 
 def of(runs: Runs, strategy: str, model: str | None = None, **axes: float | str) -> list[RunResult]:
-    """The runs of one strategy, at some values of the axes."""
+    """The runs of one strategy at some values of the axes."""
     own = [run for run in runs if run.strategy == strategy and model in (None, run.model)]
     found = [run for run in own if all(run.axes.get(name) == value for name, value in axes.items())]
     assert found, (strategy, model, axes)
@@ -21,7 +21,7 @@ def solved(runs: Runs) -> int:
 
 
 def bits_of_each(runs: Runs) -> list[float]:
-    """Bits per character; a run that diverged has more than any other."""
+    """Bits per character; infinite for a run that diverged."""
     values = [run.metrics["test_bits_per_char"] for run in runs]
     return [float("inf") if value is None else value for value in values]
 
@@ -35,7 +35,7 @@ def worst_bits(runs: Runs) -> float:
 
 
 def temporal_order(runs: Runs) -> None:
-    """Nothing is solved without clipping; with it, and with Ω beside it, nearly everything is."""
+    """Without clipping no run is solved; with clipping, also together with Ω, nearly every run is."""
     for length in (50, 100):
         assert solved(of(runs, "none", length=length)) == 0
         assert solved(of(runs, "norm-1.0", length=length)) >= 4
@@ -43,13 +43,13 @@ def temporal_order(runs: Runs) -> None:
 
 
 def temporal_order_length(runs: Runs) -> None:
-    """Clipping solves every length; without it the longer ones fail."""
+    """Clipping solves every length; without it, the longer ones fail."""
     assert all(solved(of(runs, "norm-1.0", length=length)) >= 4 for length in (50, 100, 150, 200))
     assert all(solved(of(runs, "none", length=length)) <= 2 for length in (150, 200))
 
 
 def adding(runs: Runs) -> None:
-    """Clipping solves the adding problem of 100 steps; without it few runs do."""
+    """Clipping solves the adding problem of 100 steps; without it, few runs do."""
     assert solved(of(runs, "norm-1.0")) >= 4
     assert solved(of(runs, "none")) <= 2
 
@@ -62,7 +62,7 @@ def lr_sweep(runs: Runs) -> None:
 
 
 def text(runs: Runs) -> None:
-    """With clipping each seed reaches a good figure; without it the median is at least 1 bit worse."""
+    """With clipping every seed reaches a good score; without it, the median is at least 1 bit worse."""
     for model, clipped, bar in (("rnn", "norm-0.5", 2.15), ("lstm", "norm-0.25", 1.95)):
         own = of(runs, clipped, model)
         assert all(run.metrics["test_bits_per_char"] <= bar for run in own)
@@ -70,15 +70,15 @@ def text(runs: Runs) -> None:
 
 
 def remedies(runs: Runs) -> None:
-    """Clipping, LayerNorm and Adam cure the network; penalties, orthogonal weights and shorter chunks do not.
+    """Clipping, LayerNorm and Adam help; penalties, orthogonal weights and shorter chunks do not.
 
-    A cure works with every seed: some seeds go well with half a remedy, and by luck.
+    A remedy has to help with every seed, because some seeds do well by luck.
     """
-    lost, cured = bits(of(runs, "none")), bits(of(runs, "norm-0.5"))
-    for cure in ("norm-0.5", "value-0.1", "value-0.01", "layer-norm", "adam-0.002"):
-        assert worst_bits(of(runs, cure)) <= lost - 0.8, cure
+    unclipped, clipped = bits(of(runs, "none")), bits(of(runs, "norm-0.5"))
+    for remedy in ("norm-0.5", "value-0.1", "value-0.01", "layer-norm", "adam-0.002"):
+        assert worst_bits(of(runs, remedy)) <= unclipped - 0.8, remedy
     for alone in ("l1-0.0001", "l2-0.001", "orthogonal", "chunk-16"):
-        assert worst_bits(of(runs, alone)) >= cured + 0.3, alone
+        assert worst_bits(of(runs, alone)) >= clipped + 0.3, alone
 
 
 def architectures(runs: Runs) -> None:
@@ -88,7 +88,7 @@ def architectures(runs: Runs) -> None:
 
 
 def cliff(runs: Runs) -> None:
-    """Clipped descents end in the valley, by steps that are at most rate times threshold; few others do."""
+    """Clipped descents end in the valley, with steps of at most rate times threshold; few others do."""
     clipped = of(runs, "norm-1.0")
     assert solved(clipped) >= 0.96 * len(clipped)
     assert solved(of(runs, "none")) <= 0.4 * len(clipped)
@@ -96,7 +96,7 @@ def cliff(runs: Runs) -> None:
 
 
 def tbptt_bias(runs: Runs) -> None:
-    """Longer chunks are wrong by less with every seed, and keep more: so much a step, however long the streams are."""
+    """With every seed, longer chunks have a smaller error and keep more memory: so much per step of a chunk."""
     chunks = (1, 4, 16, 64, 256)
     for model in ("rnn", "lstm", "rnn-trained", "lstm-trained"):
         by_chunk = [of(runs, "none", model, chunk=chunk) for chunk in chunks]
@@ -113,7 +113,7 @@ def tbptt_bias(runs: Runs) -> None:
 
 
 def flow_through_time(runs: Runs) -> None:
-    """One network explodes, one vanishes, one does neither; what the monitor sees is exact to 0.005 per step."""
+    """One network explodes, one vanishes, one does neither; the monitor is exact to 0.005 per step."""
     assert all(run.metrics["difference"] < 0.005 for run in runs)
     assert all(run.metrics["growth_rate"] > 0.02 for run in of(runs, "none", "rnn-exploding"))
     assert all(run.metrics["horizon"] < 25 for run in of(runs, "none", "rnn-vanishing"))

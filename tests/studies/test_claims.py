@@ -1,4 +1,4 @@
-"""What the recurrent studies show: their short forms, and with `-m slow` the studies themselves."""
+"""What the recurrent studies show: short forms of them by default, and with `-m slow` the studies themselves."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,9 @@ def shortened(name: str, folder: Path, axes: dict[str, float | str], **changes: 
 
 
 def test_clipping_and_omega_solve_what_nothing_else_does(tmp_path):
-    """Temporal order over 30 steps: solved with Ω and clipping, and not without by three times as many updates.
+    """Temporal order over 30 steps is solved with Ω and clipping, but not without in three times as many updates.
 
-    Over 50 steps, as in the study, it depends on how the CPU rounds whether 750 updates or 1,000 are needed.
+    Over 50 steps, as in the study, the rounding of the CPU decides whether 750 or 1,000 updates are needed.
     """
 
     def run(strategy: str, **trainer: Any) -> RunResult:
@@ -40,7 +40,7 @@ def test_clipping_and_omega_solve_what_nothing_else_does(tmp_path):
 
 
 def test_most_networks_die_within_a_few_updates_without_clipping(tmp_path):
-    """Temporal order over 100 steps at a rate that clipping can use: without it ReLU networks diverge or are dead."""
+    """Temporal order over 100 steps, at a rate that works with clipping: without it, ReLU networks diverge or die."""
     only, few = {"strategies": ["none"]}, {"max_steps": 10}
     runs = shortened("rnn-temporal-order", tmp_path, {"length": 100}, seeds=5, setting=only, trainer=few)
     assert sum(run.diverged or run.metrics["dead"] == 1 for run in runs) >= 4
@@ -48,7 +48,7 @@ def test_most_networks_die_within_a_few_updates_without_clipping(tmp_path):
 
 
 def test_a_rate_that_kills_the_network_is_safe_with_clipping(tmp_path):
-    """At 0.01 a network without clipping is lost within ten updates, and one with clipping is not."""
+    """At 0.01, a network diverges or dies within ten updates without clipping, and not with it."""
     runs = shortened("rnn-lr-sweep", tmp_path, {"lr": 0.01}, seeds=1, trainer={"max_steps": 10})
     (unclipped,), (clipped,) = of(runs, "none"), of(runs, "norm-1.0")
     assert unclipped.diverged or unclipped.metrics["dead"] == 1
@@ -59,5 +59,5 @@ def test_a_rate_that_kills_the_network_is_safe_with_clipping(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_study_shows_what_it_is_there_for(name, tmp_path):
-    """The whole study, as `lightning-clip compare --config NAME` runs it."""
+    """The whole study runs as with `lightning-clip compare --config NAME`."""
     CLAIMS[name](run_study(load_study(name), ResultsFolder(tmp_path), jobs=2))

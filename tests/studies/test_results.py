@@ -1,4 +1,4 @@
-"""`ResultsFolder`: what a study writes, and reads again."""
+"""`ResultsFolder`: the files that a study writes and reads."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from lightning_clip import __version__
 from lightning_clip._errors import InputError
-from lightning_clip.studies import ResultsFolder, next_free_folder
+from lightning_clip.studies import ResultsFolder, StudyResults, next_free_folder
 from lightning_clip.studies.comparison.result import run_key
 from tests.support.studies import result
 
@@ -14,7 +14,7 @@ LOST = result("none", 1, diverged=True, diverged_at_step=9, metrics={"train_mse"
 
 
 def test_results_have_the_published_schema(tmp_path):
-    """`results.json` has the study, the version, and one object a run, with these keys and no others."""
+    """`results.json` has the study, the version, and one object per run, with exactly these keys."""
     ResultsFolder(tmp_path).write("tiny", [result(), LOST])
     written = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert written == {
@@ -48,24 +48,26 @@ def test_results_have_the_published_schema(tmp_path):
 
 
 def test_results_are_read_as_they_were_written(tmp_path):
-    """Reading gives the study's name and the same runs, also what else tells them apart."""
+    """Reading gives the same study, runs and experiment, including axes and descriptions of the data."""
     runs = [result(), LOST, result("norm-1.0", 2, axes={"length": 100}, data="a text")]
     ResultsFolder(tmp_path).write("tiny", runs)
-    assert ResultsFolder(str(tmp_path)).read() == ("tiny", runs)
+    assert ResultsFolder(str(tmp_path)).read() == StudyResults("tiny", runs)
+    ResultsFolder(tmp_path).write("tiny", runs, experiment={"class_path": "Cliff"})
+    assert ResultsFolder(tmp_path).read() == StudyResults("tiny", runs, {"class_path": "Cliff"})
 
 
 def test_results_are_written_whole_or_not_at_all(tmp_path):
-    """What cannot be written leaves the earlier results as they were."""
+    """If writing fails, the earlier results stay as they were."""
     folder = ResultsFolder(tmp_path)
     folder.write("tiny", [result()])
     with pytest.raises(ValueError, match="not JSON compliant"):
         folder.write("tiny", [result(metrics={"test_mse": float("nan")})])
-    assert folder.read() == ("tiny", [result()])
+    assert folder.read() == StudyResults("tiny", [result()])
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
 def test_a_folder_knows_whether_it_is_used(tmp_path):
-    """A folder with anything in it, or a file in its place, is in use; results are there once they are written."""
+    """A folder that is not empty, or a file in its place, is in use; it has results once they are written."""
     folder = ResultsFolder(tmp_path / "new")
     assert (folder.is_used(), folder.has_results()) == (False, False)
     folder.path.mkdir()
@@ -76,13 +78,13 @@ def test_a_folder_knows_whether_it_is_used(tmp_path):
 
 
 def test_a_record_is_named_after_its_run(tmp_path):
-    """One record a run, under `records/`."""
+    """Each run has its own record under `records/`."""
     record = ResultsFolder(tmp_path).record_of(run_key("mlp", "norm-1.0", {"length": 100}, 3))
     assert record == tmp_path / "records" / "mlp-norm-1.0-length-100-3.jsonl"
 
 
 def test_a_new_folder_is_numbered(tmp_path):
-    """The first free number is taken."""
+    """It gets the first free number."""
     assert next_free_folder(tmp_path, "tiny") == tmp_path / "tiny-1"
     (tmp_path / "tiny-1").mkdir()
     assert next_free_folder(tmp_path, "tiny") == tmp_path / "tiny-2"
@@ -92,7 +94,7 @@ def test_a_new_folder_is_numbered(tmp_path):
     ("content", "message"),
     [
         (b'{"study": "x",\n', "line 2: expected JSON"),
-        (b"\xff\xfe", "expected JSON: not a text file"),
+        (b"\xff\xfe", "expected JSON, found a file that is not text"),
         (b"[]", "expected the results of `lightning-clip compare`"),
         (b'{"study": "x", "runs": 3}', "expected the results of `lightning-clip compare`"),
         (b'{"study": "x", "runs": [{"model": "mlp"}]}', "expected the results .*missing .*'strategy'"),
@@ -100,7 +102,7 @@ def test_a_new_folder_is_numbered(tmp_path):
     ],
 )
 def test_what_is_not_results_is_refused(tmp_path, content, message):
-    """The file and what was expected are named."""
+    """The message names the file and what was expected."""
     (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(InputError, match=message) as raised:
         ResultsFolder(tmp_path).read()
@@ -108,6 +110,6 @@ def test_what_is_not_results_is_refused(tmp_path, content, message):
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
-    """A folder in which no study was run has nothing to report."""
+    """A folder without a study has nothing to report."""
     with pytest.raises(InputError, match=r"no results here \(results.json: No such file or directory\)"):
         ResultsFolder(tmp_path).read()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401  (its log handler keeps the stderr of its first import, which must outlive a test)
 import pytest
 
 from lightning_clip.cli.main import main

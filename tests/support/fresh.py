@@ -3,6 +3,7 @@
 Importing Lightning takes longer than most of what is tested here, so it is done once and not by each program.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -144,6 +145,14 @@ def _be(argv: list[str], cwd: str, environment: dict[str, str], writers: list[An
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+    try:
+        _run_as_main(argv)
+    finally:  # as a Python that has not been forked does at its end
+        threading._shutdown()
+        atexit._run_exitfuncs()
+
+
+def _run_as_main(argv: list[str]) -> None:
     if argv[0] == "-c":
         sys.argv = ["-c", *argv[2:]]
         exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__"})

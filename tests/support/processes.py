@@ -43,7 +43,7 @@ def fit_in_two(
 
 
 def as_torchrun(function: Callable[[int], None]) -> None:
-    """Call `function(rank)` in two forked processes with the environment that torchrun gives them."""
+    """Call `function(rank)` in two forked processes with the environment of torchrun."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

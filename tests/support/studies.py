@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import yaml
 
-from lightning_clip import MLPRegressor
+from lightning_clip import MLPRegressor, NoClip
+from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.studies import ResultsFolder, Study
 from lightning_clip.studies.comparison.result import RunResult
 
@@ -102,3 +103,46 @@ class DenormalMLP(MLPRegressor):
 
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         self.log("test_denormal", torch.tensor(1e-40) * 0.5)
+
+
+class MismatchedMLP(MLPRegressor):
+    """Raises in its constructor, as a module with a bug does."""
+
+    def __init__(self, in_features: int = 20, out_features: int = 1) -> None:
+        super().__init__(in_features, out_features=out_features)
+        raise ValueError("Foo(a, b): the shapes do not match here")
+
+
+class MismatchedTraining(MLPRegressor):
+    """Raises in training."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        raise ValueError("Foo(a, b): the shapes do not match here")
+
+
+class ReadingMLP(MLPRegressor):
+    """Reads files in training: one that it is given, and one that it has by default."""
+
+    def __init__(
+        self, in_features: int = 20, out_features: int = 1, *, path: str = "", default_path: str = "default.txt"
+    ) -> None:
+        super().__init__(in_features, out_features=out_features)
+        self.path = path
+        self.default_path = default_path
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        Path(self.path or self.default_path).read_text(encoding="utf-8")
+        return super().training_step(batch, batch_idx)
+
+
+class MismatchedClip(NoClip):
+    """Raises in its constructor, as a strategy with a bug does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raise ValueError("Foo(a, b): the shapes do not match here")
+
+
+def mismatched_clip() -> ClipStrategy:
+    """A function that makes a strategy, or would."""
+    return MismatchedClip()

@@ -1,15 +1,17 @@
-"""What adaptive strategies remember, in buffers: windows, moving averages, one number a parameter, one an element."""
+"""State of adaptive strategies, kept in buffers: windows, moving averages, numbers per parameter and per element."""
 
 from lightning_clip.core.state.ema import Ema
 from lightning_clip.core.state.first_values import FirstValues
 from lightning_clip.core.state.per_element import PerElement
-from lightning_clip.core.state.per_parameter import PerParameter
-from lightning_clip.core.state.policy import POLICIES, HistoryPolicy, Intake, to_store
+from lightning_clip.core.state.per_parameter import ALL_PARAMETERS, PerParameter
+from lightning_clip.core.state.policy import POLICIES, HistoryPolicy, Intake, has_signal, to_store
 from lightning_clip.core.state.quantile_sketch import QuantileSketch
+from lightning_clip.core.state.running_estimates import RunningEstimates
 from lightning_clip.core.state.state import State
 from lightning_clip.core.state.window import Window
 
 __all__ = [
+    "ALL_PARAMETERS",
     "POLICIES",
     "Ema",
     "FirstValues",
@@ -18,7 +20,9 @@ __all__ = [
     "PerElement",
     "PerParameter",
     "QuantileSketch",
+    "RunningEstimates",
     "State",
     "Window",
+    "has_signal",
     "to_store",
 ]

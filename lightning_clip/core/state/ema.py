@@ -1,4 +1,4 @@
-"""`Ema`: an exponential moving average that starts without bias."""
+"""`Ema`: a bias-corrected exponential moving average."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ class Ema(State):
         decay: Weight of the past, in [0, 1).
 
     Attributes:
-        count: How many values have been stored, int64 `()`.
+        count: The number of values stored, int64 `()`.
 
     Example:
         >>> ema = Ema(0.9)
@@ -35,18 +35,18 @@ class Ema(State):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def push(self, value: Tensor, keep: Tensor) -> None:
-        """Store a value where `keep` holds.
+        """Store a value if `keep` is true.
 
         Args:
             value: `()`.
             keep: Boolean `()`.
         """
         self.match(value)
-        # Interpolating towards the old number itself leaves it as it is, bit for bit: one selection does for both.
+        # Interpolating toward the old number leaves it unchanged, bit for bit, so one `where` per buffer is enough.
         self.sum.lerp_(torch.where(keep, value.to(self.sum.dtype), self.sum), 1 - self.decay)
         self.weight.lerp_(torch.where(keep, 1.0, self.weight), 1 - self.decay)
         self.count.add_(keep)
 
     def mean(self) -> Tensor:
-        """The unbiased average, `()`; NaN before the first value."""
+        """The bias-corrected average, `()`; NaN before the first value."""
         return self.sum / self.weight

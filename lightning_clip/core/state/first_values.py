@@ -1,4 +1,4 @@
-"""`FirstValues`: what a rule learns its first level from."""
+"""`FirstValues`: the first few values, from which a rule estimates its starting level."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,17 @@ from lightning_clip.core.state.state import State
 
 
 class FirstValues(State):
-    """The first `size` values; later ones are only counted.
+    """The first `size` values; later values are only counted.
 
-    An average that starts from the first value keeps a spike there for hundreds of steps. An order statistic of the
-    first few values does not.
+    A moving average that starts from a spike keeps it for hundreds of steps. An order statistic of the first few values
+    ignores it.
 
     Args:
-        size: How many values are kept. A checkpoint brings its own size.
+        size: How many values to keep. A loaded checkpoint overrides it.
 
     Attributes:
-        values: The values in the order they came, `(size + 1,)`; the last place is scratch.
-        count: How many values have been seen in all, int64 `()`.
+        values: The values in order of arrival, `(size + 1,)`; the last slot is scratch space.
+        count: The number of values seen, int64 `()`.
 
     Example:
         >>> first = FirstValues(3)
@@ -37,18 +37,18 @@ class FirstValues(State):
 
     @property
     def size(self) -> int:
-        """How many values are kept."""
+        """The number of values to keep."""
         return self.values.numel() - 1
 
     def push(self, value: Tensor, keep: Tensor) -> None:
-        """Store a value where `keep` holds, unless `size` values are there.
+        """Store a value if `keep` is true and fewer than `size` values are stored.
 
         Args:
             value: `()`.
             keep: Boolean `()`.
         """
         self.match(value)
-        # What is not to be kept goes where the next value will be: writing without a condition is one read less.
+        # A value that is not kept becomes a zero in the next free slot: an unconditional write saves one read.
         slot = self.count.clamp(max=self.size).view(1)
         self.values.index_copy_(0, slot, torch.where(keep, value.to(self.values.dtype), 0.0).view(1))
         self.count.add_(keep)
@@ -58,14 +58,14 @@ class FirstValues(State):
         return self.count >= self.size
 
     def kept(self) -> Tensor:
-        """The values, `(size,)`; zeros where none has come yet."""
+        """The stored values, `(size,)`; zeros in empty slots."""
         return self.values[: self.size]
 
     def quantile(self, fraction: float) -> Tensor:
-        """An order statistic of the full set: its largest value with at most that fraction of the others below, `()`.
+        """The largest value of the full set with at most a given fraction of the other values below it, `()`.
 
         Args:
-            fraction: In [0, 1]; 0.5 for the (lower) median.
+            fraction: In [0, 1]; 0.5 gives the (lower) median.
         """
         return self._order(self.kept(), fraction)
 

@@ -1,4 +1,4 @@
-"""`PerElement`: one number for each element of each gradient, kept under the parameter's name."""
+"""`PerElement`: one number for each element of each gradient, stored by parameter name."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from lightning_clip.functional.sharded import is_sharded
 
 
 class PerElement(nn.Module):
-    """A tensor like each gradient (its local shard where sharded), real, float32 or better.
+    """One tensor per gradient, of the same shape (of its local shard, if sharded), real, in float32 or better.
 
-    Memory: as much as one more moment of Adam. The part of a sharded parameter that another rank holds is not known
-    here and one rank's part would be wrong for the others, so a checkpoint leaves sharded parameters out: after a
-    resume these start again.
+    It takes as much memory as one moment of Adam. A checkpoint leaves sharded parameters out: this process does not
+    hold the other ranks' parts, and its own part would be wrong for them. After a resume, the tensors of sharded
+    parameters start again.
 
     Args:
-        start: The number that a new element starts with.
+        start: The initial value of each element.
 
     Attributes:
         values: The tensors by parameter name.
-        started: The parameters whose tensors were new at the latest `take`.
-        left_out: The parameters that the checkpoint this was restored from had left out.
+        started: The parameters whose tensors were created by the latest `take`.
+        left_out: The parameters that are missing from the checkpoint this state was restored from.
 
     Example:
         >>> state = PerElement()
@@ -52,13 +52,13 @@ class PerElement(nn.Module):
             `n` tensors.
 
         Raises:
-            ValueError: A gradient is sparse: its elements are others at each step.
+            ArgumentError: A gradient is sparse, so its elements differ from step to step.
         """
         for name, tensor in zip(grads.names, grads.tensors, strict=True):
             if tensor.layout is not torch.strided:
                 raise ArgumentError(
-                    f"A history for each element needs dense gradients, and that of {name!r} is sparse: "
-                    "build its layer with sparse=False, or choose a rule per parameter, for instance AdaGC()."
+                    f"A history per element needs dense gradients, but the gradient of {name!r} is sparse: "
+                    "build its layer with sparse=False, or use a rule per parameter, for instance AdaGC()."
                 )
             if is_sharded(tensor):
                 self._sharded.add(name)
@@ -71,13 +71,13 @@ class PerElement(nn.Module):
         return {"values": values, "left_out": sorted(self._sharded)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_extra_state` returned."""
+        """Restore the result of `get_extra_state`."""
         self.values = {name: value.clone() for name, value in state["values"].items()}
         self.left_out = tuple(state["left_out"])
 
     def _of(self, name: str, gradient: Tensor) -> Tensor:
         value = self.values.get(name)
-        if value is None or value.shape != gradient.shape:  # another shape: saved before the parameter was sharded
+        if value is None or value.shape != gradient.shape:  # another shape: saved before sharding
             dtype = torch.promote_types(gradient.real.dtype if gradient.is_complex() else gradient.dtype, torch.float32)
             value = torch.full_like(gradient, self.start, dtype=dtype)
             self.started = (*self.started, name)

@@ -1,4 +1,4 @@
-"""`PerParameter`: a few numbers for each parameter, kept under its name."""
+"""`PerParameter`: a few numbers for each parameter, stored by parameter name."""
 
 from typing import Any
 
@@ -8,14 +8,17 @@ from torch import Tensor
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.state import State
 
+ALL_PARAMETERS = ("all parameters",)
+"""The name of the row for numbers that belong to all parameters together; see `PerParameter.take_rows`."""
+
 
 class PerParameter(State):
-    """Columns of numbers, one row for each parameter that ever had a gradient.
+    """A table of numbers with one row for each parameter that has ever had a gradient.
 
-    Rows are found by parameter name: parameters may come in another order, be missing at a step, or join later.
+    Rows are found by parameter name, so parameters may change order, be missing at a step, or join later.
 
     Args:
-        **columns: The name of each column and the number a new parameter starts with.
+        **columns: The name of each column and its initial value for a new parameter.
 
     Example:
         >>> state = PerParameter(ema=0.0)
@@ -43,7 +46,7 @@ class PerParameter(State):
             grads: The gradients of this step.
 
         Returns:
-            One tensor `(n,)` for each column; changing them changes nothing stored.
+            One tensor `(n,)` for each column. These are copies.
         """
         return self.take_rows(grads.names, grads.norms())
 
@@ -51,20 +54,20 @@ class PerParameter(State):
         """Store new numbers for the parameters that have a gradient now.
 
         Args:
-            grads: The gradients of this step, as given to `take`.
+            grads: The gradients of this step, as passed to `take`.
             *values: One tensor `(n,)` for each column, in the order of the constructor.
         """
         self.put_rows(grads.names, *values)
 
     def take_rows(self, names: tuple[str, ...], like: Tensor) -> tuple[Tensor, ...]:
-        """The rows of the given names, for numbers that belong to something else than one parameter.
+        """The rows with the given names; for numbers that do not belong to a single parameter.
 
         Args:
             names: `n` names.
-            like: A tensor of the dtype and on the device of what will be stored.
+            like: A tensor with the dtype and device of the values to store.
 
         Returns:
-            One tensor `(n,)` for each column; changing them changes nothing stored.
+            One tensor `(n,)` for each column. These are copies.
         """
         if names:
             self.match(like)
@@ -75,10 +78,10 @@ class PerParameter(State):
         return tuple(self.get_buffer(name).index_select(0, rows) for name in self.columns)
 
     def put_rows(self, names: tuple[str, ...], *values: Tensor) -> None:
-        """Store new numbers for the given names.
+        """Store new numbers in the rows with the given names.
 
         Args:
-            names: `n` names, as given to `take_rows`.
+            names: `n` names, as passed to `take_rows`.
             *values: One tensor `(n,)` for each column, in the order of the constructor.
         """
         rows = None if names == self.names else self._rows(names)
@@ -90,11 +93,11 @@ class PerParameter(State):
                 buffer.index_copy_(0, rows, value.to(buffer))
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The parameter names, in the order of the rows."""
+        """The parameter names, in row order."""
         return {"names": list(self.names)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_extra_state` returned."""
+        """Restore the result of `get_extra_state`."""
         self.names = tuple(state["names"])
         self._found = {}
 
@@ -108,13 +111,13 @@ class PerParameter(State):
                 self.register_buffer(column, torch.cat([buffer, buffer.new_full((len(new),), start)]))
 
     def _rows(self, names: tuple[str, ...]) -> Tensor:
-        """The positions of the names; kept, because a list copied to an accelerator makes the host wait."""
+        """The row indices of the names, cached: copying a list to an accelerator blocks the host."""
         device = next(self.buffers()).device
         rows = self._found.get((names, device))
         if rows is None:
             position = {name: i for i, name in enumerate(self.names)}
             rows = torch.tensor([position[name] for name in names], device=device, dtype=torch.int64)
-            if len(self._found) >= 64:  # experts come and go in too many combinations to keep them all
+            if len(self._found) >= 64:  # mixtures of experts have too many combinations to keep them all
                 self._found.clear()
             self._found[names, device] = rows
         return rows

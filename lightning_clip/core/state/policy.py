@@ -1,10 +1,11 @@
-"""What an adaptive rule stores of a norm it has just limited."""
+"""History policies: what an adaptive rule stores of a norm that it has just clipped."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.state import State
 
 HistoryPolicy = Literal["observed", "clipped", "winsorized", "accepted"]
@@ -13,17 +14,18 @@ POLICIES: tuple[HistoryPolicy, ...] = ("observed", "clipped", "winsorized", "acc
 
 
 def to_store(policy: HistoryPolicy, norm: Tensor, threshold: Tensor, *, factor: float = 2.0) -> tuple[Tensor, Tensor]:
-    """What enters the history, and whether anything does. A norm that is not finite never enters.
+    """The value of a norm that enters the history, and whether it enters at all. NaN and infinite norms never do.
 
-    A stored spike loosens an average for long; storing what was clipped lets the average follow an honest rise only
-    slowly; storing only accepted norms never follows it. A winsorized norm is the way between.
+    Storing spikes unchanged loosens an average for a long time. Storing clipped norms lets the average follow a genuine
+    rise only slowly, and storing only accepted norms keeps it from following at all. Winsorized norms are the
+    compromise.
 
     Args:
-        policy: `"observed"` the norm as it was, `"clipped"` what was left of it, `"winsorized"` the norm but at most
-            `factor` times the threshold, `"accepted"` the norm only where it was within the threshold.
+        policy: `"observed"` stores the norm unchanged, `"clipped"` what clipping left of it, `"winsorized"` the norm
+            but at most `factor` times the threshold, and `"accepted"` only norms within the threshold.
         norm: Norms before clipping, any shape.
-        threshold: The limits in force, of the same shape; `inf` where there was none.
-        factor: How far a winsorized norm may exceed the threshold.
+        threshold: The limits in force, of the same shape; `inf` for no limit.
+        factor: How many times the threshold a winsorized norm may reach.
 
     Returns:
         The values to store, and a boolean of the same shape that says which of them to store.
@@ -41,20 +43,34 @@ def to_store(policy: HistoryPolicy, norm: Tensor, threshold: Tensor, *, factor: 
     return torch.minimum(norm, threshold if policy == "clipped" else factor * threshold), finite
 
 
-class Intake(State):
-    """What of each total norm enters a history: `to_store`, without exact zeros and without a dead-lock.
+def has_signal(grads: Gradients, norms: Tensor) -> Tensor:
+    """Whether each norm may enter a history: it is not zero, and no gradient of the step is NaN or infinite.
 
-    A norm of exactly zero says that there was no signal, not that gradients are small, and is passed over.
-    Under `"accepted"` alone a history never follows an honest rise: everything after it is above the threshold. So
-    once more than `max_rejected` norms in a row were above, norms enter as they are, until one is within again.
+    Args:
+        grads: The gradients of this step.
+        norms: Norms of these gradients, any shape.
+
+    Returns:
+        Boolean, of the shape of `norms`.
+    """
+    return grads.total_norm().isfinite() & (norms > 0)
+
+
+class Intake(State):
+    """Decides what of each total norm enters a history: `to_store`, but without exact zeros and without deadlock.
+
+    A norm of exactly zero means that there was no signal, not that gradients are small, so it is skipped. With plain
+    `"accepted"`, a history could never follow a genuine rise, because every later norm would be above the threshold. So
+    once more than `max_rejected` norms in a row were above it, norms enter unchanged until one is within the threshold
+    again.
 
     Args:
         policy: See `to_store`.
-        factor: How far a winsorized norm may exceed the threshold.
-        max_rejected: How many norms in a row `"accepted"` may keep out.
+        factor: How many times the threshold a winsorized norm may reach.
+        max_rejected: How many norms in a row `"accepted"` may reject.
 
     Attributes:
-        rejected: How many norms in a row were above the threshold, int64 `()`; counted under `"accepted"` only.
+        rejected: The number of norms in a row above the threshold, int64 `()`; counted for `"accepted"` only.
 
     Example:
         >>> intake = Intake("accepted", max_rejected=2)
@@ -73,11 +89,11 @@ class Intake(State):
         self.register_buffer("rejected", torch.zeros((), dtype=torch.int64))
 
     def take(self, norm: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-        """Decide on the norm of one step; call it once a step.
+        """Decide what to store of the norm of one step. Call it once per step.
 
         Args:
             norm: The norm before clipping, `()`.
-            threshold: The limit in force, `()`; `inf` where there was none.
+            threshold: The limit in force, `()`; `inf` for no limit.
 
         Returns:
             The value to store and whether to store it, each `()`.

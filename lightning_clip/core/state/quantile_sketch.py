@@ -1,4 +1,4 @@
-"""`QuantileSketch`: quantiles of all values there ever were, in constant memory and time."""
+"""`QuantileSketch`: quantiles of all values so far, in constant memory and time."""
 
 import torch
 from torch import Tensor
@@ -15,13 +15,13 @@ _BINS = 128 * _BINS_PER_OCTAVE
 class QuantileSketch(State):
     """Quantiles of an unbounded history of positive numbers.
 
-    Up to 1024 values quantiles are exact. After that they come from counts on a logarithmic scale of 64 bins for each
-    doubling, from 2^-64 to 2^64, and are within 0.55 % of the exact ones (half a bin: a factor `2 ** (1 / 128)`).
-    Both are kept from the start, so that a step costs the same at any time. Memory: 9216 numbers.
+    Quantiles of up to 1024 values are exact. Beyond that, they come from counts on a logarithmic scale with 64 bins per
+    doubling, from 2^-64 to 2^64, and are within 0.55% of the exact ones (half a bin: a factor of `2 ** (1 / 128)`).
+    Both are kept from the start, so every step costs the same. The sketch holds 9216 numbers.
 
     Attributes:
         latest: The latest 1024 values.
-        counts: How many values fell into each bin, int64 `(8192,)`.
+        counts: The number of values in each bin, int64 `(8192,)`.
 
     Example:
         >>> sketch = QuantileSketch()
@@ -40,11 +40,11 @@ class QuantileSketch(State):
 
     @property
     def count(self) -> Tensor:
-        """How many values have been stored in all, int64 `()`."""
+        """The number of values stored so far, int64 `()`."""
         return self.latest.count
 
     def push(self, value: Tensor, keep: Tensor) -> None:
-        """Store a value where `keep` holds.
+        """Store a value if `keep` is true.
 
         Args:
             value: `()`, positive.
@@ -57,10 +57,10 @@ class QuantileSketch(State):
         self.counts.index_add_(0, place.view(1), keep.long().view(1))
 
     def quantile(self, fraction: float) -> Tensor:
-        """A quantile of all values, interpolated linearly between two neighbours.
+        """A quantile of all values, with linear interpolation between neighbors.
 
         Args:
-            fraction: In [0, 1]; 0.5 for the median.
+            fraction: In [0, 1]; 0.5 gives the median.
 
         Returns:
             `()`; NaN before the first value.

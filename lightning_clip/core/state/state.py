@@ -1,4 +1,4 @@
-"""`State`: buffers that take their size, dtype and device from what they meet."""
+"""`State`: base class of buffers that adopt the dtype and device of the values they store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class State(nn.Module):
-    """A module of buffers without parameters.
+    """A module with buffers and without parameters.
 
-    Buffers take the dtype of the first value they meet and follow later ones to their device; a loaded checkpoint
-    replaces them whole. So float64 norms stay float64, and sizes need not be known in advance.
+    Its buffers take on the dtype of the first value and follow later values to their device. A loaded checkpoint
+    replaces the buffers as a whole. So float64 norms stay float64, and sizes need not be known in advance.
     """
 
     def __init__(self) -> None:
@@ -18,10 +18,10 @@ class State(nn.Module):
         self._has_dtype = False
 
     def match(self, value: Tensor) -> None:
-        """Take on the dtype of the first value, and the device of each.
+        """Take on the dtype of the first value, and the device of every value.
 
         Args:
-            value: What is about to be stored, any shape.
+            value: The value that is about to be stored, any shape.
         """
         if not self._has_dtype:
             self._has_dtype = True

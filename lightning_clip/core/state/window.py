@@ -13,16 +13,16 @@ from lightning_clip.functional.reading import is_free_to_read
 
 
 class Window(State):
-    """The latest `size` values, in a ring.
+    """The latest `size` values, in a ring buffer.
 
-    A checkpoint of a window of another size gives the latest values that fit.
+    Loading a checkpoint of a window with another size keeps the latest values that fit.
 
     Args:
-        size: How many values are kept.
+        size: How many values to keep.
 
     Attributes:
-        values: The ring, `(size,)`; NaN where nothing has been stored yet.
-        count: How many values have been stored in all, int64 `()`.
+        values: The ring buffer, `(size,)`; NaN in empty slots.
+        count: The number of values stored so far, int64 `()`.
 
     Example:
         >>> window = Window(3)
@@ -44,7 +44,7 @@ class Window(State):
         self.register_buffer("_around_middle", torch.tensor([-1, 0]), persistent=False)
 
     def push(self, value: Tensor, keep: Tensor) -> None:
-        """Store a value where `keep` holds, in the place of the oldest.
+        """Store a value in place of the oldest one, if `keep` is true.
 
         Args:
             value: `()`.
@@ -62,10 +62,10 @@ class Window(State):
         self.count.add_(keep)
 
     def quantile(self, fraction: float) -> Tensor:
-        """A quantile of the stored values, interpolated linearly.
+        """A quantile of the stored values, with linear interpolation.
 
         Args:
-            fraction: In [0, 1]; 0.5 for the median.
+            fraction: In [0, 1]; 0.5 gives the median.
 
         Returns:
             `()`; NaN before the first value.
@@ -78,14 +78,14 @@ class Window(State):
         return torch.lerp(ends[0], ends[1], rank - low)
 
     def _quantile_on_host(self, fraction: float) -> Tensor:
-        """The same in Python's arithmetic, which takes a third of the time where reading is free."""
+        """The same in Python arithmetic, which takes a third of the time on tensors that are free to read."""
         rank = (min(max(int(self.count), 1), self.size) - 1) * fraction
         ordered = np.sort(self.values.numpy())
         low, high = ordered[int(rank)].item(), ordered[math.ceil(rank)].item()
         return torch.tensor(low + (high - low) * (rank % 1.0), dtype=self.values.dtype)
 
     def median(self) -> Tensor:
-        """The median, `()`: the mean of the two middle values of an even number; NaN before the first value."""
+        """The median, `()`: the mean of the two middle values for an even count; NaN before the first value."""
         return self.median_and_mad()[0]
 
     def mad(self) -> Tensor:
@@ -93,13 +93,13 @@ class Window(State):
         return self.median_and_mad()[1]
 
     def median_and_mad(self) -> tuple[Tensor, Tensor]:
-        """Both `median()` and `mad()`, for the price of `mad()`."""
+        """Both `median()` and `mad()`, at the cost of `mad()` alone."""
         middle = (self._stored() + self._around_middle) // 2
         median = _mean_at(middle, self.values)
         return median, _mean_at(middle, (self.values - median).abs())
 
     def _stored(self) -> Tensor:
-        """How many values the ring holds, at least 1: the first place of an empty one holds NaN."""
+        """The number of values in the ring buffer, but at least 1: the first slot of an empty buffer holds NaN."""
         return self.count.clamp(1, self.size)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
@@ -114,10 +114,10 @@ class Window(State):
 
 
 def _mean_at(positions: Tensor, values: Tensor) -> Tensor:
-    """The mean of the values at positions of the sorted order."""
+    """The mean of the values at some positions of the sorted order."""
     return _in_order(values).index_select(0, positions).mean()
 
 
 def _in_order(values: Tensor) -> Tensor:
-    """The values sorted, NaN last; on the CPU by numpy, which needs a fifth of the time."""
+    """The sorted values, NaN last; numpy sorts them on the CPU, in a fifth of the time."""
     return torch.from_numpy(np.sort(values.numpy())) if is_free_to_read(values) else values.sort().values

@@ -1,4 +1,4 @@
-"""When to change the clipping strategy of a run: a detector of bad steps, and a ladder that climbs and descends."""
+"""When to change the clipping strategy during a run: a detector of bad steps, and a ladder that climbs and descends."""
 
 from lightning_clip.core.switching.detector import Reading, SpikeDetector
 from lightning_clip.core.switching.ladder import Ladder, Move

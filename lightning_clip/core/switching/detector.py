@@ -1,4 +1,4 @@
-"""`SpikeDetector`: how unusual a norm is, against the norms before it."""
+"""`SpikeDetector`: scores how unusual a norm is compared to the norms before it."""
 
 import math
 from collections import deque
@@ -13,13 +13,13 @@ from lightning_clip._errors import ArgumentError
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a detector says of one step.
+    """A detector's verdict on one step.
 
     Attributes:
-        weight: How bad the step is: 0 calm, 1 mild, 3 severe, 5 not finite.
+        weight: How bad the step is: 0 calm, 1 mild, 3 severe, 5 NaN or infinite.
         norm: Total norm before clipping.
-        median: Median of the norms before it; NaN before the third.
-        score: How far the norm is above the median, in robust standard deviations of the logarithm.
+        median: Median of the norms before it; NaN until three norms are known.
+        score: How many robust standard deviations the logarithm of the norm is above the median.
     """
 
     weight: float
@@ -29,22 +29,22 @@ class Reading:
 
 
 class SpikeDetector:
-    """Compares the logarithm of each norm with the median of those before it, in units of their spread.
+    """Compares the logarithm of each norm with the median of the logarithms before it, in units of their spread.
 
-    The spread is 1.4826 times the median absolute deviation, and never below a floor; during warm-up it is fixed.
-    Norms are taken before clipping and all finite ones are remembered, so that a lasting change becomes the new normal
+    The spread is 1.4826 times the median absolute deviation, but never below a floor. During warmup it is fixed. The
+    detector reads norms before clipping and remembers every finite one, so a lasting change becomes the new normal
     within half a window.
 
     Args:
-        window: How many norms are remembered.
-        warmup_steps: Until so many norms have been seen, the spread is taken to be `warmup_scale`.
+        window: How many norms to remember.
+        warmup_steps: How many norms must be seen before the spread is measured; until then it is `warmup_scale`.
         mild: Standard deviations above the median that count as a mild event.
         severe: Standard deviations above the median that count as a severe event.
         min_scale: Floor of the spread, in natural-logarithm units; 0.1 makes 4 deviations a factor of 1.5.
-        warmup_scale: The spread during warm-up; 0.29 makes 4 deviations a factor of 3.2 and 8 a factor of 10.
+        warmup_scale: The spread during warmup; 0.29 makes 4 deviations a factor of 3.2 and 8 a factor of 10.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ArgumentError: An argument is out of range, or `severe` is not above `mild`.
 
     Example:
         >>> detector = SpikeDetector()
@@ -79,7 +79,7 @@ class SpikeDetector:
         self._seen = 0
 
     def read(self, norm: float) -> Reading:
-        """Judge a norm against those before it, then remember it.
+        """Compare a norm with the norms before it, then remember it.
 
         Args:
             norm: Total norm before clipping; may be infinite or NaN.
@@ -102,7 +102,7 @@ class SpikeDetector:
             return 0.0
         logs = np.array(self._logs)
         median = float(np.median(logs))
-        if self._seen < self.warmup_steps:  # the spread of a few norms that grow from step to step hides the growth
+        if self._seen < self.warmup_steps:  # the spread of a few growing norms would hide their growth
             return (log - median) / self.warmup_scale
         spread = 1.4826 * float(np.median(np.abs(logs - median)))
         return (log - median) / max(spread, self.min_scale)
@@ -111,10 +111,10 @@ class SpikeDetector:
         return math.exp(float(np.median(self._logs))) if len(self._logs) >= self._FIRST else math.nan
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers and lists."""
+        """The state as plain numbers and lists."""
         return {"logs": list(self._logs), "seen": self._seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the result of `state_dict`."""
         self._logs = deque(state["logs"], maxlen=self.window)
         self._seen = state["seen"]

@@ -1,4 +1,4 @@
-"""`Ladder`: climb fast when steps are bad, descend slowly when they are calm."""
+"""`Ladder`: climbs quickly when steps are bad and descends slowly when they are calm."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +13,9 @@ class Move:
     """A change of rung.
 
     Attributes:
-        start: The rung that was left, 0-based.
-        end: The rung that was reached, 0-based.
-        reason: Why, for people.
+        start: The rung before the move, 0-based.
+        end: The rung after the move, 0-based.
+        reason: The reason, for display.
     """
 
     start: int
@@ -25,18 +25,18 @@ class Move:
 
 @dataclass(slots=True)
 class LadderState:
-    """Where a ladder stands, as plain numbers.
+    """The state of a ladder, as plain numbers.
 
     Attributes:
-        rung: The present rung, 0-based.
-        score: Sum of the weights of past events, each fading with time.
+        rung: The current rung, 0-based.
+        score: Sum of the weights of past events, each decaying over time.
         calm: Steps since the latest event.
         needed: Calm steps that the next descent needs.
-        since_move: Steps since the latest change of rung.
-        climbs: How often a rung has been climbed.
-        has_descended: Whether the latest change of rung was a descent.
-        events: Events since the latest change of rung.
-        event_steps: Steps since the first of them.
+        since_move: Steps since the latest move.
+        climbs: How many times the ladder has climbed.
+        has_descended: Whether the latest move was a descent.
+        events: Events since the latest move.
+        event_steps: Steps since the first of these events.
     """
 
     rung: int = 0
@@ -51,21 +51,21 @@ class LadderState:
 
 
 class Ladder:
-    """Counts bad steps in a score that fades, climbs a rung when the score is high, and descends after a calm time.
+    """Adds up bad steps in a decaying score, climbs a rung when the score is high, and descends after a calm period.
 
-    Three things keep it from moving to and fro: what makes it climb (a score) is not what makes it descend (calm
-    steps), it stays on a rung for some steps, and each climb after the first doubles the calm that a descent needs. A
-    descent that fails at once makes the next one wait for the longest time.
+    Three things keep it from oscillating. Climbing depends on the score, but descending on the number of calm steps.
+    The ladder stays on each rung for some steps. And each climb after the first doubles the calm period that a descent
+    needs. After a descent that fails at once, the next one waits for the longest period.
 
     Args:
-        climb_at: The score that each climb needs; the last one serves for all higher rungs.
-        leak: What is left of the score after a step without event, in [0, 1).
-        dwell: Steps to stay on a rung before the next change; a climb back after a descent does not wait.
-        calm: Steps without event that a descent needs.
-        max_calm: The most that this number is doubled to.
+        climb_at: The score that each climb needs; the last value applies to all higher rungs.
+        leak: The fraction of the score that remains after a step without an event, in [0, 1).
+        dwell: Steps to stay on a rung before the next move; a climb right after a descent does not wait.
+        calm: Steps without an event that a descent needs.
+        max_calm: The largest number of calm steps that doubling can reach.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ArgumentError: An argument is out of range.
 
     Example:
         >>> ladder = Ladder()
@@ -98,19 +98,19 @@ class Ladder:
 
     @property
     def rung(self) -> int:
-        """The present rung, 0-based."""
+        """The current rung, 0-based."""
         return self.state.rung
 
     def step(self, weight: float, *, top: int, may_descend: Callable[[], bool] = lambda: True) -> Move | None:
-        """Take in one step.
+        """Record one step.
 
         Args:
-            weight: How bad it was; 0 for a calm one.
-            top: The highest rung that may be climbed to.
-            may_descend: Asked when a descent is due; after a no, the calm is counted anew.
+            weight: How bad the step was; 0 for a calm one.
+            top: The highest rung that the ladder may climb to.
+            may_descend: Called when a descent is due. If it returns `False`, the count of calm steps starts over.
 
         Returns:
-            The change of rung, if there is one.
+            The move, or `None` if the ladder stays on its rung.
         """
         state = self.state
         state.since_move += 1
@@ -131,13 +131,13 @@ class Ladder:
         return None
 
     def climb(self, reason: str) -> Move:
-        """Climb a rung whatever the score says.
+        """Climb one rung, whatever the score.
 
         Args:
-            reason: Why, for people.
+            reason: The reason, for display.
 
         Returns:
-            The change of rung.
+            The move.
         """
         return self._move(1, reason)
 
@@ -147,7 +147,7 @@ class Ladder:
         reason = f"{state.events} {spikes} in {state.event_steps} steps" if state.event_steps > 1 else "1 spike"
         state.climbs += 1
         if state.has_descended and state.since_move < self.calm:
-            state.needed = self.max_calm  # the rung below does not hold: do not soon go back
+            state.needed = self.max_calm  # the lower rung failed at once, so stay up for long
         elif state.climbs > 1:
             state.needed = min(2 * state.needed, self.max_calm)
         state.score /= 2
@@ -170,9 +170,9 @@ class Ladder:
         return move
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """The state as plain numbers."""
         return asdict(self.state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the result of `state_dict`."""
         self.state = LadderState(**state)

@@ -1,4 +1,4 @@
-"""The runs of a study put side by side: standings, tables, conclusions in words, figures."""
+"""The runs of a study side by side: standings, tables, conclusions in words, figures."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""`ComparisonColumns`: what is to the right of the names in the table of a comparison."""
+"""`ComparisonColumns`: the columns to the right of the names in the table of a comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ BEST = "*"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What there is room for.
+    """What a table has room for.
 
     Attributes:
         is_high: Whether headings have two lines.
         is_stacked: Whether ranges are below the values.
         has_time: Whether there is a column for the time.
-        has_clipped: Whether there is one for the share of clipped steps.
-        has_steps: Whether it is said at which steps runs diverged.
-        has_zeros: Whether there is a column for diverged runs where none did.
+        has_clipped: Whether there is a column for the fraction of clipped steps.
+        has_steps: Whether the steps at which runs diverged are shown.
+        has_zeros: Whether there is a column for diverged runs even if no run diverged.
         has_ranges: Whether metrics have their range.
-        has_other_ranges: Whether those have theirs too that matter less than one.
+        has_other_ranges: Whether metrics other than the main one have their range.
     """
 
     is_high: bool = False
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def separator(self) -> str:
-        """What is between a value and its range."""
+        """The text between a value and its range."""
         return "\n" if self.is_stacked else " "
 
 
@@ -56,8 +56,8 @@ class ComparisonColumns:
 
     Attributes:
         rows: The standings.
-        metrics: The metrics.
-        layout: What there is room for.
+        metrics: The names of the metrics.
+        layout: What the table has room for.
     """
 
     rows: Sequence[Standing]
@@ -66,29 +66,29 @@ class ComparisonColumns:
 
     @property
     def headings(self) -> list[str]:
-        """What is above the columns."""
-        asked = [SOLVED] if self._is_asked else []
+        """The headings of the columns."""
+        solved = [SOLVED] if self._has_task else []
         last = ["clipped"] * self.layout.has_clipped + ["time"] * self.layout.has_time
-        return [*asked, *self._divergence_heading, *self._death_heading, *map(self._heading, self._values), *last]
+        return [*solved, *self._divergence_heading, *self._death_heading, *map(self._heading, self._values), *last]
 
     def cells(self, row: Standing) -> list[RenderableType]:
-        """What is in a row.
+        """Make the cells of a row.
 
         Args:
             row: The standing.
 
         Returns:
-            A cell for each heading.
+            One cell for each heading.
         """
-        asked = [_solved(row)] if self._is_asked else []
+        solved = [_solved(row)] if self._has_task else []
         last = [Text(percent(row.clipped_fraction))] * self.layout.has_clipped
         last += [Text(duration(row.seconds))] * self.layout.has_time
         lost = [self._divergence(row) for _ in self._divergence_heading]
         lost += [Text(f"{row.dead} of {row.runs}", "yellow" if row.dead else "") for _ in self._death_heading]
-        return [*asked, *lost, *(self._metric(row, name) for name in self._values), *last]
+        return [*solved, *lost, *(self._metric(row, name) for name in self._values), *last]
 
     @property
-    def _is_asked(self) -> bool:
+    def _has_task(self) -> bool:
         return any(row.solved is not None for row in self.rows)
 
     @property
@@ -104,7 +104,7 @@ class ComparisonColumns:
         return [name for name in self.metrics if name not in (SOLVED, DEAD)]
 
     def _has_range(self, metric: str) -> bool:
-        matters = STEPS_TO_SOLVE if self._is_asked else main_metric(self.metrics)
+        matters = STEPS_TO_SOLVE if self._has_task else main_metric(self.metrics)
         has_room = self.layout.has_ranges and (self.layout.has_other_ranges or metric == matters)
         return has_room and any(row.runs - row.diverged > 1 for row in self.rows)
 

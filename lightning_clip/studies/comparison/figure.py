@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_clip._errors import ArgumentError
-from lightning_clip.studies.comparison.curves import plot_curves
 from lightning_clip.studies.comparison.metrics import main_metric, metric_names
 from lightning_clip.studies.comparison.pivot import pivot
-from lightning_clip.studies.comparison.points import plot_points
+from lightning_clip.studies.comparison.plots import plot_curves, plot_points
 from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import standings
 
@@ -22,22 +21,22 @@ _CURVE_FROM = 3
 
 
 def plot_comparison(results: Sequence[RunResult], title: str = "") -> Figure:
-    """Plot what the runs of a study came to.
+    """Plot the results of a study.
 
-    Where an axis of numbers has at least three values there is a line for each model and strategy: how many runs solved
-    their task, or the median of the main metric with a band from the smallest to the largest value. Otherwise there is
-    a row for each strategy with a point for each run.
+    If a numeric axis has at least three values, each model and strategy is a line: the number of solved runs, or the
+    median of the main metric with a band from the smallest to the largest value. Otherwise each strategy is a row with
+    a point for each run.
 
     Args:
-        results: The runs.
-        title: What to call them, for instance the study's name.
+        results: The results of the runs.
+        title: The title, for instance the name of the study.
 
     Returns:
         A matplotlib figure; save it with `savefig`.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: There are no runs.
+        ArgumentError: There are no results.
     """
     try:
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What metrics are called, and which way is better, by their names."""
+"""The names of metrics: which is the main one, which direction is better, and how to print them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,12 +18,12 @@ _ABBREVIATIONS = {"mse", "rmse", "mae", "mape", "r2", "f1", "auroc", "nll", "bce
 
 
 def metric_names(results: Iterable[RunResult]) -> list[str]:
-    """The metrics of all runs, in order of first appearance."""
+    """Return the names of the metrics of all runs, in order of first appearance."""
     return list(dict.fromkeys(name for result in results for name in result.metrics))
 
 
 def main_metric(metrics: Sequence[str]) -> str:
-    """What a comparison is about: the last metric of the test data, or the last one; empty where there is none.
+    """Return the metric that a comparison is about: the last test metric, or else the last metric; empty if none.
 
     Example:
         >>> main_metric(["solved", "steps_to_solve", "test_error", "sigma_max"])
@@ -34,17 +34,17 @@ def main_metric(metrics: Sequence[str]) -> str:
 
 
 def is_higher_better(metric: str) -> bool:
-    """Whether more of a metric is better, by its name."""
+    """Whether a higher value of a metric is better, judged by its name."""
     return not _HIGHER_IS_BETTER.isdisjoint(metric.lower().split("_"))
 
 
 def is_neither_better(metric: str) -> bool:
-    """Whether a metric only describes a run, so that no value of it is a success."""
+    """Whether a metric only describes a run, so that no value of it is better than another."""
     return metric in _NEITHER_IS_BETTER
 
 
 def metric_title(metric: str) -> str:
-    """The metric in words.
+    """Return the name of a metric in words.
 
     Example:
         >>> metric_title("test_mse")
@@ -54,7 +54,7 @@ def metric_title(metric: str) -> str:
 
 
 def metric_number(metric: str, value: float) -> str:
-    """A value of the metric: steps as whole numbers.
+    """Format a value of a metric; steps are whole numbers.
 
     Example:
         >>> metric_number("steps_to_solve", 12250.0), metric_number("test_mse", 12250.0)

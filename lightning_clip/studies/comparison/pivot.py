@@ -10,12 +10,12 @@ Value = float | str
 
 @dataclass(frozen=True, slots=True)
 class Pivot:
-    """The standings as a table: what is compared by the values of one axis.
+    """The standings as a table: a row for each strategy, a column for each value of an axis.
 
     Attributes:
         axis: The name of the axis.
         values: Its values: numbers in increasing order, words in order of first appearance.
-        rows: By what tells them apart, the standings by value; a value that was not tried is missing.
+        rows: The standings by the name of the row, then by value. A value that was not tried is missing.
     """
 
     axis: str
@@ -24,7 +24,7 @@ class Pivot:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the axis is one of numbers."""
+        """Whether all values of the axis are numbers."""
         return not any(isinstance(value, str) for value in self.values)
 
     @property
@@ -34,13 +34,13 @@ class Pivot:
 
 
 def pivot(rows: Sequence[Standing]) -> Pivot | None:
-    """Arrange standings by the values of the axis that varies most; one of numbers is preferred.
+    """Arrange standings by the values of the axis that has the most; a numeric axis takes precedence.
 
     Args:
         rows: The standings.
 
     Returns:
-        The table; `None` where no axis has two values.
+        The table; `None` if no axis has two values.
 
     Example:
         >>> pivot([]) is None
@@ -61,14 +61,14 @@ def pivot(rows: Sequence[Standing]) -> Pivot | None:
 
 
 def varied_axes(rows: Sequence[Standing]) -> dict[str, tuple[Value, ...]]:
-    """The axes with more than one value, and their values, in order of first appearance."""
+    """Return the axes with more than one value, and their values, in order of first appearance."""
     names = dict.fromkeys(name for row in rows for name in row.axes)
     axes = {name: tuple(dict.fromkeys(row.axes[name] for row in rows if name in row.axes)) for name in names}
     return {name: values for name, values in axes.items() if len(values) > 1}
 
 
 def value_name(value: Value) -> str:
-    """A value of an axis as it is written.
+    """Format a value of an axis.
 
     Example:
         >>> [value_name(value) for value in (50, 0.0001, 1e-05, "digits")]

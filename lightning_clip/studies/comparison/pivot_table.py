@@ -19,11 +19,11 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class PivotTable:
-    """A row for each strategy, a column for each value of the axis; below one another where they are too many.
+    """A row for each strategy, a column for each value of the axis. Columns that do not fit go below.
 
     Attributes:
-        pivot: What to show.
-        metric: The metric that is shown where it was not asked whether the task is solved.
+        pivot: The table to show.
+        metric: The metric to show if there is no task to solve.
     """
 
     pivot: Pivot
@@ -35,7 +35,7 @@ class PivotTable:
             yield Text(f"  {TIMES} every run diverged", "dim")
 
     def _lines(self, values: Sequence[Value], width: int) -> list[Text]:
-        """All lines; too many columns are halved and halved again."""
+        """All lines. If there are too many columns, they are split in half until they fit."""
         panels = self._panels()
         for gap in (2, 1):
             lines = self._block(values, panels, width, gap)
@@ -48,12 +48,12 @@ class PivotTable:
 
     def _panels(self) -> list[tuple[str, Callable[[Standing], Cell]]]:
         rows = self.pivot.standings
-        asked = [row for row in rows if row.solved is not None]
+        solving = [row for row in rows if row.solved is not None]
         metric = f"{metric_title(self.metric)}, median"
-        title = metric if not asked else "solved" if len(asked) == len(rows) else f"solved, or {metric}"
+        title = metric if not solving else "solved" if len(solving) == len(rows) else f"solved, or {metric}"
         panels: list[tuple[str, Callable[[Standing], Cell]]] = [(title, lambda row: _main_cell(row, self.metric))]
         if len(self.pivot.rows) <= _LONGEST_DETAILED and len(self.pivot.values) > 2:
-            if asked:
+            if solving:
                 panels.append((f"{metric_title(STEPS_TO_SOLVE)}, median", _steps_cell))
             if any(row.diverged for row in rows):
                 panels.append(("diverged", lambda row: _loss_cell(row.diverged, row.runs)))

@@ -21,17 +21,17 @@ __all__ = ["render_comparison"]
 
 
 def render_comparison(results: Sequence[RunResult], *, title: str = "") -> Report:
-    """Show the runs of a study side by side, and say what they show.
+    """Show the runs of a study side by side, and state what they show.
 
-    Where something else than models and strategies is varied, for instance a length, a small table of what happened at
-    each of its values comes first, and the whole table last.
+    If the study also varies an axis, for instance a length, a small table of the results at each of its values comes
+    first, and the whole table last.
 
     Args:
-        results: The runs.
-        title: What to call them, for instance the study's name.
+        results: The results of the runs.
+        title: The title, for instance the name of the study.
 
     Returns:
-        What rich's consoles print, and what prints itself.
+        A report for a rich console; `print` prints it too.
 
     Example:
         >>> from lightning_clip.reports.text import to_text
@@ -72,6 +72,6 @@ def _extent(results: Sequence[RunResult], rows: Sequence[Standing]) -> str:
     extent += ["1 strategy" if strategies == 1 else f"{count(strategies)} strategies"]
     extent += [f"{len(values)} values of {name}" for name, values in axes.items()]
     extent += [counted(len({result.seed for result in results}), "seed"), counted(len(results), "run")]
-    asked = any(row.solved is not None for row in rows)
-    steps = ", steps over those that solved the task" if asked else ""
+    has_task = any(row.solved is not None for row in rows)
+    steps = ", steps over those that solved the task" if has_task else ""
     return ", ".join(extent) + f"; metrics are medians over the runs that did not diverge{steps}"

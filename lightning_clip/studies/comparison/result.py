@@ -1,4 +1,4 @@
-"""`RunResult`: what came out of one run of a study."""
+"""`RunResult`: the result of one run of a study."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,20 +11,20 @@ RunKey = tuple[str, str, tuple[tuple[str, float | str], ...], int]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came out of one run of a study, as plain numbers.
+    """The result of one run of a study, as plain numbers.
 
     Attributes:
         model: The model's name in the study.
         strategy: The strategy's name in the study.
         seed: The seed of the run.
-        diverged: Whether a gradient, the loss or a final metric was not finite.
-        diverged_at_step: The optimizer step at which that was seen first; `None` if it was not.
-        steps: Optimizer steps made.
+        diverged: Whether a gradient, the loss or a final metric became NaN or infinite.
+        diverged_at_step: The optimizer step at which that happened first; `None` if it did not.
+        steps: Optimizer steps of the run.
         seconds: Duration of the training, in seconds.
-        clipped_fraction: Share of the finite steps at which clipping bound, in [0, 1].
-        metrics: Final metrics by name; `None` for one that there is not, as for a run that diverged.
-        axes: What else tells this run apart, for instance `{"length": 100}`.
-        data: What the data say about themselves, for instance the hash of a text; empty where they say nothing.
+        clipped_fraction: Fraction of the finite steps that were clipped, in [0, 1].
+        metrics: Final metrics by name; `None` for a metric without a value, for instance because the run diverged.
+        axes: The values that distinguish this run's setting, for instance `{"length": 100}`.
+        data: How the data describe themselves, for instance by the hash of a text; empty if they do not.
     """
 
     model: str
@@ -41,17 +41,17 @@ class RunResult:
 
     @property
     def key(self) -> RunKey:
-        """What tells the run apart from the others of its study."""
+        """What identifies the run within its study."""
         return run_key(self.model, self.strategy, self.axes, self.seed)
 
 
 def run_key(model: str, strategy: str, axes: Axes, seed: int) -> RunKey:
-    """What tells a run apart from the others of its study: model, strategy, axes and seed."""
+    """Return what identifies a run within its study: model, strategy, axes and seed."""
     return model, strategy, tuple(axes.items()), seed
 
 
 def key_name(key: RunKey) -> str:
-    """The same as part of a file name.
+    """Return the key of a run as part of a file name.
 
     Example:
         >>> key_name(run_key("rnn", "norm-1.0", {"length": 100}, 3))
@@ -62,7 +62,7 @@ def key_name(key: RunKey) -> str:
 
 
 def key_in_words(key: RunKey) -> str:
-    """The same as people read it.
+    """Return the key of a run in words.
 
     Example:
         >>> key_in_words(run_key("rnn", "norm-1.0", {"length": 100}, 3))

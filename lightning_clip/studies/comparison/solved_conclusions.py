@@ -1,10 +1,10 @@
-"""`on_solved`: which strategy solved how many runs, and where, in words."""
+"""`on_solved`: how many runs each strategy solved, and where it works, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from math import comb
 
-from lightning_clip.reports.formats import listed, listed_briefly, literal
+from lightning_clip.reports.formats import listed, listed_briefly, literal, percent
 from lightning_clip.studies.comparison.pivot import Pivot, Value, pivot, value_name
 from lightning_clip.studies.comparison.standings import Standing, by_group
 
@@ -15,16 +15,16 @@ _RATES = {"lr", "learning_rate"}
 
 
 def on_solved(rows: Sequence[Standing], *, within: Sequence[Standing]) -> list[str]:
-    """Which strategy solved how many runs, or where it works: at which values of an axis of numbers.
+    """State how many runs each strategy solved or, if the study has a numeric axis, at which values it works.
 
-    A strategy works where it solved at least 80 % of its runs.
+    A strategy works at a value if it solved at least 80% of its runs there.
 
     Args:
-        rows: The standings that say how many runs are solved.
+        rows: The standings of the runs that had a task to solve.
         within: All standings of the study.
 
     Returns:
-        Sentences; none where nobody asked whether a task is solved.
+        Sentences; none if no run had a task to solve.
     """
     if not rows:
         return []
@@ -35,15 +35,15 @@ def on_solved(rows: Sequence[Standing], *, within: Sequence[Standing]) -> list[s
 
 
 def chance_limit(runs: int) -> int | None:
-    """How far two counts of solved runs must be apart, whatever they are, to be more than chance.
+    """Return the difference between two counts of solved runs that is always more than chance.
 
-    By Fisher's exact test, two-sided, at 5 %.
+    The criterion is Fisher's exact test, two-sided, at 5%.
 
     Args:
-        runs: How many runs each of the two has.
+        runs: The number of runs behind each count.
 
     Returns:
-        The smallest such difference; `None` where even all against none may be chance.
+        The smallest such difference; `None` if even all against none may be chance.
 
     Example:
         >>> [chance_limit(runs) for runs in (3, 4, 5, 10)]
@@ -65,7 +65,7 @@ def _on_windows(by_axis: Pivot) -> str:
         name: [value for value in by_axis.values if value in own and own[value].solved_fraction >= _WORKS_FROM]
         for name, own in by_axis.rows.items()
     }
-    meaning = f"({100 * _WORKS_FROM:.0f} % of the runs solved, or more)"
+    meaning = f"(at least {percent(_WORKS_FROM)} of runs solved)"
     if not any(working.values()):
         return f"No {by_axis.axis} works {meaning} with {listed_briefly(list(working), last='or')}."
     alike: dict[str, list[str]] = {}
@@ -78,7 +78,7 @@ def _on_windows(by_axis: Pivot) -> str:
 
 
 def _where(by_axis: Pivot, own: Mapping[Value, Standing], working: Sequence[Value]) -> str:
-    """The values at which something works, neighbours among those tried as a span."""
+    """The values at which a strategy works; neighbors among the tried values form a span."""
     if not working:
         return f"no {by_axis.axis}"
     if len(working) == len(by_axis.values):
@@ -93,7 +93,7 @@ def _where(by_axis: Pivot, own: Mapping[Value, Standing], working: Sequence[Valu
 
 
 def _largest_rates(by_axis: Pivot, working: Mapping[str, Sequence[Value]]) -> str:
-    """How much larger the largest rate that works is, where there is one model and two strategies have such a rate."""
+    """How much larger the largest rate that works is, if there is one model and at least two such rates."""
     largest = {name: float(max(values)) for name, values in working.items() if values}
     models = {row.model for row in by_axis.standings}
     if len(models) > 1 or len(set(largest.values())) < 2:
@@ -115,11 +115,11 @@ def _on_counts(rows: Sequence[Standing], within: Sequence[Standing]) -> Iterator
         parts = [f"{listed_briefly(first)} solved {most} runs", *(f"{listed_briefly(n)} {how}" for how, n in others)]
         yield (f"For {own[0].group_name}: " if len(by_group(within)) > 1 else "") + ", ".join(parts) + "."
     if len(groups) > _NAMED:
-        yield f"For the other {len(groups) - _NAMED} see the table."
+        yield f"See the table for the other {len(groups) - _NAMED}."
 
 
 def _on_chance(rows: Sequence[Standing]) -> list[str]:
-    """What differences of counts are no proof, where there are such; rows of an interrupted study are left out."""
+    """Which differences between counts may be chance, if there are any. Rows of an interrupted study do not count."""
     runs = max(row.runs for row in rows)
     whole = [row for row in rows if row.runs == runs]
     pairs = [pair for own in by_group(whole) for pair in combinations(own, 2)]
@@ -133,4 +133,4 @@ def _on_chance(rows: Sequence[Standing]) -> list[str]:
         return [f"{runs} seeds are too few to tell such differences from chance."]
     if min(apart) >= limit:
         return []
-    return [f"With {runs} seeds, counts that differ by less than {limit} may do so by chance."]
+    return [f"With {runs} seeds, counts that differ by fewer than {limit} may differ by chance."]

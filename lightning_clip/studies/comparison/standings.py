@@ -1,4 +1,4 @@
-"""`standings`: the runs of a study put together by strategy, as plain data."""
+"""`standings`: the results of a study by model and strategy, as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,9 +22,9 @@ class Spread:
     """A metric over the seeds.
 
     Attributes:
-        median: Middle value.
-        min: Smallest value.
-        max: Largest value.
+        median: The median.
+        min: The smallest value.
+        max: The largest value.
     """
 
     median: float
@@ -32,30 +32,30 @@ class Spread:
     max: float
 
     def overlaps(self, other: "Spread") -> bool:
-        """Whether the two ranges have values in common."""
+        """Whether two ranges have values in common."""
         return self.min <= other.max and other.min <= self.max
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The runs of one strategy on one model.
+    """The results of one strategy on one model in one setting.
 
     Attributes:
-        model: Name of the model.
-        strategy: Name of the strategy.
-        axes: What else tells these runs apart.
-        runs: How many there are.
+        model: The name of the model.
+        strategy: The name of the strategy.
+        axes: The values that distinguish the setting.
+        runs: The number of runs.
         diverged: How many of them diverged.
-        diverged_at: First and last of the steps at which they did; `None` if none did.
-        solved: How many of them solved their task; `None` where that was not asked.
-        dead: How many of them died: the outputs of their network no longer depend on its inputs.
-        spreads: Each metric over the runs that did not diverge; none where all did.
-        clipped_fraction: Share of the steps at which clipping bound, median over the runs.
-        seconds: Duration of a run, median.
-        compares_models: Whether models are what is compared, because there is one strategy only.
-        best: What is the best of its group. Among the rows that diverge least each metric; where the task can be solved
-            only the count of the solved, and the steps among those that solve most: other metrics depend on the end
-            of a run.
+        diverged_at: The first and the last step at which a run diverged; `None` if no run did.
+        solved: How many of the runs solved their task; `None` if there is no task to solve.
+        dead: How many of the runs died: the network's outputs no longer depend on its inputs.
+        spreads: Each metric over the runs that did not diverge; empty if all did.
+        clipped_fraction: Fraction of the steps that were clipped, median over the runs.
+        seconds: Duration of a run in seconds, median over the runs.
+        compares_models: Whether models are compared instead of strategies, because there is only one strategy.
+        best: The metrics in which this row is the best of its group. Only the rows with the fewest diverged runs
+            compete. If there is a task to solve, they are the count of solved runs and, among the rows that solve the
+            most, the steps: other metrics depend on when a run ended.
     """
 
     model: str
@@ -74,17 +74,17 @@ class Standing:
 
     @property
     def all_diverged(self) -> bool:
-        """Whether no run is left."""
+        """Whether every run diverged."""
         return self.diverged == self.runs
 
     @property
     def name(self) -> str:
-        """What is compared: the strategy, or the model where there is one strategy only."""
+        """The name of what is compared: the strategy, or the model if there is only one strategy."""
         return self.model if self.compares_models else self.strategy
 
     @property
     def group(self) -> Group:
-        """What may be compared with each other: all strategies on one model, or all models."""
+        """The rows that may be compared share it: all strategies on one model in one setting, or all models."""
         return "" if self.compares_models else self.model, tuple(self.axes.items())
 
     @property
@@ -96,18 +96,18 @@ class Standing:
 
     @property
     def solved_fraction(self) -> float:
-        """Share of the runs that solved their task, in [0, 1]."""
+        """Fraction of the runs that solved their task, in [0, 1]."""
         return (self.solved or 0) / self.runs
 
 
 def standings(results: Sequence[RunResult]) -> list[Standing]:
-    """Put the runs of a study together by model and strategy.
+    """Group the results of a study by model, strategy and setting.
 
     Args:
-        results: The runs.
+        results: The results of the runs.
 
     Returns:
-        One standing each, in order of first appearance.
+        One standing for each group, in order of first appearance.
 
     Example:
         >>> runs = [RunResult("mlp", "none", 0, True, 3, 3, 0.1, 0.0, {"test_mse": None})]
@@ -117,22 +117,22 @@ def standings(results: Sequence[RunResult]) -> list[Standing]:
     cells: dict[tuple[str, str, tuple[tuple[str, float | str], ...]], list[RunResult]] = {}
     for result in results:
         cells.setdefault((result.model, result.strategy, tuple(result.axes.items())), []).append(result)
-    asked = [result.axes for result in results if result.metrics.get(SOLVED) is not None]
+    with_task = [result.axes for result in results if result.metrics.get(SOLVED) is not None]
     compares_models = len({strategy for _, strategy, _ in cells}) == 1 < len({model for model, _, _ in cells})
-    rows = [_standing(runs, is_asked=runs[0].axes in asked) for runs in cells.values()]
+    rows = [_standing(runs, has_task=runs[0].axes in with_task) for runs in cells.values()]
     rows = [replace(row, compares_models=compares_models) for row in rows]
     return [replace(row, best=_best(row, [other for other in rows if other.group == row.group])) for row in rows]
 
 
 def by_group(rows: Sequence[Standing]) -> list[list[Standing]]:
-    """The standings that may be compared with each other, in order of first appearance."""
+    """Return the standings that may be compared with each other, in order of first appearance."""
     groups: dict[Group, list[Standing]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     return list(groups.values())
 
 
-def _standing(runs: Sequence[RunResult], *, is_asked: bool) -> Standing:
+def _standing(runs: Sequence[RunResult], *, has_task: bool) -> Standing:
     first = runs[0]
     steps = [run.diverged_at_step for run in runs if run.diverged and run.diverged_at_step is not None]
     sound = [run for run in runs if not run.diverged]
@@ -146,7 +146,7 @@ def _standing(runs: Sequence[RunResult], *, is_asked: bool) -> Standing:
         runs=len(runs),
         diverged=len(runs) - len(sound),
         diverged_at=(min(steps), max(steps)) if steps else None,
-        solved=solved if is_asked else None,
+        solved=solved if has_task else None,
         dead=sum(bool(run.metrics.get(DEAD)) for run in runs),
         spreads={name: Spread(median(found), min(found), max(found)) for name, found in values.items() if found},
         clipped_fraction=median(run.clipped_fraction for run in runs),

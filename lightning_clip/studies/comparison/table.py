@@ -1,4 +1,4 @@
-"""`ComparisonTable`: the standings of a study, a row each, in the terminal."""
+"""`ComparisonTable`: the standings of a study in the terminal, one row each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,9 +39,9 @@ _MANY_ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTable:
-    """A row for each model, strategy and setting; what is less important goes first where the console is narrow.
+    """A row for each model, strategy and setting. In a narrow console, the least important columns are dropped first.
 
-    A few rows become higher. Many stay one line each.
+    A few rows may take two lines each; many rows take one line each.
 
     Attributes:
         rows: The standings.
@@ -65,9 +65,9 @@ class ComparisonTable:
         axes = list(varied_axes(self.rows))
         models = [] if self._compares_models or (axes and len(self._headings) == 1) else ["model"]
         of = f" of its {' and '.join([*models, *axes])}" if models or axes else ""
-        asked = {row.solved is not None for row in self.rows}
-        if True in asked:
-            steps = "fewest steps, or best median" if False in asked else "fewest steps"
+        has_task = {row.solved is not None for row in self.rows}
+        if True in has_task:
+            steps = "fewest steps, or best median" if False in has_task else "fewest steps"
             return f"{BEST} best{of}: most solved, then fewest diverged, then {steps}"
         what = "models" if self._compares_models else "strategies"
         return f"{BEST} best median{of}, among the {what} with the fewest diverged runs"
@@ -106,6 +106,6 @@ class ComparisonTable:
 
 
 def _without_repetition(names: Sequence[str], above: Sequence[str]) -> list[str]:
-    """Names of which those are blank that are, with all before them, the same as above."""
+    """The names of a row; a name is blank if it and all names before it repeat those of the row above."""
     same = [list(names[: i + 1]) == list(above[: i + 1]) for i in range(len(names))]
     return ["" if is_same else name for name, is_same in zip(names, same, strict=True)]

@@ -1,56 +1,100 @@
-"""`Engine`: where the runs of a study are made."""
+"""`Engine`: where the runs of a study execute; `in_parallel`: calls through joblib, for the engines that use it."""
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from joblib import cpu_count
+from joblib import Parallel, cpu_count, delayed
 
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.comparison.result import RunResult
 
+T = TypeVar("T")
+
 RunCell = Callable[[Cell, Path], RunResult]
-"""Makes one run and writes its record; a function of a module, with which it is sent to other processes."""
+"""Executes one run and writes its record. It must be a module-level function, because other processes import it."""
 
 
 class Engine(ABC):
-    """Where the runs of a study are made; the numbers are the same wherever it is.
+    """Where the runs of a study execute. The results are the same for every engine.
 
     Attributes:
-        name: What it is called on the command line.
+        name: The name of the engine on the command line.
     """
 
     name: ClassVar[str]
 
     @contextmanager
     def started(self, jobs: int | None, cells: int) -> Iterator[int]:
-        """Have what the runs need, inside a `with` block.
+        """Provide what the runs need for the length of a `with` block.
 
         Args:
-            jobs: How many runs at a time; `None` for as many as there is room for.
-            cells: How many runs there are.
+            jobs: The number of runs at a time; `None` for as many as fit.
+            cells: The number of runs.
 
         Yields:
-            How many runs to make at a time.
+            The number of runs at a time.
+
+        Raises:
+            InputError: The package or the cluster that the engine needs is not available.
         """
-        yield min(jobs or cpu_count(), max(cells, 1))
+        most = max(cells, 1)
+        with ExitStack() as resources:
+            room = self._start(resources, min(jobs or cpu_count(), most))
+            yield min(jobs or room, most)
+
+    def _start(self, resources: ExitStack, workers: int) -> int:
+        """Start or connect to what the runs need.
+
+        Args:
+            resources: Closes what was started, at the end of the block.
+            workers: The number of workers of a new cluster.
+
+        Returns:
+            How many runs fit at a time.
+        """
+        return int(cpu_count())
 
     @abstractmethod
     def run(self, run_cell: RunCell, cells: Sequence[tuple[Cell, Path]], jobs: int) -> Generator[RunResult]:
-        """Make every run; inside the block of `started`.
-
-        Closing the generator ends the runs that are under way.
+        """Execute every run, inside the block of `started`. Closing the generator stops the runs in progress.
 
         Args:
-            run_cell: Makes one run.
-            cells: What to run, and the file that each run is recorded in.
-            jobs: How many at a time.
+            run_cell: Executes one run.
+            cells: What to run, and the path of each record.
+            jobs: The number of runs at a time.
 
         Yields:
-            The results as they come, each when its record is complete.
+            Each result as soon as its record is complete, in any order.
 
         Raises:
-            Exception: What a run has raised.
+            Exception: An exception that a run raised.
         """
+
+
+def in_parallel(
+    function: Callable[..., T], calls: Iterable[tuple[Any, ...]], jobs: int, **backend: Any
+) -> Generator[T]:
+    """Call a function many times through joblib. No call starts before there is room for it.
+
+    Args:
+        function: The function to call.
+        calls: The arguments of each call.
+        jobs: The number of calls at a time.
+        **backend: The joblib backend and its arguments.
+
+    Yields:
+        The results, in any order.
+    """
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch=jobs, **backend)
+    results = parallel(delayed(function)(*arguments) for arguments in calls)
+    try:
+        for result in results:  # noqa: UP028 (`yield from` would close `results` before `finally`)
+            yield result
+    finally:
+        with warnings.catch_warnings():  # joblib warns about the calls whose results nobody collects
+            warnings.simplefilter("ignore")
+            results.close()

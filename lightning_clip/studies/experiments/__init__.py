@@ -1,4 +1,4 @@
-"""Experiments that are not a training: what a study does in each cell instead."""
+"""Experiments: what a study may do in each cell instead of a plain training."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""`plot_descents`: where gradient descent went on an error surface, as a matplotlib figure."""
+"""`plot_descents`: the paths of gradient descents on an error surface, as a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SMALLEST = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """An error over two parameters.
+    """An error as a function of two parameters.
 
     Attributes:
-        x: Values of the first, `(columns,)`.
-        y: Values of the second, `(rows,)`.
-        errors: `(rows, columns)`.
-        names: What the two and the error are called.
+        x: The values of the first parameter, `(columns,)`.
+        y: The values of the second parameter, `(rows,)`.
+        errors: The errors, `(rows, columns)`.
+        names: The names of the two parameters and of the error.
     """
 
     x: NDArray[np.float64]
@@ -40,11 +40,11 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a descent went.
+    """The path of a descent.
 
     Attributes:
-        points: `(steps + 1, 2)`, the start first.
-        errors: The error at each, `(steps + 1,)`.
+        points: The points, `(steps + 1, 2)`, the start first.
+        errors: The error at each point, `(steps + 1,)`.
     """
 
     points: NDArray[np.float64]
@@ -52,23 +52,23 @@ class Way:
 
 
 def plot_descents(surface: Surface, ways: Mapping[str, Way], *, small: float, title: str) -> Figure:
-    """Plot ways from one start on the surface, and the error along them.
+    """Plot the paths from one start on the surface, and the error along each path.
 
     Args:
-        surface: The error.
-        ways: The ways by name; they may leave the surface.
-        small: The error that is small enough.
-        title: What the figure is called.
+        surface: The error surface.
+        ways: The paths by name. They may leave the surface.
+        small: The error that counts as solved.
+        title: The title of the figure.
 
     Returns:
-        A matplotlib figure of two plots; save it with `savefig`.
+        A matplotlib figure with two plots; save it with `savefig`.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: There are no ways.
+        ArgumentError: There are no paths.
     """
     if not ways:
-        raise ArgumentError("plot_descents(ways={}): there is no way to plot.")
+        raise ArgumentError("plot_descents(ways={}): ways must contain at least one path.")
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -78,14 +78,14 @@ def plot_descents(surface: Surface, ways: Mapping[str, Way], *, small: float, ti
     figure = Figure(figsize=(12, 5.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
     _plot_surface(figure, left, surface)
-    widths = np.linspace(2.6, 1.2, len(ways))  # where two went the same way both are seen
+    widths = np.linspace(2.6, 1.2, len(ways))  # two equal paths are both visible
     for (name, way), color, width in zip(ways.items(), cycle(_COLORS), widths, strict=False):
         _plot_way(left, surface, way, name, color=color, linewidth=width)
         right.plot(np.maximum(way.errors, _SMALLEST), color=color, linewidth=width - 0.4, label=name)
     left.plot(*next(iter(ways.values())).points[0], "*", color="white", markersize=17, markeredgecolor="black")
     left.legend(loc="upper right")
     right.axhline(small, color="gray", linewidth=1, linestyle="--", label=f"solved: {number(small)}")
-    right.set(xlabel="step", ylabel=surface.names[2], title="The error on the way")
+    right.set(xlabel="step", ylabel=surface.names[2], title="Error along the path")
     right.set(yscale="log", ylim=(_SMALLEST / 30, None))
     right.legend(loc="lower left")
     figure.suptitle(title)
@@ -100,7 +100,7 @@ def _plot_surface(figure: Any, axes: Any, surface: Surface) -> None:
     bar = figure.colorbar(colors, ax=axes, pad=0.01, ticks=ticks, format=lambda tick, _: f"$10^{{{tick:.0f}}}$")
     bar.set_label(surface.names[2])
     limits = {"xlim": surface.x[[0, -1]], "ylim": surface.y[[0, -1]]}
-    axes.set(xlabel=surface.names[0], ylabel=surface.names[1], title="The way from the start (star)", **limits)
+    axes.set(xlabel=surface.names[0], ylabel=surface.names[1], title="Path from the start (star)", **limits)
 
 
 def _plot_way(axes: Any, surface: Surface, way: Way, name: str, **style: Any) -> None:
@@ -109,5 +109,5 @@ def _plot_way(axes: Any, surface: Surface, way: Way, name: str, **style: Any) ->
     longest = max(np.linalg.norm(np.diff(way.points, axis=0), axis=1), default=0.0)
     label = f"{name}: longest step {number(longest)}"
     if len(outside):
-        label += f", leaves the picture at step {outside[0]}"
+        label += f", leaves the plot at step {outside[0]}"
     axes.plot(*way.points.T, marker="o", markersize=3, label=label, **style)

@@ -1,4 +1,4 @@
-"""`GradientFlow`: trainings whose gradient through time is shown in the report of the study."""
+"""`GradientFlow`: training, with the gradient through time in the report of the study."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ __all__ = ["GradientFlow"]
 
 
 class GradientFlow(Experiment):
-    """Train each cell as `Training` does, and show the profiles of the first run of each model in the report.
+    """Train as `Training` does, and show the temporal profiles of the first run of each model in the report.
 
-    The profiles are those of a `TemporalGradientMonitor` among the callbacks of the study.
+    The profiles come from a `TemporalGradientMonitor` among the callbacks of the study.
     """
 
     @override

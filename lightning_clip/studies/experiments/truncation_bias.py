@@ -1,4 +1,4 @@
-"""`TruncationBias`: what truncated backpropagation through time gets wrong, and what it saves."""
+"""`TruncationBias`: the bias of truncated backpropagation through time, and the memory it saves."""
 
 import time
 from collections.abc import Iterator
@@ -21,10 +21,9 @@ from lightning_clip.sinks.jsonl import JsonlSink
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.experiment import Experiment
-from lightning_clip.studies.experiments.record import clipped_fraction
 from lightning_clip.studies.factory import Config, build
 from lightning_clip.studies.study import overridden
-from lightning_clip.studies.training import make_trainer
+from lightning_clip.studies.training import clipped_fraction, make_trainer
 
 __all__ = ["TruncationBias"]
 
@@ -32,30 +31,30 @@ _SHORT, _LONG = 256, 1024
 
 
 class TruncationBias(Experiment):
-    """Compare the gradient of truncated backpropagation through time with the full one, at the same weights.
+    """Compare the gradient of truncated backpropagation through time with the full gradient, at the same weights.
 
-    The model, a `TBPTTModule`, is trained first, as long as the trainer's options say: not at all with `max_epochs: 0`.
-    Then its weights stay. Over the first steps of the training streams the loss is the mean over all targets; its
-    gradient with respect to all recurrent weights (`weight_hh`) is computed from one chunk, and once more as the sum of
-    those of short chunks, each of which begins with the state that the one before has left.
+    The model, a `TBPTTModule`, is first trained as the trainer's options say; `max_epochs: 0` means no training. Its
+    weights then stay fixed. The loss is the mean over all targets in the first steps of the training streams. Its
+    gradient with respect to all recurrent weights (`weight_hh`) is computed twice: from one long chunk, and as the sum
+    over short chunks, each of which starts from the final state of the chunk before.
 
-    Its metrics:
+    The metrics are:
 
-    - `saved_bytes`, `saved_bytes_long`: the most that autograd keeps for one chunk, without parameters and inputs, over
-      256 steps and over 1,024.
-    - `cosine` of the angle between the gradients.
-    - `relative_error`: the length of their difference, relative to that of the full gradient.
+    - `saved_bytes`, `saved_bytes_long`: the most memory that autograd keeps for one chunk, without parameters and
+      inputs, over 256 and over 1,024 steps.
+    - `cosine`: the cosine of the angle between the two gradients.
+    - `relative_error`: the norm of their difference, relative to the norm of the full gradient.
 
-    A run has diverged when its training has, or a gradient here is not finite. Where a model is trained, the training
-    is recorded.
+    A run diverges if its training diverges, or if one of the two gradients is not finite. If the model is trained, the
+    training is recorded.
 
     Args:
-        chunk: Steps of the short chunks.
-        window: Steps of the full gradient.
+        chunk: The length of the short chunks, in steps.
+        window: The length of the long chunk, in steps.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: An argument is not a whole number.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: An argument is not a whole number.
     """
 
     def __init__(self, chunk: int = 16, *, window: int = 512) -> None:
@@ -98,7 +97,7 @@ class TruncationBias(Experiment):
 
 
 def _chunks(config: Config, chunk: int, window: int) -> Iterator[Chunk]:
-    """The first steps of the training streams, cut into chunks."""
+    """Yield the first steps of the training streams in chunks."""
     data = build(StreamDataModule, overridden(config, {"init_args": {"truncated_bptt_steps": chunk}}))  # type: ignore[type-abstract]
     data.setup("fit")
     steps = 0
@@ -110,13 +109,13 @@ def _chunks(config: Config, chunk: int, window: int) -> Iterator[Chunk]:
 
 
 def _loss(model: TBPTTModule, chunk: Chunk) -> tuple[Tensor, Tensor | int]:
-    """The sum of the losses, and the number of targets."""
+    """The sum of the losses and the number of targets."""
     outputs = model.run_chunk(model.advance, chunk.inputs, chunk)
     return summed_loss(model.task, outputs, chunk.targets, chunk.mask)
 
 
 def _gradient(model: TBPTTModule, chunks: Iterator[Chunk]) -> Tensor:
-    """That of the mean loss over all chunks with respect to all recurrent weights, `(n,)`, in double precision."""
+    """The gradient of the mean loss over all chunks in all recurrent weights, `(n,)`, in double precision."""
     weights = [weight for name, weight in model.recurrent.named_parameters() if name.startswith("weight_hh")]
     total, targets = torch.zeros(sum(weight.numel() for weight in weights), dtype=torch.double), 0
     for chunk in chunks:
@@ -127,7 +126,7 @@ def _gradient(model: TBPTTModule, chunks: Iterator[Chunk]) -> Tensor:
 
 
 def _saved_bytes(model: TBPTTModule, chunks: Iterator[Chunk]) -> int:
-    """The most that autograd keeps for a chunk."""
+    """The most memory that autograd keeps for one chunk, in bytes."""
     sizes = []
     for chunk in chunks:
         with SavedBytes(*model.parameters(), *(part for part in chunk if isinstance(part, Tensor))) as saved:

@@ -1,4 +1,4 @@
-"""Callbacks that add numbers to the result of a study's run."""
+"""Callbacks that add numbers to the result of a run."""
 
 from typing import TYPE_CHECKING
 
@@ -6,11 +6,7 @@ from lightning_clip._lazy import lazy_names
 
 if TYPE_CHECKING:
     from lightning_clip.studies.metrics.growth_rates import *
-    from lightning_clip.studies.metrics.largest_norm import *
-    from lightning_clip.studies.metrics.recurrent_weights import *
     from lightning_clip.studies.metrics.stop_when_solved import *
     from lightning_clip.studies.metrics.study_metric import *
 
-__getattr__, __dir__ = lazy_names(
-    __name__, ["study_metric", "stop_when_solved", "largest_norm", "recurrent_weights", "growth_rates"]
-)
+__getattr__, __dir__ = lazy_names(__name__, ["study_metric", "stop_when_solved", "growth_rates"])

@@ -1,4 +1,4 @@
-"""`GrowthRates`: the gradient through time as a monitor sees it, beside the exact one."""
+"""`GrowthRates`: the growth rate of the gradient through time, as a monitor measures it and exactly."""
 
 from typing import Any
 
@@ -16,18 +16,17 @@ __all__ = ["GrowthRates"]
 
 
 class GrowthRates(StudyMetric):
-    """How fast the gradient grows on its way back through time, at the first training batch.
+    """Compares two measurements of how fast the gradient grows back through time, on the first training batch.
 
-    What a `TemporalGradientMonitor` among the callbacks has measured in one backward pass of the fused layer is
-    compared with the exact recursion: the gradient of the same loss with respect to each state, from a run step by
-    step.
+    A `TemporalGradientMonitor` among the callbacks measures it in one backward pass of the fused layer. The exact value
+    comes from running the network step by step: it is the gradient of the same loss with respect to each state.
 
-    Its metrics, rates per step: `difference` of the two growth rates, without sign; `growth_rate_exact`, by the exact
-    recursion; `r_squared`, how well one rate fits; `horizon`, the largest lag at which 1 % is left, in steps; and
-    `growth_rate`, by the monitor.
+    The metrics, with rates per time step, are `difference`, the absolute difference of the two growth rates;
+    `growth_rate_exact`; `r_squared`, how well a single rate fits; `horizon`, the largest lag at which 1% of the
+    gradient is left, in time steps; and `growth_rate`, as measured by the monitor.
 
     Raises:
-        MisconfigurationException: At fit, if there is no such monitor, or the model is not a recurrent module.
+        MisconfigurationException: At fit, if there is no such monitor, or if the model is not a recurrent module.
     """
 
     def __init__(self) -> None:
@@ -52,12 +51,12 @@ class GrowthRates(StudyMetric):
         self._monitor = next((one for one in callbacks if isinstance(one, TemporalGradientMonitor)), None)
         if self._monitor is None:
             raise MisconfigurationException(
-                "GrowthRates compares what a TemporalGradientMonitor measures: add one to the callbacks."
+                "GrowthRates needs a TemporalGradientMonitor to compare with: add one to the callbacks."
             )
         if not isinstance(pl_module, RecurrentModule):
             raise MisconfigurationException(
-                f"GrowthRates needs a recurrent module of this package, for instance RNNModule or LSTMModule: a "
-                f"{type(pl_module).__name__} does not say what its recurrent layers read."
+                "GrowthRates needs a recurrent module of this package, for instance RNNModule or LSTMModule, because "
+                f"it has to know the inputs of the recurrent layer: use one instead of {type(pl_module).__name__}."
             )
 
     @override

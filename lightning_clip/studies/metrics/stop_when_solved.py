@@ -1,4 +1,4 @@
-"""`StopWhenSolved`: a run ends at success or death."""
+"""`StopWhenSolved`: end a run when the task is solved, or when the network is dead."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,26 +18,26 @@ __all__ = ["StopWhenSolved"]
 
 
 class StopWhenSolved(StudyMetric):
-    """Ask now and then whether the task is solved, and stop the training when it is, or never will be.
+    """Test every few steps whether the task is solved, and stop training once it is or can no longer be.
 
-    Solved means: fewer than `error` of all test sequences are wrong by the data module's own criterion,
-    `wrong(outputs, targets)`. Training never sees those sequences. As soon as too many are wrong the rest is not
-    looked at, so that asking an untrained network is cheap.
+    The task is solved when a fraction below `error` of the test sequences is wrong by the data module's own criterion,
+    `wrong(outputs, targets)`. The network never trains on these sequences. A test stops as soon as too many sequences
+    are wrong, so that testing an untrained network is cheap.
 
-    Dead means: the outputs are the same, bit for bit, whatever the inputs. That is what one step too long leaves of a
-    network of ReLU units: all of them are off, no gradient passes through them any more, and nothing will change that.
+    The network is dead when its outputs are the same, bit for bit, for all inputs. A single step that is too long can
+    do that to ReLU units: all of them turn off, no gradient passes through them, and they never recover.
 
     Args:
-        error: Share of wrong sequences below which the task is solved, in (0, 1).
-        every_n_steps: How often to ask, in optimizer steps; the end of the training is always asked.
+        error: The fraction of wrong sequences below which the task is solved, in (0, 1).
+        every_n_steps: How often to test, in optimizer steps. There is always a test at the end of training.
 
     Attributes:
-        metrics: `solved`, 1 or 0; `steps_to_solve`, optimizer steps, `None` where it is not solved; `dead`, 1 or 0.
+        metrics: `solved`, 1 or 0; `steps_to_solve`, in optimizer steps, `None` if not solved; `dead`, 1 or 0.
 
     Raises:
-        ValueError: An argument is out of range.
-        TypeError: `every_n_steps` is not a whole number.
-        MisconfigurationException: At fit, if the data module does not say which outputs are wrong.
+        ArgumentError: An argument is out of range.
+        ArgumentTypeError: `every_n_steps` is not a whole number.
+        MisconfigurationException: At fit, if the data module has no method `wrong`.
 
     Example:
         >>> StopWhenSolved(error=0.01).metrics
@@ -45,13 +45,13 @@ class StopWhenSolved(StudyMetric):
 
     References:
         Razvan Pascanu, Tomas Mikolov and Yoshua Bengio, "On the difficulty of training recurrent neural networks",
-        2013, https://arxiv.org/abs/1211.5063: success is an error below 1 % on 10,000 sequences.
+        2013, https://arxiv.org/abs/1211.5063: success is an error below 1% on 10,000 sequences.
     """
 
     def __init__(self, error: float = 0.01, *, every_n_steps: int = 250) -> None:
         super().__init__()
         if not 0 < error < 1:
-            raise ArgumentError(f"StopWhenSolved(error={error!r}): error must be a share between 0 and 1.")
+            raise ArgumentError(f"StopWhenSolved(error={error!r}): error must be a fraction between 0 and 1.")
         check_count("StopWhenSolved", every_n_steps=every_n_steps)
         self.error = error
         self.every_n_steps = every_n_steps
@@ -69,7 +69,7 @@ class StopWhenSolved(StudyMetric):
         if not hasattr(trainer.datamodule, "wrong"):  # type: ignore[attr-defined]
             raise MisconfigurationException(
                 "StopWhenSolved needs a data module with the method `wrong(outputs, targets)`, as "
-                "TemporalOrderDataModule and the other generated tasks have: leave the callback out for other data."
+                "TemporalOrderDataModule and the other generated tasks have: remove the callback for other data."
             )
 
     @override
@@ -77,14 +77,14 @@ class StopWhenSolved(StudyMetric):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.global_step % self.every_n_steps == 0:
-            self._ask(trainer, pl_module)
+            self._test(trainer, pl_module)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._solved_at is None:
-            self._ask(trainer, pl_module)
+            self._test(trainer, pl_module)
 
-    def _ask(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _test(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         with evaluating(pl_module):
             if is_solved(pl_module, data, self.error):
@@ -96,7 +96,7 @@ class StopWhenSolved(StudyMetric):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without autograd; afterwards the model is in the mode in which it was."""
+    """Put a model in evaluation mode without autograd for the length of a `with` block, then restore its mode."""
     was_training = model.training
     model.eval()
     try:
@@ -107,15 +107,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def is_solved(model: nn.Module, data: Any, limit: float) -> bool:
-    """Whether a model gets fewer than a share of the test sequences wrong.
+    """Whether a model gets fewer than a fraction of the test sequences wrong.
 
     Args:
-        model: From inputs to outputs.
+        model: Maps inputs to outputs.
         data: A data module with `test_dataloader()`, `n_test` and `wrong(outputs, targets)`.
-        limit: The share, in (0, 1).
+        limit: The fraction, in (0, 1).
 
     Returns:
-        The answer; a sequence whose outputs are not finite is wrong.
+        Whether the task is solved. A sequence with NaN or infinite outputs counts as wrong.
     """
     allowed: float = limit * data.n_test
     wrong = 0
@@ -127,7 +127,7 @@ def is_solved(model: nn.Module, data: Any, limit: float) -> bool:
 
 
 def is_dead(model: nn.Module, data: Any) -> bool:
-    """Whether a model gives the same finite outputs for all sequences of the first test batch, which has several."""
+    """Whether a model gives the same finite outputs for all sequences of the first test batch."""
     inputs, _ = next(iter(data.test_dataloader()))
     outputs: Tensor = model(inputs)
     return len(outputs) > 1 and bool(outputs.isfinite().all() and (outputs == outputs[:1]).all())

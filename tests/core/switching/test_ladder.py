@@ -8,7 +8,7 @@ import pytest
 from lightning_clip.core.switching import Ladder, SpikeDetector
 from tests.support.switching_sequences import norms
 
-# Changes of rung of the published prototype with hysteresis on the same sequences.
+# How often the published prototype with hysteresis changes rungs on the same sequences.
 PROTOTYPE = {
     "quiet": 0,
     "one spike": 2,
@@ -33,7 +33,7 @@ def moves(kind: str, ladder: Ladder | None = None, detector: SpikeDetector | Non
 
 @pytest.mark.parametrize(("kind", "limit"), PROTOTYPE.items())
 def test_it_moves_no_more_often_than_the_prototype(kind, limit):
-    """Hysteresis keeps the number of switches down, and trouble is answered at the step where it comes."""
+    """Hysteresis keeps the number of switches low, and the ladder reacts at the step where trouble starts."""
     found = moves(kind)
     assert len(found) <= limit
     if kind in ("one spike", "cluster", "shift", "nan burst"):
@@ -41,13 +41,13 @@ def test_it_moves_no_more_often_than_the_prototype(kind, limit):
 
 
 def test_without_hysteresis_it_would_flap():
-    """The sequence that separates them: a spike every 100 steps."""
+    """A spike every 100 steps shows the difference."""
     flapping = Ladder(dwell=1, calm=20, max_calm=20)
     assert len(moves("spike every 100", flapping)) > 30
 
 
 def test_an_explosion_in_the_first_steps_is_seen_before_it_ends():
-    """Norms that grow from step to step are severe long before they overflow."""
+    """Norms that grow from step to step count as severe long before they overflow."""
     ladder, detector = Ladder(), SpikeDetector()
     growing = [430, 481, 1480, 2240, 5570, 17200, 1.9e5, 5e8]
     climbed = [ladder.step(detector.read(norm).weight, top=1) is not None for norm in growing]
@@ -55,7 +55,7 @@ def test_an_explosion_in_the_first_steps_is_seen_before_it_ends():
 
 
 def test_a_level_shift_becomes_normal_within_half_a_window():
-    """After an honest ×8 shift the detector calms down by itself."""
+    """After a genuine ×8 shift, the detector calms down by itself."""
     detector = SpikeDetector()
     weights = [detector.read(float(norm)).weight for norm in norms("shift")]
     assert all(weight > 0 for weight in weights[1000:1010])
@@ -63,7 +63,7 @@ def test_a_level_shift_becomes_normal_within_half_a_window():
 
 
 def test_a_rung_that_is_no_longer_allowed_is_left():
-    """When the cap falls below the present rung, the ladder descends to it."""
+    """When the cap falls below the current rung, the ladder descends to it."""
     ladder = Ladder(dwell=1)
     for _ in range(8):
         ladder.step(5.0, top=3)
@@ -72,7 +72,7 @@ def test_a_rung_that_is_no_longer_allowed_is_left():
 
 
 def test_a_restored_ladder_and_detector_go_on_the_same():
-    """State in the middle of trouble, through plain numbers and lists."""
+    """The state is saved in the middle of trouble, as plain numbers and lists."""
     ladder, detector = Ladder(), SpikeDetector()
     sequence = norms("heavy tail")
     for norm in sequence[:1500]:
@@ -104,6 +104,6 @@ def test_the_reading_of_a_non_finite_norm():
     ],
 )
 def test_bad_arguments_are_refused(make, message):
-    """One line that quotes the call."""
+    """The error is one line that quotes the call."""
     with pytest.raises(ValueError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""The figure of a study."""
+"""`plot_comparison`: the figure of a study."""
 
 import sys
 import warnings
@@ -10,8 +10,8 @@ from lightning_clip.studies.comparison import plot_comparison
 from tests.reports.studied import grid, lengths, rates, remedies, result, solving, study, tasks
 
 
-def test_an_axis_of_numbers_has_a_line_for_each_strategy():
-    """How many runs are solved, and after how many steps, on a logarithmic axis where values span decades."""
+def test_a_numeric_axis_has_a_line_for_each_strategy():
+    """The lines show how many runs are solved and after how many steps; a wide axis is logarithmic."""
     figure = plot_comparison(rates(), "rates")
     solved, steps = figure.axes
     assert [line.get_label() for line in solved.lines] == ["none", "norm-1.0"]
@@ -24,7 +24,7 @@ def test_an_axis_of_numbers_has_a_line_for_each_strategy():
 
 
 def test_a_metric_has_its_median_and_its_range():
-    """The band goes from the smallest to the largest value; where every run diverged there is a cross."""
+    """The band goes from the smallest to the largest value; a cross marks where every run diverged."""
     runs = [result("a", seed, 10.0**seed, length=length) for length in (50, 100, 150) for seed in range(3)]
     runs += [result("b", seed, None, length=length) for length in (50, 100, 150) for seed in range(3)]
     (plot,) = plot_comparison(runs).axes
@@ -36,14 +36,14 @@ def test_a_metric_has_its_median_and_its_range():
     np.testing.assert_array_equal(crosses[:, 0], [50, 100, 150])
 
 
-def test_counts_of_unequal_numbers_of_runs_are_shares():
-    """Of an interrupted study some settings have fewer runs."""
+def test_counts_of_unequal_numbers_of_runs_are_fractions():
+    """In an interrupted study, some settings have fewer runs."""
     runs = [solving("a", seed, 500, length=length) for length in (1, 2, 3) for seed in range(length)]
-    assert plot_comparison(runs).axes[0].get_ylabel() == "share of the runs solved"
+    assert plot_comparison(runs).axes[0].get_ylabel() == "fraction of runs solved"
 
 
 def test_without_such_an_axis_every_run_is_a_point():
-    """A plot for each group, a row for each strategy; how many diverged is written beside it."""
+    """There is a plot for each group and a row for each strategy, with the number of diverged runs beside it."""
     (plot,) = plot_comparison(study()).axes
     assert [label.get_text() for label in plot.get_yticklabels()] == [
         "none",
@@ -57,8 +57,8 @@ def test_without_such_an_axis_every_run_is_a_point():
     assert len(plot_comparison(grid()).axes) == 4
 
 
-def test_steps_to_solve_are_the_points_of_a_task_that_can_be_solved():
-    """They begin at 0, and how many runs are solved is written beside them."""
+def test_with_a_task_to_solve_the_points_are_steps():
+    """The axis starts at 0, with the number of solved runs beside each row."""
     lost = [solving("lost", 0, None, diverged_at_step=9, length=50), solving("lost", 1, None, length=50)]
     lost[1].metrics["dead"] = 1.0
     assert plot_comparison(lost).axes[0].texts[0].get_text() == "0 of 2 solved, 1 diverged, 1 dead"
@@ -72,7 +72,7 @@ def test_steps_to_solve_are_the_points_of_a_task_that_can_be_solved():
 
 
 def test_points_that_lie_on_each_other_are_moved_apart():
-    """Five equal runs are five points."""
+    """Five equal runs are five visible points."""
     (plot,) = plot_comparison([solving("a", seed, 1000) for seed in range(5)]).axes
     offsets = plot.collections[0].get_offsets()
     assert len({tuple(point) for point in offsets}) == 5
@@ -81,7 +81,7 @@ def test_points_that_lie_on_each_other_are_moved_apart():
 
 @pytest.mark.parametrize("runs", [rates, tasks, lengths, remedies, study, grid])
 def test_it_can_be_saved(runs, tmp_path):
-    """Without a display and without a warning."""
+    """It needs no display and gives no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plot_comparison(runs(), "a study").savefig(tmp_path / "figure.png", dpi=40)
@@ -89,13 +89,13 @@ def test_it_can_be_saved(runs, tmp_path):
 
 
 def test_runs_without_a_metric_can_be_plotted(tmp_path):
-    """All that is known is that they diverged."""
+    """Runs that only diverged have no metric."""
     runs = [result("a", seed, None) for seed in range(2)] + [solving("b", 0, None, diverged_at_step=3)]
     plot_comparison(runs).savefig(tmp_path / "figure.png", dpi=40)
 
 
 def test_a_study_without_runs_is_refused():
-    """There is nothing to plot."""
+    """Without results there is nothing to plot."""
     with pytest.raises(ValueError, match=r"plot_comparison\(results\): no run has finished"):
         plot_comparison([])
 

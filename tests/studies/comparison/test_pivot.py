@@ -1,4 +1,4 @@
-"""The standings of a study by the values of an axis."""
+"""`pivot` and `PivotTable`: the standings of a study by the values of an axis."""
 
 import re
 
@@ -22,7 +22,7 @@ def table(results: list[RunResult], *, width: int = 80) -> str:
 
 
 def test_numbers_are_sorted_and_words_are_not():
-    """Words stay as the study lists them."""
+    """Words keep the order of the study."""
     runs = [result("a", 0, 1.0, length=length) for length in (200, 50, 100)]
     by_axis = pivot(standings(runs))
     assert (by_axis.axis, by_axis.values, by_axis.is_numeric) == ("length", (50, 100, 200), True)
@@ -31,13 +31,13 @@ def test_numbers_are_sorted_and_words_are_not():
 
 
 def test_without_a_second_value_there_is_no_pivot():
-    """One length is no axis."""
+    """An axis with a single value does not count."""
     assert pivot(standings(study())) is None
     assert pivot(standings([result("a", 0, 1.0, length=50)])) is None
 
 
 def test_the_axis_that_varies_most_has_the_columns():
-    """Others tell rows apart, and so do models where there are several; numbers go before words."""
+    """Other axes and models distinguish the rows; a numeric axis takes precedence."""
     runs = [
         result("a", 0, 1.0, task=task, lr=lr, size=size)
         for task in ("x", "y", "z", "w")
@@ -51,7 +51,7 @@ def test_the_axis_that_varies_most_has_the_columns():
 
 
 def test_nine_rates_fit_in_80_columns():
-    """One block, in which each rate is seen at a glance."""
+    """They form a single block."""
     lines = table(rates()).split("\n")
     assert lines[0].split() == ["lr", *RATES]
     assert lines[3].split() == ["none", "4/5", "5/5", "3/5", *["0/5"] * 6]
@@ -65,7 +65,7 @@ def test_nine_rates_fit_in_80_columns():
 
 @pytest.mark.parametrize("width", [30, 45, 60])
 def test_what_does_not_fit_goes_below(width):
-    """In a narrow console the columns become several blocks, and none is lost."""
+    """In a narrow console, the columns form several blocks, and none is lost."""
     text = table(rates(), width=width)
     assert max(map(len, text.split("\n"))) <= width
     heads = [line.split()[1:] for line in text.split("\n") if line.startswith("  lr ")]
@@ -74,13 +74,13 @@ def test_what_does_not_fit_goes_below(width):
 
 
 def test_what_was_not_tried_is_blank():
-    """It is neither 0 nor a dash."""
+    """A missing value is neither 0 nor a dash."""
     last = table(lengths()).split("\n")[-1]
     assert last.split() == ["norm-1.0+omega-4", "5/5"]
 
 
-def test_a_task_without_success_shows_the_main_metric():
-    """Each column says what there is to say."""
+def test_without_a_task_to_solve_the_main_metric_is_shown():
+    """Each column shows what it has."""
     lines = table(tasks()).split("\n")
     assert lines[2] == " solved, or test error, median"
     assert lines[3].split() == ["rnn", "0/5", "*0.14"]
@@ -88,7 +88,7 @@ def test_a_task_without_success_shows_the_main_metric():
 
 
 def test_a_cell_whose_every_run_diverged_has_a_cross():
-    """It is explained below."""
+    """The cross is explained below the table."""
     runs = [result("a", seed, 2.0, length=length) for length in (1, 2) for seed in range(2)]
     runs += [result("b", seed, None if length == 2 else 3.0, length=length) for length in (1, 2) for seed in range(2)]
     lines = table(runs).split("\n")
@@ -96,8 +96,8 @@ def test_a_cell_whose_every_run_diverged_has_a_cross():
     assert lines[-1] == "  × every run diverged"
 
 
-def test_colours_go_with_the_counts():
-    """All green, some yellow, none red."""
+def test_colors_go_with_the_counts():
+    """All solved is green, some is yellow, none is red."""
     text = to_text(PivotTable(pivot(standings(rates())), "test_error"), width=80, color=True)
     for color, cell in (("32", "5/5"), ("33", "3/5"), ("31", "0/5")):
         assert re.search(rf"\x1b\[{color}m *{cell}\x1b", text)

@@ -1,4 +1,4 @@
-"""Runs put together by strategy, and what is said about them."""
+"""`standings`: results by strategy; `conclusions`: what they show, in words."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def words(results: list[RunResult]) -> str:
 
 
 def test_a_standing_is_over_the_runs_that_did_not_diverge():
-    """Median, smallest and largest; how many diverged, and when."""
+    """It has the median, the smallest and the largest value, and how many runs diverged and when."""
     value = next(row for row in standings(study()) if row.strategy == "value-5.0")
     assert (value.runs, value.diverged, value.diverged_at) == (5, 2, (5, 9))
     assert value.spreads["test_mse"] == Spread(88.0, 31.0, 161.0)
@@ -22,7 +22,7 @@ def test_a_standing_is_over_the_runs_that_did_not_diverge():
 
 
 def test_a_row_whose_every_run_diverged_has_no_metric():
-    """Not even a made-up one."""
+    """It is never the best."""
     none = standings(study())[0]
     assert none.all_diverged
     assert none.spreads == {}
@@ -30,7 +30,7 @@ def test_a_row_whose_every_run_diverged_has_no_metric():
 
 
 def test_rows_keep_the_order_of_the_results():
-    """As the study lists them, models and axes apart."""
+    """Rows are in the order of the study, and each setting has its own."""
     assert [row.strategy for row in standings(study())] == ["none", "per-parameter-norm-1.0", "value-5.0", "norm-1.0"]
     assert [(row.group_name, row.strategy) for row in standings(grid())][:3] == [
         ("rnn (length 50)", "a"),
@@ -40,13 +40,13 @@ def test_rows_keep_the_order_of_the_results():
 
 
 def test_the_best_median_is_marked_for_each_model():
-    """Every group has its own winner."""
+    """Each group has its own best row."""
     best = [(row.model, row.strategy) for row in standings(grid()) if "test_mse" in row.best]
     assert best == [("rnn", "a"), ("rnn", "a"), ("lstm", "b"), ("lstm", "b")]
 
 
 def test_a_strategy_that_diverged_is_not_the_best_where_another_did_not():
-    """A low error of the survivors does not make up for a lost run."""
+    """A low error of the other runs does not make up for a diverged one."""
     rows = standings(
         [result("risky", 0, 1.0), result("risky", 1, None), result("safe", 0, 2.0), result("safe", 1, 2.0)]
     )
@@ -54,12 +54,12 @@ def test_a_strategy_that_diverged_is_not_the_best_where_another_did_not():
 
 
 def test_a_single_strategy_is_not_called_the_best():
-    """There is nothing to compare it with."""
+    """There is nothing to compare a single strategy with."""
     assert not standings([result("a", 0, 1.0)])[0].best
 
 
-def test_more_is_better_for_an_accuracy():
-    """The direction follows from the metric's name."""
+def test_a_higher_accuracy_is_better():
+    """The direction follows from the name of the metric."""
     runs = [
         RunResult("m", name, 0, False, None, 1, 1.0, 0.0, {"test_accuracy": value})
         for name, value in (("a", 0.7), ("b", 0.9))
@@ -68,8 +68,8 @@ def test_more_is_better_for_an_accuracy():
     assert "The highest median test accuracy is 0.9, by b, ahead of a with 0.7" in words(runs)
 
 
-def test_what_only_describes_a_run_is_no_success():
-    """No value of such a metric is the best, and no sentence says whose is the lowest."""
+def test_a_metric_that_only_describes_a_run_has_no_best():
+    """No value of such a metric is marked, and no sentence ranks it."""
     runs = [
         RunResult("m", name, 0, False, None, 1, 1.0, 0.0, {"growth_rate": value})
         for name, value in (("a", -0.5), ("b", 0.1))
@@ -80,12 +80,12 @@ def test_what_only_describes_a_run_is_no_success():
 
 @pytest.mark.parametrize(("name", "title"), [("train_mse", "train MSE"), ("val/r2", "val R2"), ("seconds", "seconds")])
 def test_metrics_are_named_in_words(name: str, title: str):
-    """Abbreviations in capitals."""
+    """Abbreviations are in capitals."""
     assert metric_title(name) == title
 
 
 def test_divergence_comes_first():
-    """Who always, who sometimes, who never, and how soon."""
+    """The first sentence says which strategies always, sometimes and never diverged, and how soon."""
     assert words(study()).startswith(
         "Every run of none diverged, by step 11 at the latest; 2 of 5 runs of value-5.0 diverged; "
         "no run of per-parameter-norm-1.0 or norm-1.0 did."
@@ -95,7 +95,7 @@ def test_divergence_comes_first():
 
 
 def test_ranges_say_whether_the_order_is_settled():
-    """Overlapping ranges are not a victory."""
+    """Overlapping ranges do not settle the order."""
     close = [result("a", seed, 1.0 + seed) for seed in range(2)] + [result("b", seed, 1.5 + seed) for seed in range(2)]
     apart = [result("a", seed, 1.0 + seed) for seed in range(2)] + [result("b", seed, 9.0 + seed) for seed in range(2)]
     assert words(close).endswith(
@@ -105,32 +105,33 @@ def test_ranges_say_whether_the_order_is_settled():
 
 
 def test_the_main_metric_is_the_last_of_the_test_data():
-    """Training error is not what a comparison is about."""
+    """The training error is not the main metric."""
     runs = [RunResult("m", "a", 0, False, None, 1, 1.0, 0.0, {"test_mse": 2.0, "train_mse": 1.0})]
     assert "median test MSE is 2" in words(runs)
 
 
-def test_several_models_are_put_into_one_sentence():
-    """Who wins where; or everywhere."""
+def test_several_models_share_one_sentence():
+    """It says which strategy is best where, or everywhere."""
     assert words(grid()).endswith(
-        "is by a for rnn (length 50) and rnn (length 200); by b for lstm (length 50) and lstm (length 200); "
-        "in each case another range overlaps, so 2 seeds do not settle who is first there."
+        "a has the lowest median test MSE for rnn (length 50) and rnn (length 200), "
+        "b for lstm (length 50) and lstm (length 200); "
+        "in each case, another range overlaps with the best one, so 2 seeds do not settle the order."
     )
     everywhere = [run for run in grid() if run.model == "rnn"]
-    assert "The lowest median test MSE is by a everywhere; in each case" in words(everywhere)
+    assert "a has the lowest median test MSE everywhere; in each case" in words(everywhere)
     one_seed = [run for run in everywhere if run.seed == 0]
-    assert words(one_seed).endswith("by a everywhere; one seed does not show whether that is more than chance.")
+    assert words(one_seed).endswith("test MSE everywhere; one seed does not show whether that is more than chance.")
     apart = [result(n, s, v + s, length=c) for c in (1, 2) for n, v in (("a", 1.0), ("b", 9.0)) for s in range(2)]
-    assert words(apart).endswith("is by a everywhere; no other range over 2 seeds overlaps.")
+    assert words(apart).endswith("test MSE everywhere; over 2 seeds, no other range overlaps with the best one.")
 
 
 def test_ranges_of_all_others_are_compared_with_that_of_the_first():
-    """Who is as good is named, and how it is without clipping."""
+    """The sentence names the strategies that are as good, and gives the metric without clipping."""
     scores = {"none": 9.0, "a": 2.0, "b": 1.5, "c": 2.2, "d": 5.0}
     runs = [result(name, seed, value + seed) for name, value in scores.items() for seed in range(2)]
     assert words(runs).endswith(
         "is 2, by b, ahead of a with 2.5; its range, 1.5 to 2.5, overlaps with those of a and c, so 2 seeds do not "
-        "settle who is first. With none it is 9.5 (9 to 10)."
+        "settle which is best. With none it is 9.5 (9 to 10)."
     )
     apart = [run for run in runs if run.strategy in ("b", "d", "none")]
     assert words(apart).endswith(
@@ -138,23 +139,25 @@ def test_ranges_of_all_others_are_compared_with_that_of_the_first():
     )
 
 
-def test_the_baseline_is_that_of_the_runs_that_are_left():
-    """A run that diverged has no metric, and is not silently left out."""
+def test_the_baseline_is_that_of_the_remaining_runs():
+    """A run that diverged has no metric, and the sentence says so."""
     runs = [result(name, seed, value) for name, value in (("a", 1.0), ("b", 2.0)) for seed in range(3)]
     runs += [result("none", 0, 7.0), result("none", 1, 8.0), result("none", 2, None)]
     assert words(runs).endswith("With none it is 7.5 (7 to 8) over the 2 runs that did not diverge.")
-    assert words([*runs[:7], result("none", 1, None)]).endswith("With none it is 7 in the run left.")
+    assert words([*runs[:7], result("none", 1, None)]).endswith(
+        "With none it is 7 in the only run that did not diverge."
+    )
 
 
-def test_what_only_describes_a_run_has_no_best():
-    """A small gradient is not a success."""
+def test_a_small_gradient_is_not_the_best():
+    """A metric that only describes a run is never marked."""
     metrics = ({"max_norm": norm, "test_mse": 1.0 + norm} for norm in (1.0, 2.0))
     runs = [RunResult("m", f"s{i}", 0, False, None, 1, 1.0, 0.0, own) for i, own in enumerate(metrics)]
     assert [row.best for row in standings(runs)] == [{"test_mse"}, frozenset()]
 
 
 def test_many_strategies_are_counted_and_not_listed():
-    """A sentence stays a sentence."""
+    """A sentence stays readable."""
     runs = [result(f"s{i}", 0, None if i < 6 else 1.0) for i in range(12)]
     assert words(runs).startswith(
         "Every run of s0, s1, s2, s3 and 2 more diverged, by step 3 at the latest; no run of the other 6 did."

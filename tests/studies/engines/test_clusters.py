@@ -1,4 +1,4 @@
-"""Clusters from the command line: their own, one at an address, and none."""
+"""Clusters from the command line: a new one, one at an address, and none."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import ray
 
 from lightning_clip._errors import InputError
 from lightning_clip.studies import ResultsFolder, run_study
-from lightning_clip.studies.engines import ENGINES
+from lightning_clip.studies.engines import ENGINES, DaskEngine
 from tests.support.clusters import ray_cluster
 from tests.support.command import call, refusal
 from tests.support.fresh import run
@@ -25,14 +25,14 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory):
-    """The tiny study as it is made by default."""
+    """The tiny study with the default engine."""
     folder = ResultsFolder(tmp_path_factory.mktemp("usual"))
     run_study(tiny_study(), folder)
     return folder
 
 
 def workers() -> set[psutil.Process]:
-    """The processes that this one has started, but for those in which Python itself keeps books."""
+    """The processes that this one started, except for Python's own resource trackers."""
     found = set()
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
@@ -43,7 +43,7 @@ def workers() -> set[psutil.Process]:
 
 @pytest.mark.parametrize("name", ["dask", "ray"])
 def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usual, name):
-    """`--engine` needs nothing but its extra, gives the same numbers, and leaves no process behind."""
+    """`--engine` needs only its extra, gives the same numbers, and leaves no process behind."""
     before = workers()
     options = ("--config", written_study(tmp_path), "--jobs", "1", "--output", "out")
     assert call("compare", "--engine", name, *options) == 0
@@ -54,7 +54,7 @@ def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usu
 
 
 def test_a_ray_cluster_is_found_by_its_address(tmp_path, usual):
-    """`RAY_ADDRESS` names the cluster, whose workers make the runs, and which goes on when the study has ended."""
+    """The runs execute in the cluster at `RAY_ADDRESS`, which keeps running after the study."""
     config = written_study(tmp_path, models={"mlp": {"class_path": "tests.support.clusters.ClusterMLP"}})
     command = ["-m", "lightning_clip", "compare", "--engine", "ray", "--config", str(config), "--output", "out"]
     with ray_cluster() as address:
@@ -66,7 +66,7 @@ def test_a_ray_cluster_is_found_by_its_address(tmp_path, usual):
 
 @pytest.mark.parametrize(("name", "module", "package"), [("dask", "distributed", "Dask"), ("ray", "ray", "Ray")])
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys, name, module, package):
-    """Without its package an engine is refused in one line, before anything is written."""
+    """Without its package, an engine is refused in one line, before anything is written."""
     monkeypatch.setitem(sys.modules, module, None)
     line = refusal(capsys, "compare", "--engine", name, "--output", "out")
     assert line == f'--engine {name}: {package} is not installed: pip install "lightning-clip[{name}]"'
@@ -76,7 +76,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys, name, module, p
 
 
 def test_an_unknown_engine_is_refused(tmp_path, capsys):
-    """What can be chosen is listed in one line."""
+    """The choices are listed in one line."""
     line = refusal(capsys, "compare", "--engine", "spark", "--output", "out")
     choices = "invalid choice: 'spark' (choose from 'processes', 'loky', 'dask', 'ray')"
     assert line == f"argument --engine: {choices}. See `lightning-clip compare --help`."
@@ -88,5 +88,22 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path, monkeypatch, capsys
     monkeypatch.setattr("lightning_clip.studies.engines.dask._TIMEOUT", 1)
     with dask.config.set({"scheduler-address": "tcp://127.0.0.1:9"}):
         line = refusal(capsys, "compare", "--engine", "dask", "--output", "out")
-    assert line == "Timed out trying to connect to tcp://127.0.0.1:9 after 1 s"
+        with pytest.raises(InputError, match=r"no cluster answers at tcp://127.0.0.1:9"), DaskEngine().started(None, 4):
+            pass
+    assert line == (
+        "--engine dask: no cluster answers at tcp://127.0.0.1:9: "
+        "Timed out trying to connect to tcp://127.0.0.1:9 after 1 s"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [("nowhere", "Invalid address"), ("auto", "Could not find any running")]
+)
+def test_a_ray_cluster_that_does_not_answer_is_named(tmp_path, monkeypatch, capsys, address, reason):
+    """A wrong `RAY_ADDRESS` ends the study in one line, before anything is written."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    line = refusal(capsys, "compare", "--engine", "ray", "--output", "out")
+    assert line.startswith(f"--engine ray: no cluster answers at {address}: {reason}")
+    assert not ray.is_initialized()
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The figure of descents."""
+"""`plot_descents`: the figure of descents."""
 
 import sys
 
@@ -13,12 +13,12 @@ SHORT = Way(np.array([[0.5, 0.5], [0.6, 0.6], [1.0, 1.0]]), np.array([0.5, 0.3, 
 FAR = Way(np.array([[0.5, 0.5], [0.6, 0.6], [4.6, 3.6]]), np.array([0.5, 0.3, 20.0]))
 
 
-def test_ways_and_their_errors_are_plotted():
-    """Every way with its longest step and where it leaves the picture; errors beside it, none below the scale."""
+def test_paths_and_their_errors_are_plotted():
+    """Each path has its longest step and where it leaves the plot; errors are beside it, none below the scale."""
     surface, course = plot_descents(BOWL, {"far": FAR, "short": SHORT}, small=0.1, title="Two ways").axes[:2]
     np.testing.assert_array_equal(surface.lines[0].get_xydata(), FAR.points)
     assert [line.get_label() for line in surface.lines[:2]] == [
-        "far: longest step 5, leaves the picture at step 2",
+        "far: longest step 5, leaves the plot at step 2",
         "short: longest step 0.566",
     ]
     np.testing.assert_array_equal(course.lines[1].get_ydata(), [0.5, 0.3, 1e-5])
@@ -26,23 +26,23 @@ def test_ways_and_their_errors_are_plotted():
 
 
 def test_the_view_is_that_of_the_surface():
-    """A way that goes elsewhere does not make it small."""
+    """A path that leaves the surface does not change the view."""
     surface = plot_descents(BOWL, {"far": FAR}, small=0.1, title="").axes[0]
     assert surface.get_xlim() == surface.get_ylim() == (0.0, 2.0)
     assert (surface.get_xlabel(), surface.get_ylabel()) == ("a", "b")
 
 
-def test_a_way_of_one_point_is_plotted():
-    """A descent that was not begun is its start."""
+def test_a_path_of_one_point_is_plotted():
+    """A descent without steps is its start."""
     lone = Way(np.array([[0.5, 0.5]]), np.array([0.5]))
     assert (
         plot_descents(BOWL, {"lone": lone}, small=0.1, title="").axes[0].lines[0].get_label() == "lone: longest step 0"
     )
 
 
-def test_no_way_is_refused():
+def test_no_path_is_refused():
     """There is nothing to plot."""
-    with pytest.raises(ValueError, match=r"plot_descents\(ways=\{\}\): there is no way to plot"):
+    with pytest.raises(ValueError, match=r"plot_descents\(ways=\{\}\): ways must contain at least one path"):
         plot_descents(BOWL, {}, small=0.1, title="")
 
 

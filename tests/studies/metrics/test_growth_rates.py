@@ -1,4 +1,4 @@
-"""`GrowthRates`, and the study that compares them."""
+"""`GrowthRates`, and the built-in study that uses it."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from lightning_clip.studies.training import make_trainer
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The built-in study with 2 seeds, its folder and its metrics by model."""
+    """The folder of the built-in study with 2 seeds, and its metrics by model."""
     folder = ResultsFolder(tmp_path_factory.mktemp("flow"))
     results = run_study(replace(load_study("gradient-flow"), seeds=2), folder)
     models = dict.fromkeys(result.model for result in results)
@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
 
 
 def test_one_explodes_one_vanishes_and_one_does_neither(finished):
-    """The three networks of the built-in study are what their names say."""
+    """The three networks of the built-in study do what their names say."""
     _, metrics = finished
     assert all(one["growth_rate"] > 0.02 and one["horizon"] == 99 for one in metrics["rnn-exploding"])
     assert all(one["growth_rate"] < -0.1 and one["horizon"] < 25 for one in metrics["rnn-vanishing"])
@@ -36,7 +36,7 @@ def test_one_explodes_one_vanishes_and_one_does_neither(finished):
 
 
 def test_the_rates_are_the_exact_ones(finished):
-    """What the monitor sees in one backward pass grows as the exact recursion does, to 0.005 per step."""
+    """The rate that the monitor measures in one backward pass is exact to 0.005 per step."""
     _, metrics = finished
     for own in metrics.values():
         for one in own:
@@ -45,7 +45,7 @@ def test_the_rates_are_the_exact_ones(finished):
 
 
 def test_the_exact_rate_is_that_of_autograd():
-    """By hand: the state is a tensor of its own at each step, whose gradient autograd gives."""
+    """Running the cell step by step gives the gradient with respect to each state."""
     torch.manual_seed(0)
     model, rates, monitor = RNNModule(6, 4, hidden_size=8), GrowthRates(), TemporalGradientMonitor(rows=2)
     layer = model.recurrent
@@ -66,22 +66,25 @@ def test_the_exact_rate_is_that_of_autograd():
     assert rates.metrics["growth_rate_exact"] == pytest.approx(slope.item(), abs=1e-4)
 
 
-def test_before_the_training_there_are_none():
-    """A run that never began has no rates."""
+def test_before_training_there_are_none():
+    """A run that never started has no rates."""
     assert set(GrowthRates().metrics.values()) == {None}
 
 
 class OffMonitor(TemporalGradientMonitor):
-    """Looks for no layer."""
+    """Does not look for layers."""
 
     def on_train_start(self, trainer, pl_module):
         pass
 
 
-def test_what_it_needs_is_said():
-    """Without a monitor, and with a model that does not say what its layers read."""
-    with pytest.raises(MisconfigurationException, match="TemporalGradientMonitor measures: add one to the callbacks"):
+def test_the_error_says_what_it_needs():
+    """It needs a monitor, and a module whose recurrent inputs it knows."""
+    with pytest.raises(
+        MisconfigurationException, match="needs a TemporalGradientMonitor to compare with: add one to the callbacks"
+    ):
         make_trainer([GrowthRates()], {"max_steps": 1}).fit(RNNModule(6, 4), datamodule=TemporalOrderDataModule())
     callbacks = [OffMonitor(), GrowthRates()]
-    with pytest.raises(MisconfigurationException, match="a MLPRegressor does not say what its recurrent layers read"):
+    complaint = r"needs a recurrent module .*: use one instead of MLPRegressor"
+    with pytest.raises(MisconfigurationException, match=complaint):
         make_trainer(callbacks, {"max_steps": 1}).fit(MLPRegressor(), datamodule=RegressionDataModule())

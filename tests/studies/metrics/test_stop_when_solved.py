@@ -1,4 +1,4 @@
-"""`StopWhenSolved`: a run ends at success, and says when it was."""
+"""`StopWhenSolved`: a run ends when its task is solved, and reports the step."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from lightning_clip.studies.metrics.stop_when_solved import evaluating, is_dead,
 
 
 class Oracle(nn.Module):
-    """Knows the answer to all but some sequences of each batch."""
+    """Knows the answers, except to the first few sequences of each batch."""
 
     def __init__(self, data: TemporalOrderDataModule, misses: int) -> None:
         super().__init__()
@@ -48,14 +48,14 @@ def trained(criterion: StopWhenSolved, model: RNNModule | None = None) -> Traine
 
 
 @pytest.mark.parametrize(("misses", "solved"), [(0, True), (4, True), (5, False)])
-def test_solved_is_a_share_below_the_limit(misses, solved):
-    """Of 1,000 sequences in two batches fewer than 10 have to be wrong for an error below 1 %."""
+def test_solved_means_an_error_below_the_limit(misses, solved):
+    """Of 1,000 sequences in two batches, fewer than 10 may be wrong for an error below 1%."""
     task = data()
     assert is_solved(Oracle(task, misses), task, 0.01) is solved
 
 
 def test_too_many_mistakes_end_the_count():
-    """A network that guesses is not asked about every sequence."""
+    """A network that guesses is not tested on every sequence."""
     task = data()
     oracle = Oracle(task, 100)
     assert not is_solved(oracle, task, 0.01)
@@ -63,7 +63,7 @@ def test_too_many_mistakes_end_the_count():
 
 
 def test_the_mode_of_the_model_is_kept():
-    """Questions are asked in evaluation mode and without autograd; the mode is then as it was."""
+    """A test runs in evaluation mode without autograd, and then restores the mode."""
     model = RNNModule(dropout=0.5)
     for was_training in (True, False):
         model.train(was_training)
@@ -74,7 +74,7 @@ def test_the_mode_of_the_model_is_kept():
 
 
 def test_a_network_that_does_not_see_its_inputs_is_dead():
-    """ReLU units that are all off give one output for all sequences; a network that guesses is alive."""
+    """If all ReLU units are off, all sequences have the same output; a network that guesses is alive."""
     task, model = data(), RNNModule(nonlinearity="relu", init="identity")
     assert not is_dead(model, task)
     torch.nn.init.constant_(model.recurrent.bias_ih_l0, -1e9)
@@ -82,43 +82,43 @@ def test_a_network_that_does_not_see_its_inputs_is_dead():
 
 
 def test_a_dead_run_ends():
-    """A run whose units are all off is stopped at the next question, and is not solved."""
+    """A run whose units are all off stops at the next test, and is not solved."""
     criterion, model = StopWhenSolved(every_n_steps=2), RNNModule(nonlinearity="relu", init="identity")
     torch.nn.init.constant_(model.recurrent.bias_ih_l0, -1e9)
     assert trained(criterion, model).global_step == 2
     assert criterion.metrics == {"solved": 0.0, "steps_to_solve": None, "dead": 1.0}
 
 
-def test_what_is_not_a_number_is_not_called_dead():
-    """Outputs that are not finite are divergence, which has a name of its own."""
+def test_nan_is_not_called_dead():
+    """NaN or infinite outputs are divergence, which has its own name."""
     task, model = data(), RNNModule()
     torch.nn.init.constant_(model.head.bias, torch.nan)
     assert not is_dead(model, task)
 
 
 def test_a_run_ends_where_it_is_solved():
-    """With a limit that guessing meets, the first question ends the run."""
+    """With a limit that guessing meets, the first test ends the run."""
     criterion = StopWhenSolved(error=0.99, every_n_steps=2)
     assert trained(criterion).global_step == 2
     assert criterion.metrics == {"solved": 1.0, "steps_to_solve": 2, "dead": 0.0}
 
 
 def test_a_run_that_is_not_solved_goes_on_to_its_end():
-    """With a limit that no untrained network meets, the run has all its steps, and no step at which it was solved."""
+    """With a limit that no untrained network meets, the run makes all its steps and is not solved."""
     criterion = StopWhenSolved(error=0.001, every_n_steps=2)
     assert trained(criterion).global_step == 6
     assert criterion.metrics == {"solved": 0.0, "steps_to_solve": None, "dead": 0.0}
 
 
-def test_the_end_of_a_run_is_asked():
-    """Success between the last question and the end of the training counts."""
+def test_the_end_of_a_run_is_tested():
+    """Success between the last test and the end of training counts."""
     criterion = StopWhenSolved(error=0.99, every_n_steps=4_000)
     assert trained(criterion).global_step == 6
     assert criterion.metrics == {"solved": 1.0, "steps_to_solve": 6, "dead": 0.0}
 
 
-def test_asking_changes_no_bit_of_the_training():
-    """Weights after a run with questions are those after a run without."""
+def test_testing_changes_no_bit_of_the_training():
+    """The weights after a run with tests are those after a run without."""
     asked, alone = trained(StopWhenSolved(error=0.001, every_n_steps=1)), trained(StopWhenSolved(error=0.001))
     pairs = zip(asked.model.parameters(), alone.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
@@ -127,25 +127,27 @@ def test_asking_changes_no_bit_of_the_training():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"error": 0.0}, r"StopWhenSolved\(error=0\.0\): error must be a share between 0 and 1"),
+        ({"error": 0.0}, r"StopWhenSolved\(error=0\.0\): error must be a fraction between 0 and 1"),
         ({"error": 1}, r"StopWhenSolved\(error=1\): error must be"),
         ({"every_n_steps": 0}, r"StopWhenSolved\(every_n_steps=0\): every_n_steps must be at least 1"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):
-    """An argument out of range is quoted with its rule."""
+    """The message quotes an argument that is out of range, with its rule."""
     with pytest.raises(ValueError, match=message):
         StopWhenSolved(**options)
 
 
 def test_an_interval_is_a_whole_number():
-    """Half a step is refused, and not rounded."""
+    """Half a step is refused, not rounded."""
     with pytest.raises(TypeError, match=r"StopWhenSolved\(every_n_steps=2\.5\): every_n_steps must be a whole number"):
         StopWhenSolved(every_n_steps=2.5)
 
 
 def test_data_without_a_criterion_are_refused():
-    """What cannot say which outputs are wrong cannot be solved."""
+    """A data module has to say which outputs are wrong."""
     trainer = Trainer(callbacks=[StopWhenSolved()], max_epochs=1, accelerator="cpu", logger=False)
-    with pytest.raises(MisconfigurationException, match=r"needs a data module with the method `wrong.*leave the callb"):
+    with pytest.raises(
+        MisconfigurationException, match=r"needs a data module with the method `wrong.*remove the callb"
+    ):
         trainer.fit(MLPRegressor(), RegressionDataModule())

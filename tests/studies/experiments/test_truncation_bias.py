@@ -1,4 +1,4 @@
-"""`TruncationBias`: the gradient of truncated backpropagation through time beside the full one."""
+"""`TruncationBias`: the gradient of truncated backpropagation through time, compared with the full one."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ def model_config(cell: str) -> dict[str, Any]:
 
 
 def run_once(tmp_path, cell: str = "rnn", *, chunk: int, seed: int = 0, **trainer: Any):
-    """A run over 64 steps, without training by default."""
+    """Run over 64 steps, by default without training."""
     return run_cell(
         Cell(
             model_name=cell,
@@ -49,7 +49,7 @@ def run_once(tmp_path, cell: str = "rnn", *, chunk: int, seed: int = 0, **traine
 
 
 def by_hand(model: TBPTTModule, chunk: int) -> torch.Tensor:
-    """The same gradient, of the whole window with a detached state between chunks."""
+    """The same gradient, from the whole window with a detached state between chunks."""
     data = CharTextDataModule(truncated_bptt_steps=WINDOW, batch_size=4)
     data.setup("fit")
     window = next(iter(data.train_dataloader()))
@@ -72,7 +72,7 @@ def _short_for_memory(monkeypatch):
 @cells
 @pytest.mark.parametrize("chunk", [1, 16, WINDOW])
 def test_the_gradients_are_those_by_hand(cell, chunk):
-    """Of the mean loss over the window, cut between chunks and nowhere else."""
+    """They are those of the mean loss over the window, cut between chunks and nowhere else."""
     torch.manual_seed(0)
     model = TBPTTModule(128, 128, cell=cell, hidden_size=16)
     torch.testing.assert_close(
@@ -82,8 +82,8 @@ def test_the_gradients_are_those_by_hand(cell, chunk):
 
 @pytest.mark.usefixtures("_short_for_memory")
 @cells
-def test_longer_chunks_are_wrong_by_less(tmp_path, cell):
-    """The error falls with the length of a chunk, to nothing where a chunk is the window."""
+def test_longer_chunks_have_a_smaller_error(tmp_path, cell):
+    """The error falls with the length of the chunks, to zero if a chunk is the whole window."""
     results = [run_once(tmp_path, cell, chunk=chunk) for chunk in (1, 4, 16, WINDOW)]
     errors = [result.metrics["relative_error"] for result in results]
     assert errors == sorted(errors, reverse=True)
@@ -97,7 +97,7 @@ def test_longer_chunks_are_wrong_by_less(tmp_path, cell):
 
 @cells
 def test_memory_is_that_of_a_chunk(tmp_path, cell):
-    """Over 256 steps and over 1,024 the same; so many bytes for each step of a chunk, and some more."""
+    """It is the same over 256 and 1,024 steps, and grows linearly with the length of the chunks."""
     sizes = {chunk: run_once(tmp_path, cell, chunk=chunk).metrics for chunk in (16, 32, 64)}
     assert all(metrics["saved_bytes"] == metrics["saved_bytes_long"] for metrics in sizes.values())
     bytes_of = {chunk: metrics["saved_bytes"] for chunk, metrics in sizes.items()}
@@ -106,7 +106,7 @@ def test_memory_is_that_of_a_chunk(tmp_path, cell):
 
 @pytest.mark.usefixtures("_short_for_memory")
 def test_without_training_weights_are_those_of_the_seed(tmp_path):
-    """Each seed has its own; the same seed gives the same numbers; there is no record of no training."""
+    """Each seed has its own weights, the same seed gives the same numbers, and no training leaves no record."""
     first, again, other = (run_once(tmp_path, chunk=4, seed=seed) for seed in (0, 0, 1))
     assert first.metrics == again.metrics != other.metrics
     assert (first.steps, first.diverged) == (0, False)
@@ -115,7 +115,7 @@ def test_without_training_weights_are_those_of_the_seed(tmp_path):
 
 @pytest.mark.usefixtures("_short_for_memory")
 def test_a_trained_model_is_measured_after_its_training(tmp_path):
-    """So many epochs as the trainer's options say, under the strategy, with a record of the steps."""
+    """Training takes as long as the trainer's options say, with the strategy and a record of the steps."""
     untrained = run_once(tmp_path, chunk=4)
     result = run_once(tmp_path, chunk=4, max_epochs=1, limit_train_batches=12)
     assert result.steps == 12
@@ -128,7 +128,7 @@ def test_a_trained_model_is_measured_after_its_training(tmp_path):
 
 @pytest.mark.usefixtures("_short_for_memory")
 def test_a_training_that_diverges_has_no_bias(tmp_path):
-    """A run that was lost before it could be measured has no metrics."""
+    """A run that diverged before it could be measured has no metrics."""
     rate = {"init_args": {"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": math.inf}}}}
     study = load_study("tbptt-bias")
     cell = next(cell for cell in study.cells() if cell.model_name == "rnn-trained" and cell.axes["chunk"] == 64)
@@ -140,7 +140,7 @@ def test_a_training_that_diverges_has_no_bias(tmp_path):
 
 
 def test_the_built_in_study_measures_each_chunk_on_each_model():
-    """Chunks of 1 to 256 steps, on networks as they start and after 2 epochs."""
+    """It has chunks of 1 to 256 steps, on new networks and after 2 epochs."""
     cells = [cell for cell in load_study("tbptt-bias").cells() if cell.seed == 0]
     assert {(cell.model_name, cell.axes["chunk"]) for cell in cells} == {
         (model, chunk) for model in ("rnn", "lstm", "rnn-trained", "lstm-trained") for chunk in (1, 4, 16, 64, 256)
@@ -152,6 +152,6 @@ def test_the_built_in_study_measures_each_chunk_on_each_model():
 
 @pytest.mark.parametrize(("arguments", "call"), [({"chunk": 0}, "chunk=0"), ({"window": 0}, "window=0")])
 def test_bad_arguments_are_refused(arguments, call):
-    """Lengths are whole numbers from 1."""
+    """Lengths are whole numbers of at least 1."""
     with pytest.raises(ValueError, match=rf"TruncationBias\({call}\)"):
         TruncationBias(**arguments)

@@ -1,4 +1,4 @@
-"""A study that is interrupted: what it leaves behind, and how it goes on."""
+"""A study that is interrupted: what it leaves behind, and how it resumes."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.command import call
-from tests.support.fresh import Program, start
+from tests.support.fresh import Program, prepare, start
 from tests.support.studies import timeless_runs, written_study
 
 
@@ -21,7 +21,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 @contextmanager
 def started_study(config: Path, *options: str, runs: int) -> Iterator[Program]:
-    """A study of three runs in a process group of its own, once so many of them have finished; the next do not end."""
+    """Start a study of three runs in its own process group, and wait until some have finished; the others never end."""
     command = ["-m", "lightning_clip", "compare", "--config", str(config), *options]
     program = start(command, Path.cwd(), WAIT_FROM_SEED=str(runs))
     try:
@@ -43,7 +43,7 @@ def long_study(tmp_path_factory):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_study_can_be_finished(long_study, jobs):
-    """Ctrl-C keeps the finished runs, says how to go on and leaves no process; `--resume` gives the same numbers."""
+    """Ctrl-C keeps the finished runs, says how to resume and leaves no process; `--resume` gives the same numbers."""
     config, whole = long_study
     with started_study(config, "--jobs", str(jobs), "--output", "out", runs=jobs) as program:
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the program and its workers, busy or not
@@ -56,16 +56,17 @@ def test_an_interrupted_study_can_be_finished(long_study, jobs):
         record = Path(f"out/records/mlp-norm-{seed}.jsonl")
         assert not record.exists() or '"step": 15' not in record.read_text(encoding="utf-8")
     command = f"lightning-clip compare --config {config} --jobs {jobs} --output out --resume"
-    assert output.splitlines()[-1] == f"Interrupted: {jobs} of 3 runs are in out. Go on with: {command}"
+    assert output.splitlines()[-1] == f"Interrupted: {jobs} of 3 runs are in out. Resume with: {command}"
 
     assert call(*command.split()[1:]) == 0
     assert timeless_runs(Path("out")) == whole
 
 
 @pytest.mark.parametrize("engine", ["loky", "dask", "ray"])
-def test_an_interrupt_ends_what_an_engine_has_started(long_study, monkeypatch, engine):
-    """Ctrl-C keeps the finished runs and leaves no worker and no cluster, silently."""
+def test_an_interrupt_ends_what_an_engine_started(long_study, monkeypatch, engine):
+    """Ctrl-C keeps the finished runs, and silently ends all workers and clusters."""
     config, whole = long_study
+    prepare()  # it stays, and is not to have the mark
     monkeypatch.setenv("STUDY_OF_A_TEST", f"{os.getpid()}-{engine}")
     with started_study(config, "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as program:
         assert len(processes_of_study()) >= 2  # beside the program itself
@@ -80,7 +81,7 @@ def test_an_interrupt_ends_what_an_engine_has_started(long_study, monkeypatch, e
 
 
 def processes_of_study() -> list[psutil.Process]:
-    """Every process that has inherited the mark of this test."""
+    """Every process that inherited the mark of this test."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -91,7 +92,7 @@ def processes_of_study() -> list[psutil.Process]:
 
 @pytest.mark.parametrize("engine", ["processes", "loky"])
 def test_workers_end_with_their_parent(long_study, engine):
-    """A program that is killed leaves no process behind that works on."""
+    """A killed program leaves no working process behind."""
     with started_study(long_study[0], "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as program:
         os.kill(program.pid, signal.SIGKILL)
         program.communicate(timeout=60)

@@ -10,7 +10,7 @@ YES, NO = torch.tensor(True), torch.tensor(False)
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.999])
 def test_it_is_the_bias_corrected_average(decay):
-    """The sum of `decay^(n - i) x_i` over the sum of the weights, for each n."""
+    """It is the sum of `decay^(n - i) x_i` divided by the sum of the weights, for each n."""
     values = torch.rand(50, dtype=torch.float64)
     ema = Ema(decay)
     for n in range(1, 51):
@@ -27,7 +27,7 @@ def test_it_is_nan_before_the_first_value():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 5.0])
 def test_what_is_not_to_be_kept_changes_nothing(bad):
-    """Bit for bit, also before the first value."""
+    """The state stays the same bit for bit, also before the first value."""
     ema, other = Ema(0.9), Ema(0.9)
     ema.push(torch.tensor(bad), NO)
     for x in (0.1, 0.7):
@@ -40,7 +40,7 @@ def test_what_is_not_to_be_kept_changes_nothing(bad):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_it_keeps_the_dtype_of_the_first_value_through_a_checkpoint(dtype):
-    """A restored average is the same, bit for bit, and goes on the same."""
+    """A restored average is the same bit for bit and continues the same way."""
     ema = Ema(0.9)
     for x in (0.1, 0.7):
         ema.push(torch.tensor(x, dtype=dtype), YES)
@@ -56,7 +56,7 @@ def test_it_keeps_the_dtype_of_the_first_value_through_a_checkpoint(dtype):
 
 
 def test_it_follows_its_values_to_their_device():
-    """The buffers move with the first value that lives elsewhere."""
+    """The buffers move with the first value on another device."""
     ema = Ema(0.9)
     ema.push(torch.tensor(1.0), YES)
     ema.push(torch.tensor(1.0, device="meta"), YES.to("meta"))

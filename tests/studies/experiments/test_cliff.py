@@ -1,4 +1,4 @@
-"""`Cliff`: descents beside a wall."""
+"""`Cliff`: gradient descents that start beside a wall in the error."""
 
 import math
 from dataclasses import replace
@@ -10,8 +10,7 @@ import torch
 from lightning_clip import NoClip, NormClip, SkipSpikes, read_jsonl
 from lightning_clip.studies import ResultsFolder, load_study, run_study
 from lightning_clip.studies.experiments import Cliff
-from lightning_clip.studies.experiments.descent import Descent, descend
-from lightning_clip.studies.experiments.one_unit import BOX, error_and_gradient, start_at_the_wall
+from lightning_clip.studies.experiments.descent import BOX, Descent, descend, error_and_gradient, start_at_the_wall
 
 START = start_at_the_wall(0)
 
@@ -27,7 +26,7 @@ def by_autograd(w: float, b: float) -> list[float]:
 
 
 def test_the_derivatives_are_those_of_autograd():
-    """The forward recursion gives what backpropagation gives, in the plain, in the valley and on the wall."""
+    """The forward recursion gives what backpropagation gives, on the plateau, in the valley and on the wall."""
     for seed in range(20):
         assert error_and_gradient(*start_at_the_wall(seed)) == pytest.approx(by_autograd(*start_at_the_wall(seed)))
     for point in ((5.0, -2.0), (4.36, -2.2), (6.9, -3.4), (-3.0, 2.0), (0.0, 0.0)):
@@ -35,7 +34,7 @@ def test_the_derivatives_are_those_of_autograd():
 
 
 def test_many_points_at_once_give_the_same():
-    """Arrays are numbers, one by one; a point far away overflows nothing."""
+    """Arrays give the same as single numbers, and a point far away does not overflow."""
     w, b = np.array([[4.5, 5.0], [7.0, -2e3]]), np.array([[-2.5, -2.0], [-3.5, -1e3]])
     together = error_and_gradient(w, b)
     for place in np.ndindex(w.shape):
@@ -43,7 +42,7 @@ def test_many_points_at_once_give_the_same():
 
 
 def test_starts_are_at_the_wall():
-    """Each seed has a start of its own in the box, always the same, where the gradient is long."""
+    """Each seed has its own start in the box, always the same, with a large gradient."""
     starts = [start_at_the_wall(seed) for seed in range(50)]
     assert len(set(starts)) == 50
     assert starts == [start_at_the_wall(seed) for seed in range(50)]
@@ -53,7 +52,7 @@ def test_starts_are_at_the_wall():
 
 
 def test_a_descent_is_that_of_torchs_optimizer():
-    """Without clipping each step is that of SGD."""
+    """Without clipping, each step is that of SGD."""
     params = [torch.tensor(value, dtype=torch.double, requires_grad=True) for value in START]
     optimizer = torch.optim.SGD(params, lr=0.1)
     for point in descend(NoClip(), START, lr=0.1, steps=6).points:
@@ -63,15 +62,15 @@ def test_a_descent_is_that_of_torchs_optimizer():
         optimizer.step()
 
 
-def test_a_clipped_step_has_a_longest_length():
-    """Learning rate times threshold."""
+def test_a_clipped_step_has_a_maximum_length():
+    """It is the learning rate times the threshold."""
     descent = descend(NormClip(1.0), START, lr=0.1, steps=100)
     assert 0.0999 < descent.longest_step <= 0.1 + 1e-6
     assert descend(NoClip(), START, lr=0.1, steps=100).longest_step > 10
 
 
 def test_a_skipped_step_goes_nowhere():
-    """A strategy that leaves a step out leaves the point where it is."""
+    """If a strategy skips a step, the point stays where it is."""
     strategy = SkipSpikes(k=1.0, window=4)
     descent = descend(strategy, START, lr=0.1, steps=50)
     skipped = [record.step for record in descent.events.flush() if record.skipped]
@@ -80,7 +79,7 @@ def test_a_skipped_step_goes_nowhere():
 
 
 def test_solved_means_small_at_the_end():
-    """An error that has been small and is not at the end does not count; the steps are those before it stayed small."""
+    """An error that is small only for a while does not count; the steps are those before it stayed small."""
     cliff = Cliff(solved_below=0.1)
     assert [
         cliff._solved_at(Descent(errors=errors))
@@ -96,7 +95,7 @@ def finished(tmp_path_factory):
 
 
 def test_clipping_reaches_the_valley(finished):
-    """Every clipped descent ends in it; of those without clipping, which make far longer steps, few do."""
+    """Every clipped descent ends in it; without clipping, steps are far longer and few descents do."""
     _, results = finished
     solved = {name: [r.metrics["solved"] for r in results if r.strategy == name] for name in ("none", "norm-1.0")}
     assert solved["norm-1.0"] == [1.0] * 8
@@ -110,7 +109,7 @@ def test_clipping_reaches_the_valley(finished):
 
 
 def test_the_record_is_that_of_the_run(finished):
-    """All steps with their errors, the strategy, and how often it bound."""
+    """It has all steps with their errors, the strategy, and how often it clipped."""
     folder, results = finished
     for result in results[::5]:
         run, history = read_jsonl(folder.record_of(result.key))
@@ -121,7 +120,7 @@ def test_the_record_is_that_of_the_run(finished):
 
 
 def test_a_point_that_is_not_finite_ends_a_run(tmp_path):
-    """Such a run has diverged at that step and has no metrics."""
+    """Such a run diverged at that step and has no metrics."""
     longest = max(range(20), key=lambda seed: math.hypot(*error_and_gradient(*start_at_the_wall(seed))[1:]))
     cell = replace(load_study("cliff").cells()[0], seed=longest)
     result = Cliff(lr=1.7e308).run(cell, tmp_path / "record.jsonl")
@@ -130,11 +129,11 @@ def test_a_point_that_is_not_finite_ends_a_run(tmp_path):
     assert len(read_jsonl(tmp_path / "record.jsonl")[1]) == 2
 
 
-def test_the_picture_shows_a_start_that_tells(finished):
-    """The way of each strategy from a start where one is solved and the other not, over the error around it."""
+def test_the_figure_shows_a_start_that_makes_a_difference(finished):
+    """It shows the path of each strategy from a start where one is solved and the other is not."""
     _, results = finished
     study = replace(load_study("cliff"), seeds=8)
-    surface, course = Cliff().figure(study.cells(), results).axes[:2]
+    surface, errors = Cliff().figure(study.cells(), results).axes[:2]
     ways = {line.get_label().partition(":")[0]: line for line in surface.lines[:2]}
     assert list(ways) == ["none", "norm-1.0"]
     seed = next(r.seed for r in results if r.strategy == "none" and not r.metrics["solved"])
@@ -143,8 +142,8 @@ def test_the_picture_shows_a_start_that_tells(finished):
     inside = ways["norm-1.0"].get_xydata()
     assert (surface.get_xlim()[0] < inside[:, 0]).all()
     assert (inside[:, 0] < surface.get_xlim()[1]).all()
-    assert "leaves the picture at step" in ways["none"].get_label()
-    assert course.lines[0].get_ydata()[-1] > 1e-3 > course.lines[1].get_ydata()[-1]
+    assert "leaves the plot at step" in ways["none"].get_label()
+    assert errors.lines[0].get_ydata()[-1] > 1e-3 > errors.lines[1].get_ydata()[-1]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def filled(size: int, values: np.ndarray, dtype: torch.dtype = torch.float64) ->
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("size", [1, 2, 7, 8])
 def test_its_statistics_are_those_of_numpy_on_the_latest_values(size, dtype):
-    """Median, MAD and quantiles, while it fills and after it has wrapped around."""
+    """Median, MAD and quantiles match, while the window fills and after it wraps around."""
     values = np.random.default_rng(0).lognormal(size=30)
     for n in range(1, 31):
         latest = values[:n][-size:]
@@ -40,7 +40,7 @@ def test_it_is_nan_before_the_first_value():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 5.0])
 def test_what_is_not_to_be_kept_changes_nothing(bad):
-    """Neither the values nor the count, while filling and after wrapping around."""
+    """Neither the values nor the count change, while filling and after wrapping around."""
     for n in (0, 2, 7):
         window, other = filled(3, np.arange(1.0, n + 1)), filled(3, np.arange(1.0, n + 1))
         window.push(torch.tensor(bad, dtype=torch.float64), NO)
@@ -50,7 +50,7 @@ def test_what_is_not_to_be_kept_changes_nothing(bad):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_it_keeps_the_dtype_of_the_first_value_through_a_checkpoint(dtype):
-    """A restored window has the same values, bit for bit, and goes on the same."""
+    """A restored window has the same values bit for bit and continues the same way."""
     window = filled(5, np.random.default_rng(0).random(13), dtype)
     file = io.BytesIO()
     torch.save(window.state_dict(), file)
@@ -67,7 +67,7 @@ def test_it_keeps_the_dtype_of_the_first_value_through_a_checkpoint(dtype):
 @pytest.mark.parametrize("pushed", [2, 4, 5, 13])
 @pytest.mark.parametrize("size", [3, 4, 5, 9])
 def test_a_checkpoint_of_another_size_gives_the_latest_values_that_fit(size, pushed):
-    """A window that was made longer or shorter goes on as if it had always been."""
+    """A window that was made longer or shorter continues as if it had always had that size."""
     values = np.arange(1.0, pushed + 1)
     window = Window(size)
     window.load_state_dict(filled(5, values).state_dict())
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_another_size_gives_the_latest_values_that_fit(size, pus
 
 
 def test_it_follows_its_values_to_their_device():
-    """The buffers move with the first value that lives elsewhere."""
+    """The buffers move with the first value on another device."""
     window = filled(3, np.arange(4.0))
     window.push(torch.tensor(1.0, device="meta"), YES.to("meta"))
     assert {buffer.device.type for buffer in window.buffers()} == {"meta"}

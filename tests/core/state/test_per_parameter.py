@@ -10,7 +10,7 @@ ONE = torch.ones(1)
 
 
 def stored(**values: float) -> PerParameter:
-    """A state with one column, holding the given numbers."""
+    """A state with one column that holds the given numbers."""
     state = PerParameter(x=0.0)
     grads = holding(**dict.fromkeys(values, ONE))
     state.take(grads)
@@ -23,7 +23,7 @@ def taken(state: PerParameter, *names: str) -> list[float]:
 
 
 def test_rows_follow_names_through_order_absence_and_arrival():
-    """Each parameter finds its own number again, whoever else has a gradient."""
+    """Each parameter finds its own number again, whichever others have a gradient."""
     state = stored(a=1.0, b=2.0)
     assert taken(state, "b", "a") == [2.0, 1.0]
     assert taken(state, "b", "c") == [2.0, 0.0]
@@ -33,7 +33,7 @@ def test_rows_follow_names_through_order_absence_and_arrival():
 
 
 def test_what_is_taken_is_a_copy():
-    """Changing it changes nothing stored, in either way of finding rows."""
+    """Changing it does not change the state, for either way of finding rows."""
     state = stored(a=1.0, b=2.0)
     for names in (("a", "b"), ("b",)):
         state.take(holding(**dict.fromkeys(names, ONE)))[0].fill_(9.0)
@@ -41,7 +41,7 @@ def test_what_is_taken_is_a_copy():
 
 
 def test_no_gradient_at_all_is_a_row_of_none():
-    """It neither fails nor decides the dtype of what comes later."""
+    """A step without gradients neither fails nor sets the dtype."""
     state = PerParameter(x=0.0)
     assert taken(state) == []
     state.put(holding(), torch.zeros(0))
@@ -51,7 +51,7 @@ def test_no_gradient_at_all_is_a_row_of_none():
 
 @pytest.mark.parametrize("duplicate", [lambda s: pickle.loads(pickle.dumps(s)), None], ids=["pickle", "state_dict"])
 def test_a_restored_state_knows_the_names(duplicate):
-    """Also where it has looked for other rows before."""
+    """This also holds for a state that has looked up other rows before."""
     state = stored(a=1.0, b=2.0)
     if duplicate:
         other = duplicate(state)
@@ -64,7 +64,7 @@ def test_a_restored_state_knows_the_names(duplicate):
 
 
 def test_rows_can_belong_to_something_else_than_a_parameter():
-    """`take_rows` and `put_rows` take any names."""
+    """`take_rows` and `put_rows` accept any names."""
     state = PerParameter(x=5.0)
     names = ("all parameters",)
     assert state.take_rows(names, ONE)[0].tolist() == [5.0]
@@ -73,7 +73,7 @@ def test_rows_can_belong_to_something_else_than_a_parameter():
 
 
 def test_positions_of_rows_are_looked_up_once():
-    """A list copied to an accelerator makes the host wait, so the positions are kept; they stay bounded."""
+    """Row positions are cached, because copying a list to an accelerator blocks the host; the cache is bounded."""
     state = stored(**{f"p{i}": float(i) for i in range(80)})
     assert state._rows(("p3", "p1")) is state._rows(("p3", "p1"))
     for i in range(79):

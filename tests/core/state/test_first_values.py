@@ -28,7 +28,7 @@ def test_its_statistics_are_order_statistics_of_the_first_values(size):
 
 
 def test_it_is_full_after_its_size_of_kept_values():
-    """What is not kept does not count."""
+    """Values that are not kept do not count."""
     first = FirstValues(2)
     full = []
     for value, keep in ((1.0, YES), (float("nan"), NO), (float("inf"), NO), (2.0, YES), (3.0, YES)):
@@ -40,7 +40,7 @@ def test_it_is_full_after_its_size_of_kept_values():
 
 
 def test_a_checkpoint_brings_its_own_size():
-    """A warm-up that is over stays over when a resumed run asks for a longer one."""
+    """A finished warmup stays finished when a resumed run asks for a longer one."""
     first = FirstValues(9)
     first.load_state_dict(filled(4, np.arange(1.0, 6.0)).state_dict())
     first.push(torch.tensor(9.0, dtype=torch.float64), YES)

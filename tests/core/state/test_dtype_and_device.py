@@ -24,7 +24,7 @@ def through_a_file(state: nn.Module, fresh: nn.Module) -> nn.Module:
 
 
 def test_a_number_per_parameter_keeps_float64_through_a_checkpoint():
-    """And NaN, which a rule may use for "not yet known"."""
+    """So does NaN, which a rule may use for "not yet known"."""
     numbers = torch.tensor([1 / 3, torch.nan], dtype=torch.float64)
     state, grads = PerParameter(level=0.0), gradients()
     state.take(grads)
@@ -35,7 +35,7 @@ def test_a_number_per_parameter_keeps_float64_through_a_checkpoint():
 
 
 def test_a_number_per_element_keeps_float64_through_a_checkpoint():
-    """Each under the name of its parameter."""
+    """Each tensor is stored under the name of its parameter."""
     state, grads = PerElement(), gradients()
     state.take(grads)[1].fill_(1 / 3)
     restored = through_a_file(state, PerElement()).take(grads)
@@ -45,6 +45,6 @@ def test_a_number_per_element_keeps_float64_through_a_checkpoint():
 
 @pytest.mark.parametrize("state", [PerParameter(level=0.0), PerElement()], ids=lambda state: type(state).__name__)
 def test_state_follows_its_gradients_to_their_device(state):
-    """Started on one device, asked on another."""
+    """A state that starts on one device moves to the device of later gradients."""
     state.take(gradients())
     assert {value.device.type for value in state.take(gradients("meta"))} == {"meta"}

@@ -12,9 +12,9 @@ FRACTIONS = (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_quantiles_stay_within_the_stated_error_over_20000_values(dtype):
-    """Exact up to 1,024 values, within 0.55 percent after; with heavy tails and a level that drifts 100-fold.
+    """Quantiles are exact up to 1,024 values and within 0.55% later, with heavy tails and a 100-fold drift.
 
-    In float32 the place between two neighbours is known to 1e-5 of their distance, which may be large in a tail.
+    In float32, the position between two neighbors is known to 1e-5 of their distance, which may be large in a tail.
     """
     noise = np.random.default_rng(0).standard_t(2, 20_000)
     values = np.exp(np.linspace(0.0, np.log(100.0), 20_000) + noise.clip(-20, 20))
@@ -32,7 +32,7 @@ def test_quantiles_stay_within_the_stated_error_over_20000_values(dtype):
 
 
 def test_an_interpolated_quantile_between_two_clusters_is_exact_enough():
-    """Between two neighbours a factor of 1,000 apart the interpolation is that of numpy."""
+    """Between two neighbors a factor of 1,000 apart, interpolation matches numpy."""
     values = [1.0] * 600 + [1000.0] * 601
     sketch = QuantileSketch()
     for value in values:
@@ -42,7 +42,7 @@ def test_an_interpolated_quantile_between_two_clusters_is_exact_enough():
 
 
 def test_values_beyond_its_range_count_at_its_ends():
-    """Below 2^-64 and above 2^64."""
+    """Values below 2^-64 and above 2^64 count in the outermost bins."""
     sketch = QuantileSketch()
     for value in [1e-30] * 600 + [1e30] * 600:
         sketch.push(torch.tensor(value, dtype=torch.float64), YES)
@@ -52,7 +52,7 @@ def test_values_beyond_its_range_count_at_its_ends():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0, 5.0])
 def test_what_is_not_to_be_kept_changes_nothing(bad):
-    """Neither the latest values nor the counts."""
+    """Neither the latest values nor the counts change."""
     sketch = QuantileSketch()
     sketch.push(torch.tensor(bad), NO)
     assert sketch.quantile(0.5).isnan()
@@ -63,7 +63,7 @@ def test_what_is_not_to_be_kept_changes_nothing(bad):
 
 
 def test_a_restored_sketch_goes_on_the_same():
-    """On both sides of the 1,024th value."""
+    """This holds on both sides of the 1,024th value."""
     for n in (10, 1030):
         sketch = QuantileSketch()
         for value in torch.rand(n, dtype=torch.float64):
