@@ -138,7 +138,7 @@ def test_resuming_needs_the_same_study(tmp_path):
     """Results of another study are refused and stay as they were."""
     folder = ResultsFolder(tmp_path / "out")
     folder.write("another", [result()])
-    with pytest.raises(InputError, match="holds the study 'another', not 'tiny'; name a new folder"):
+    with pytest.raises(InputError, match="contains the study 'another', not 'tiny'; name a new folder"):
         run(written_study(tmp_path), output=folder.path, resume=True)
     assert folder.read() == StudyResults("another", [result()])
 
