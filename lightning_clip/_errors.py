@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import Any
 
 _LIGHTNING = {"lightning", "lightning_fabric", "pytorch_lightning"}
@@ -81,25 +82,31 @@ def constructor_error(error: Exception, raised: Sequence[Exception]) -> Exceptio
     return raised[0] if raised else None
 
 
-def recording(raised: list[Exception]) -> tuple[Callable[..., Any], type, bool]:
+def construct(kind: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Build an object as `jsonargparse` does by default."""
+    return kind(*args, **kwargs)
+
+
+def recording(raised: list[Exception], build: Callable[..., Any] = construct) -> Callable[..., Any]:
     """Make an instantiator that records what constructors raise.
 
     Args:
         raised: The list that each exception is appended to.
+        build: The instantiator that builds the object.
 
     Returns:
-        A member of the `instantiators` of `ArgumentParser.instantiate`: the function, the class, and whether the
-        function also builds subclasses.
+        An instantiator for `ArgumentParser.instantiate`, with the signature of `build`.
     """
 
-    def instantiate(kind: Any, /, *args: Any, **kwargs: Any) -> Any:
+    @wraps(build)
+    def instantiate(*args: Any, **kwargs: Any) -> Any:
         try:
-            return kind(*args, **kwargs)
+            return build(*args, **kwargs)
         except Exception as error:
             raised.append(error)
             raise
 
-    return instantiate, object, True
+    return instantiate
 
 
 def _origin(error: BaseException) -> str:

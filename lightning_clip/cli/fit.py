@@ -15,7 +15,7 @@ import lightning_clip.datamodules
 import lightning_clip.modules
 import lightning_clip.sinks
 import lightning_clip.strategies  # noqa: F401  (jsonargparse finds a class by its bare name once it is imported)
-from lightning_clip._errors import InputError, constructor_error, is_from_lightning, recording
+from lightning_clip._errors import InputError, constructor_error, is_from_lightning
 from lightning_clip.cli.parser import OneLineParser
 
 
@@ -27,6 +27,12 @@ class _SizedCLI(LightningCLI):
         for size in ("in_features", "out_features"):
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
 
+    def _parse_ckpt_path(self) -> None:
+        """Keep the configuration as the user gave it.
+
+        Lightning would add the hyperparameters of the checkpoint, and refuse the sizes among them, which are linked.
+        """
+
     def before_instantiate_classes(self) -> None:
         """Refuse a checkpoint that does not exist, before any work is done."""
         path = self._get(self.config, "ckpt_path")
@@ -35,15 +41,15 @@ class _SizedCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build the objects; report what jsonargparse refuses in one line, and raise what a constructor raised."""
-        raised: list[Exception] = []
-        self.parser.add_instantiator(*recording(raised))
+        parser: Any = self.parser
         try:
             super().instantiate_classes()
             return
         except (TypeError, ValueError) as error:
-            problem = constructor_error(error, raised)
+            problem = constructor_error(error, parser.raised)
             if problem is None:
-                self.parser.error(str(error), error)
+                parser.error(str(error), error)
+                raise
         raise problem
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from lightning_clip._errors import in_one_line
+from lightning_clip._errors import in_one_line, recording
 
 
 def refuse(message: str) -> int:
@@ -33,6 +33,7 @@ class OneLineParser(ArgumentParser):
         command: The command that the user typed.
         reading: The file that is being read, followed by a colon.
         given: Every text and path that the user gave as an option, on the command line or in a file; no defaults.
+        raised: The exceptions that constructors raised.
     """
 
     command: ClassVar[str] = ""
@@ -41,7 +42,8 @@ class OneLineParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._builders: list[tuple[Callable[..., Any], type, bool]] = []
+        self.raised: list[Exception] = []
+        self._instantiators_of_lightning: list[tuple[Callable[..., Any], type, bool]] = []
 
     @classmethod
     def begin(cls, command: str) -> None:
@@ -75,20 +77,23 @@ class OneLineParser(ArgumentParser):
             OneLineParser.reading = outer
 
     def add_instantiator(self, instantiator: Callable[..., Any], class_type: type, subclasses: bool = True) -> None:
-        """Use a function to build the objects of a class; the first function that matches a class builds it.
+        """Use a function to build the objects of a class; the first function that matches the class is used.
 
-        LightningCLI calls this to save hyperparameters. jsonargparse's own method is deprecated.
+        LightningCLI calls this, to save hyperparameters. The same method of jsonargparse is deprecated.
 
         Args:
             instantiator: Called with the class and its arguments.
             class_type: The class.
             subclasses: Whether the function also builds subclasses.
         """
-        self._builders.append((instantiator, class_type, subclasses))
+        self._instantiators_of_lightning.append((recording(self.raised, instantiator), class_type, subclasses))
 
     def instantiate(self, *args: Any, **kwargs: Any) -> Namespace:
-        """Build the objects with the functions that `add_instantiator` was given."""
-        made: Namespace = super().instantiate(*args, **{"instantiators": self._builders or None, **kwargs})
+        """Build the objects, and record in `raised` what their constructors raise."""
+        if self._instantiators_of_lightning:  # otherwise this parser is for a part, and records with the whole
+            instantiators = [*self._instantiators_of_lightning, (recording(self.raised), object, True)]
+            kwargs.setdefault("instantiators", instantiators)
+        made: Namespace = super().instantiate(*args, **kwargs)
         return made
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

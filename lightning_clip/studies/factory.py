@@ -32,7 +32,8 @@ def build(base: type[T], config: Config) -> T:
     parser.add_argument("--object", type=base)
     raised: list[Exception] = []
     try:
-        made: T = parser.instantiate(parser.parse_object({"object": config}), instantiators=[recording(raised)]).object
+        parsed = parser.parse_object({"object": config})
+        made: T = parser.instantiate(parsed, instantiators=[(recording(raised), object, True)]).object
         return made
     except (ParserError, TypeError, ValueError) as error:
         problem = constructor_error(error, raised)

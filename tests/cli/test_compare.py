@@ -63,7 +63,7 @@ def test_the_report_shows_what_happened(tmp_path):
     assert "0 of 2" in rows["norm-1.0"]
     assert "Gradient report: mlp, none, seed 0" in report
     assert "Gradient report: mlp, norm-1.0, seed 0" in report
-    assert "nan" not in report.lower().replace("is nan at step", "").replace("became nan or infinite", "")
+    assert "nan" not in report.lower().replace("is nan at step", "").replace("nan or infinite", "")
 
 
 def test_without_matplotlib_there_is_no_figure(tmp_path, capsys, monkeypatch):
@@ -138,7 +138,7 @@ def test_resuming_needs_the_same_study(tmp_path):
     """Results of another study are refused and stay as they were."""
     folder = ResultsFolder(tmp_path / "out")
     folder.write("another", [result()])
-    with pytest.raises(InputError, match="holds the study 'another', not 'tiny'; name a new folder"):
+    with pytest.raises(InputError, match="contains the study 'another', not 'tiny'; name a new folder"):
         run(written_study(tmp_path), output=folder.path, resume=True)
     assert folder.read() == StudyResults("another", [result()])
 

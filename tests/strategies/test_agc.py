@@ -131,7 +131,7 @@ def test_bad_arguments_are_refused(arguments, message):
     [
         ({"exclude": ("head.*",)}, r"AGC\(exclude=\('head\.\*',\)\): 'head\.\*' matches no parameter .*correct it"),
         ({"unit_axes": {"up": (0,)}}, r"AGC\(unit_axes=\{'up': \(0,\)\}\): 'up' matches no parameter .*correct it"),
-        ({"unit_axes": {"w*": (0,), "*t": ()}}, r"'weight' matches 'w\*' and '\*t'; make them narrower"),
+        ({"unit_axes": {"w*": (0,), "*t": ()}}, r"'weight' is matched by 'w\*' and '\*t'; make them narrower"),
         ({"unit_axes": {"weight": (0, 2)}}, r"\(0, 2\)\}\): 'weight' has 2 dimensions; choose from \(0, 1\)"),
     ],
 )

@@ -87,7 +87,7 @@ def test_overlapping_globs_are_refused_at_the_first_step():
     """The error names the parameter and both globs; the parameter needs no gradient for that."""
     layer = nn.Linear(2, 1)
     layer.weight.grad = torch.ones(1, 2)
-    with pytest.raises(ValueError, match=r"'bias' matches 'b\*' and '\*as'; make them narrower"):
+    with pytest.raises(ValueError, match=r"'bias' is matched by 'b\*' and '\*as'; make them narrower"):
         GroupNormClip({"b*": 1.0, "*as": 1.0}).decide(Gradients.of_module(layer))
 
 

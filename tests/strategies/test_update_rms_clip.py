@@ -128,7 +128,9 @@ def test_a_sparse_gradient_is_refused():
     layer = nn.Embedding(4, 2, sparse=True)
     adam = torch.optim.Adam(layer.parameters())
     layer(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match=r"needs dense, real gradients, and that of '0.0' is not: use AdaGC"):
+    with pytest.raises(
+        ValueError, match=r"needs dense, real gradients, but that of '0.0' is sparse or complex: use AdaGC"
+    ):
         UpdateRMSClip().decide(Gradients.of_optimizer(adam))
 
 

@@ -84,7 +84,7 @@ def test_an_exception_of_a_constructor_is_raised_as_it_is(config):
 
 
 def test_an_exception_behind_an_optional_argument_is_raised_as_it_is():
-    """Jsonargparse reports only the text of such an exception."""
+    """The text of an exception is all that jsonargparse itself reports."""
     strategy = {"class_path": "tests.support.studies.MismatchedClip"}
     with pytest.raises(ValueError, match=r"^Foo\(a, b\): the shapes do not match here$"):
         build(Callback, {"class_path": "lightning_clip.GradientClipping", "init_args": {"strategy": strategy}})

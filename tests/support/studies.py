@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from lightning_clip import MLPRegressor, NoClip
 from lightning_clip.core.strategy import ClipStrategy
@@ -108,8 +109,8 @@ class DenormalMLP(MLPRegressor):
 class MismatchedMLP(MLPRegressor):
     """Raises in its constructor, as a module with a bug does."""
 
-    def __init__(self, in_features: int = 20, out_features: int = 1) -> None:
-        super().__init__(in_features, out_features=out_features)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         raise ValueError("Foo(a, b): the shapes do not match here")
 
 
@@ -123,16 +124,22 @@ class MismatchedTraining(MLPRegressor):
 class ReadingMLP(MLPRegressor):
     """Reads files in training: one that it is given, and one that it has by default."""
 
-    def __init__(
-        self, in_features: int = 20, out_features: int = 1, *, path: str = "", default_path: str = "default.txt"
-    ) -> None:
-        super().__init__(in_features, out_features=out_features)
+    def __init__(self, *args: Any, path: str = "", default_path: str = "default.txt", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.path = path
         self.default_path = default_path
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         Path(self.path or self.default_path).read_text(encoding="utf-8")
         return super().training_step(batch, batch_idx)
+
+
+class MismatchedCallback(Callback):
+    """Raises while the Trainer is built."""
+
+    @property
+    def state_key(self) -> str:
+        raise ValueError("Foo(a, b): the shapes do not match here")
 
 
 class MismatchedClip(NoClip):
