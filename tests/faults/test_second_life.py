@@ -274,3 +274,15 @@ def test_a_broken_state_is_one_clear_error(kit, fault, tmp_path):
     pattern = rf"{key.split('{')[0]}: the state of this callback in .*b\.ckpt {message}.*remove the key '{key}'"
     with pytest.raises(ValueError, match=pattern):
         fit(kit(), manual=False, max_steps=8, ckpt_path=tmp_path / "b.ckpt", weights_only=True)
+
+
+def test_a_strategy_state_with_nan_is_one_clear_error(tmp_path):
+    """NaN in the window of an adaptive rule is refused instead of clipping by NaN from then on."""
+    trainer = quiet_trainer(max_epochs=-1, max_steps=4, callbacks=KITS["clipping"]())
+    trainer.fit(Net())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    checkpoint["callbacks"]["GradientClipping"]["strategies"][0]["norms.values"][0] = torch.nan
+    torch.save(checkpoint, tmp_path / "b.ckpt")
+    with pytest.raises(ValueError, match=r"GradientClipping: the state of this callback in .* norms\.values holds NaN"):
+        fit(KITS["clipping"](), manual=False, max_steps=8, ckpt_path=tmp_path / "b.ckpt", weights_only=True)

@@ -31,6 +31,8 @@ class PerParameter(State):
         [1.4142, 1.0]
     """
 
+    holds_nan = True  # a rule may use NaN for "not yet known"
+
     def __init__(self, **columns: float) -> None:
         super().__init__()
         self.columns = columns

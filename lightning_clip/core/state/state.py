@@ -1,7 +1,7 @@
 """`State`: base class of buffers that adopt the dtype and device of the values they store."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -10,8 +10,14 @@ class State(nn.Module):
     """A module with buffers and without parameters.
 
     Its buffers take on the dtype of the first value and follow later values to their device. A loaded checkpoint
-    replaces the buffers as a whole. So float64 norms stay float64, and sizes need not be known in advance.
+    replaces the buffers as a whole. So float64 norms stay float64, and sizes need not be known in advance. A buffer
+    of another kind, or with a NaN that cannot be right, is refused.
+
+    Attributes:
+        holds_nan: Whether NaN stands for a value that has not come yet.
     """
+
+    holds_nan: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,6 +41,10 @@ class State(nn.Module):
         for name, buffer in self._buffers.items():
             saved = state_dict.get(prefix + name)
             if isinstance(saved, Tensor) and buffer is not None:
+                if saved.dim() != buffer.dim() or saved.is_floating_point() != buffer.is_floating_point():
+                    raise ValueError(f"{prefix}{name} has shape {tuple(saved.shape)} and type {saved.dtype}.")
+                if not self.holds_nan and bool(saved.isnan().any()):
+                    raise ValueError(f"{prefix}{name} holds NaN.")
                 self._buffers[name] = saved.detach().clone()
                 self._has_dtype = True
         super()._load_from_state_dict(state_dict, prefix, *args)

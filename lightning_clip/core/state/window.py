@@ -32,6 +32,7 @@ class Window(State):
         (3.0, 1.0)
     """
 
+    holds_nan = True
     values: Tensor
     count: Tensor
     _around_middle: Tensor
@@ -105,6 +106,8 @@ class Window(State):
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         saved = self.values.numel()
+        if bool(self.values[: min(int(self.count), saved)].isnan().any()):
+            raise ValueError(f"{prefix}values holds NaN.")
         if saved != self.size:
             count = int(self.count)
             latest = self.values.roll(-(count % saved) if count >= saved else 0)[: min(count, saved)][-self.size :]

@@ -84,3 +84,23 @@ def test_it_follows_its_values_to_their_device():
     window.push(torch.tensor(1.0, device="meta"), YES.to("meta"))
     assert {buffer.device.type for buffer in window.buffers()} == {"meta"}
     assert window.median().device.type == "meta"
+
+
+def test_a_state_with_nan_is_refused():
+    """A NaN among the stored values can only come from a broken file; one in an empty place is right."""
+    window = Window(4)
+    for value in (1.0, 2.0):
+        window.push(torch.tensor(value), torch.tensor(True))
+    state = window.state_dict()
+    Window(4).load_state_dict(state)
+    state["values"][1] = torch.nan
+    with pytest.raises(ValueError, match=r"values holds NaN"):
+        Window(4).load_state_dict(state)
+
+
+@pytest.mark.parametrize("spoiled", [torch.zeros(2, 2), torch.zeros((), dtype=torch.int64)])
+def test_a_state_of_another_kind_is_refused(spoiled):
+    """A buffer with another number of dimensions, or of whole numbers, is not loaded."""
+    state = {**Window(4).state_dict(), "values": spoiled}
+    with pytest.raises(ValueError, match=r"values has shape .* and type"):
+        Window(4).load_state_dict(state)
