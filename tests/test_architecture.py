@@ -72,7 +72,7 @@ def tree_of(path: Path) -> ast.Module:
 
 @every_file
 def test_a_file_imports_what_its_layer_may(path):
-    """Layers know only what is below them."""
+    """A file imports only what the table allows its layer."""
     name = path.relative_to(PACKAGE).with_suffix("").as_posix()
     if name.partition("/")[0] in UNBOUND:
         return
@@ -94,7 +94,7 @@ def test_a_comparison_needs_nothing_that_runs_a_study():
 
 
 def test_no_two_modules_import_each_other():
-    """Following imports never leads back to the module that they started from."""
+    """No module imports itself by way of others."""
     modules = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
     graph = {
         name: {f"{found}.__init__" if f"{found}.__init__" in modules else found for found in imports(tree_of(path))}
@@ -112,7 +112,7 @@ def test_no_two_modules_import_each_other():
 
 @every_file
 def test_an_extra_is_paid_for_when_it_is_used(path):
-    """Matplotlib, Dask and Ray are imported inside functions only, so that they may be missing."""
+    """Matplotlib, Dask and Ray are imported inside functions only, because they may be missing."""
     top = [node for node in tree_of(path).body if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If)]
     assert not [name for node in top for name in imports(node) if name.partition(".")[0] in EXTRAS]
 
@@ -141,7 +141,7 @@ def test_no_room_is_crowded():
 
 @every_file
 def test_a_file_is_short_and_silent(path):
-    """At most 250 lines, and nothing is printed by a library."""
+    """A file has at most 250 lines, and library code never prints."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
     calls = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
     assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
@@ -149,7 +149,7 @@ def test_a_file_is_short_and_silent(path):
 
 @pytest.mark.parametrize("folder", ["strategies", "callbacks", "modules", "datamodules"])
 def test_every_file_that_is_on_offer_has_its_test(folder):
-    """`strategies/x.py` is tested by `tests/strategies/test_x.py`, where the folder offers a name from it."""
+    """A file whose names a room offers is tested by the file of the same name below `tests/`."""
     offered = imports(tree_of(PACKAGE / folder / "__init__.py"))
     names = {name.replace(".", "/") for name in offered if name.startswith(f"{folder}.")}
     files = {TESTS.joinpath(name).parent / f"test_{name.rpartition('/')[2]}.py" for name in names}
@@ -159,6 +159,6 @@ def test_every_file_that_is_on_offer_has_its_test(folder):
 
 
 def test_references_are_independent():
-    """What is compared with our code never uses it."""
+    """The references of the tests never import the package."""
     for path in (TESTS / "references").glob("*.py"):
         assert not [name for name in imports(tree_of(path)) if "lightning" in name], path.name

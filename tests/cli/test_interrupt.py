@@ -19,10 +19,19 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+# The program with a loky that forks its workers, so that they need not import Lightning again.
+FORKING = (
+    "import sys; from joblib.externals.loky.backend.context import set_start_method\n"
+    "from lightning_clip.cli import main\n"
+    "set_start_method('fork'); sys.exit(main())"
+)
+
+
 @contextmanager
-def started_study(config: Path, *options: str, runs: int) -> Iterator[Program]:
+def started_study(config: Path, *options: str, runs: int, forking: bool = False) -> Iterator[Program]:
     """Start a study of three runs in its own process group, and wait until some have finished; the others never end."""
-    command = ["-m", "lightning_clip", "compare", "--config", str(config), *options]
+    program_as = ["-c", FORKING] if forking else ["-m", "lightning_clip"]
+    command = [*program_as, "compare", "--config", str(config), *options]
     program = start(command, Path.cwd(), WAIT_FROM_SEED=str(runs))
     try:
         assert [program.line()[:5] for _ in range(runs)] == [f"[{n}/3]" for n in range(1, runs + 1)]
@@ -93,7 +102,8 @@ def processes_of_study() -> list[psutil.Process]:
 @pytest.mark.parametrize("engine", ["processes", "loky"])
 def test_workers_end_with_their_parent(long_study, engine):
     """A killed program leaves no working process behind."""
-    with started_study(long_study[0], "--engine", engine, "--jobs", "2", "--output", "out", runs=1) as program:
+    options = ("--engine", engine, "--jobs", "2", "--output", "out")
+    with started_study(long_study[0], *options, runs=1, forking=True) as program:
         os.kill(program.pid, signal.SIGKILL)
         program.communicate(timeout=60)
     assert len(timeless_runs(Path("out"))) < 3

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from functools import cache
 
 import numpy as np
 import pytest
@@ -37,6 +38,16 @@ def run(
     for step, grads in enumerate(scripted_steps(steps, seed=seed)):
         feed(strategy, params, grads, step=step, optimizer=optimizer)
     return strategy, params, optimizer
+
+
+@cache
+def _kept_run(cls: type[ClipStrategy], steps: int) -> tuple[ClipStrategy, dict, torch.optim.Optimizer]:
+    return run(cls, steps)
+
+
+def same_run(cls: type[ClipStrategy], steps: int) -> tuple[ClipStrategy, dict, torch.optim.Optimizer]:
+    """A copy of a run that several tests go on from."""
+    return copy.deepcopy(_kept_run(cls, steps))
 
 
 def left_over(params: dict[str, nn.Parameter]) -> dict[str, torch.Tensor | None]:
@@ -138,7 +149,7 @@ def test_empty_tensors_pass(cls):
 @pytest.mark.parametrize("at", [0, 10, 60])
 def test_a_non_finite_gradient_changes_no_later_decision(cls, bad, at):
     """A NaN or infinite gradient at any step leaves the state unchanged."""
-    strategy, params, optimizer = run(cls, at)
+    strategy, params, optimizer = same_run(cls, at)
     other = copy.deepcopy(strategy)
     poisoned = {name: np.full_like(grad, bad) for name, grad in next(scripted_steps(1)).items()}
     feed(strategy, params, poisoned, step=at, optimizer=optimizer)
@@ -165,7 +176,7 @@ def test_zero_gradients_freeze_nothing(cls):
 
 def test_a_restored_strategy_decides_the_same(cls):
     """`state_dict` → `weights_only` file → `load_state_dict` gives the same next decisions, bit for bit."""
-    strategy, params, optimizer = run(cls, 60)
+    strategy, params, optimizer = same_run(cls, 60)
     file = io.BytesIO()
     torch.save(dict(strategy.state_dict()), file)
     file.seek(0)

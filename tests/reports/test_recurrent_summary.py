@@ -18,7 +18,7 @@ def gates(step: int = 0, **norms: list[float]) -> Measurement:
 
 
 def test_each_path_holds_the_shares_of_its_parameters():
-    """Layers are in the order of the network, whatever their share; other parameters are left out."""
+    """Each path has the shares of its parameters; layers keep the order of the network."""
     shares = {
         "head.weight": 0.1,
         "b.weight_ih_l0": 0.1,
@@ -37,14 +37,14 @@ def test_each_path_holds_the_shares_of_its_parameters():
 
 
 def test_shares_are_those_of_the_record():
-    """In a summary they follow from the norms of the parameters."""
+    """The shares in a summary follow from the norms of the parameters."""
     shares = {"rnn.bias_ih_l0": 0.1, "rnn.weight_hh_l0": 0.6, "head.weight": 0.3}
     [layer] = summarize(history_of([2.0, 5.0, 0.1], shares=shares), RunInfo()).recurrent
     assert layer.paths == pytest.approx({"hidden-hidden": 0.6, "bias": 0.1})
 
 
 def test_a_gate_holds_its_part_of_the_layers_squared_norm():
-    """Over all parameters of the layer, mean over the steps; however large the norm, each step counts the same."""
+    """A gate's share covers all parameters of its layer, and every step counts the same."""
     rows = [
         gates(0, r__weight_ih_l0=[3.0, 0.0, 0.0, 0.0], r__weight_hh_l0=[0.0, 4.0, 0.0, 0.0]),
         gates(50, r__weight_ih_l0=[0.0, 0.0, 0.0, 0.0], r__weight_hh_l0=[0.0, 0.0, 1e200, 0.0]),
@@ -55,7 +55,7 @@ def test_a_gate_holds_its_part_of_the_layers_squared_norm():
 
 
 def test_layers_are_measured_apart():
-    """One may be missing at a step, and a step without any signal has no shares."""
+    """A layer may be missing at a step, and a step with zero gradients has no shares."""
     rows = [
         gates(0, a__weight_hh_l0=[1.0, 0.0, 0.0], b__weight_hh_l0=[0.0, 0.0, 0.0, 1.0]),
         gates(50, a__weight_hh_l0=[0.0, 1.0, 0.0]),
@@ -67,7 +67,7 @@ def test_layers_are_measured_apart():
 
 
 def test_shares_of_gates_add_up():
-    """To one, for any norms."""
+    """The shares of the gates of a layer add up to one, for any norms."""
     rng = np.random.default_rng(0)
     rows = [gates(step, r__weight_hh_l0=rng.lognormal(size=4).tolist()) for step in range(100)]
     [layer] = summarize_recurrent({"r.weight_hh_l0": 1.0}, rows)
@@ -75,5 +75,5 @@ def test_shares_of_gates_add_up():
 
 
 def test_nothing_recurrent_gives_nothing():
-    """An MLP has no such table."""
+    """A network without recurrent layers has no recurrent summary."""
     assert summarize_recurrent({"net.0.weight": 1.0}, []) == ()

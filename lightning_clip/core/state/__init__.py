@@ -1,6 +1,5 @@
 """State of adaptive strategies, kept in buffers: windows, moving averages, numbers per parameter and per element."""
 
-from lightning_clip.core.state.ema import Ema
 from lightning_clip.core.state.first_values import FirstValues
 from lightning_clip.core.state.per_element import PerElement
 from lightning_clip.core.state.per_parameter import ALL_PARAMETERS, PerParameter
@@ -13,7 +12,6 @@ from lightning_clip.core.state.window import Window
 __all__ = [
     "ALL_PARAMETERS",
     "POLICIES",
-    "Ema",
     "FirstValues",
     "HistoryPolicy",
     "Intake",

@@ -44,7 +44,7 @@ def _no_kernel(monkeypatch):
 @pytest.mark.usefixtures("_no_kernel")
 @pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
 def test_training_names_what_to_use_instead(make):
-    """In one line, with torch's own error behind it."""
+    """Training ends with one line that names the remedies, chained to torch's own error."""
     with pytest.raises(MisconfigurationException, match=REMEDY.format("bf16-mixed")) as raised:
         fit(make(), loader(), precision="bf16-mixed")
     assert "\n" not in str(raised.value)
@@ -55,21 +55,21 @@ def test_training_names_what_to_use_instead(make):
 @pytest.mark.parametrize("precision", ["bf16-true", "32-true"])
 @pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
 def test_what_is_named_trains(make, precision):
-    """Both precisions run the LSTM itself, without autocast."""
+    """The precisions that the error names train the LSTM, without autocast."""
     trainer = fit(make(), loader(), precision=precision)
     assert trainer.callback_metrics["train_loss"].isfinite()
 
 
 @pytest.mark.usefixtures("_no_kernel")
 def test_a_gru_trains_in_mixed_precision():
-    """Which is the other remedy."""
+    """A GRU, the other remedy that the error names, trains in mixed precision."""
     trainer = fit(GRUModule(2, 1, task="regression", many_to_many=True), loader(), precision="bf16-mixed")
     assert trainer.callback_metrics["train_loss"].isfinite()
 
 
 @pytest.mark.usefixtures("_no_kernel")
 def test_padded_rows_are_told_the_same():
-    """Packed or not."""
+    """Padded sequences, packed or not, get the same error."""
     layer = nn.LSTM(2, 3, batch_first=True)
     for lengths in ([4, 2], [4, 4]):
         with (
@@ -81,7 +81,7 @@ def test_padded_rows_are_told_the_same():
 
 @pytest.mark.usefixtures("_no_kernel")
 def test_a_stream_in_half_precision_is_told_the_same():
-    """Under autocast to float16 the precision is called `16-mixed`."""
+    """Under float16 autocast, the error names the precision `16-mixed`."""
     model = TBPTTModule(8, 8, hidden_size=4)
     with (
         torch.autocast("cpu", torch.float16),
@@ -95,7 +95,7 @@ def test_a_stream_in_half_precision_is_told_the_same():
     [("lstm", "on purpose", True), ("lstm", NO_KERNEL, False), ("gru", NO_KERNEL, True), ("rnn", "on purpose", False)],
 )
 def test_other_errors_are_left_as_they_are(monkeypatch, cell, message, autocast):
-    """Any other error, the same one without autocast, and that of another layer."""
+    """Any other error, an error without autocast, and an error of another layer pass through unchanged."""
     layer, error = LAYERS[cell](2, 3), RuntimeError(message)
 
     def fail(*args):

@@ -19,7 +19,7 @@ def columns(chart: Chart) -> list[str]:
 
 
 def test_higher_norms_stand_higher():
-    """Each column is filled up to the logarithm of its norm."""
+    """A column is filled up to the logarithm of its norm."""
     filled = [column.count(SOLID) for column in columns(draw_chart([1, 10, 100], [1, 10, 100], steps=3, width=8))]
     assert filled == sorted(filled)
     assert filled[0] < 2
@@ -27,7 +27,7 @@ def test_higher_norms_stand_higher():
 
 
 def test_what_clipping_cut_off_is_shaded():
-    """From 100 down to 1 is shaded, below is solid, and nothing is left open between."""
+    """The part that clipping cut off is shaded, and the rest is solid."""
     chart = draw_chart([100.0] * 4, [1.0] * 4, steps=4, width=40)
     shaded = [column for column in columns(chart) if column.strip()]
     assert all(set(column.lstrip("▁▂▃▄▅▆▇█")) == {SHADED} for column in shaded)
@@ -36,7 +36,7 @@ def test_what_clipping_cut_off_is_shaded():
 
 
 def test_few_steps_are_set_apart_and_many_share_a_column():
-    """Three steps are three bars; of 1,000 steps each column shows the largest."""
+    """Three steps are three bars, and of 1,000 steps each column shows its largest norm."""
     axis_up = rows(draw_chart([5, 5, 5], [5, 5, 5], steps=3, width=34))[6]
     assert len(axis_up.split("│")[-1].split("┤")[-1].split()) == 3
     spike = [1.0] * 1000
@@ -47,7 +47,7 @@ def test_few_steps_are_set_apart_and_many_share_a_column():
 
 
 def test_a_norm_that_is_not_finite_is_marked_at_the_top():
-    """The mark is in its own column, beside what was finite."""
+    """A NaN or infinite norm is marked at the top of its column."""
     chart = draw_chart([1.0, math.inf], [1.0, math.inf], steps=2, width=8)
     assert chart.has_bad
     assert [column[-1] == BAD for column in columns(chart)].count(True) >= 1
@@ -56,7 +56,7 @@ def test_a_norm_that_is_not_finite_is_marked_at_the_top():
 
 
 def test_a_bad_step_does_not_hide_the_good_ones_of_its_column():
-    """Where many steps share a column the largest finite norm is still drawn."""
+    """A column with a bad step still shows its largest finite norm."""
     norms = [1.0, 10.0, math.inf, 10.0] * 100
     chart = draw_chart(norms, norms, steps=400, width=20)
     assert all(column[-1] == BAD and column[0] == SOLID for column in columns(chart))
@@ -71,13 +71,13 @@ def test_a_bad_step_does_not_hide_the_good_ones_of_its_column():
     ],
 )
 def test_the_scale_is_labelled_with_round_numbers(norms: list[float], labels: list[str]):
-    """Powers of ten over several decades, 1-2-5 within few."""
+    """The axis has powers of ten over several decades, and 1-2-5 steps within a few."""
     lines = rows(draw_chart(norms, norms, steps=2, width=40))
     assert [line.split("┤")[0].strip() for line in lines if "┤" in line] == labels
 
 
 def test_a_nearly_constant_norm_is_not_blown_up():
-    """A ripple of a tenth stays within one line in eight."""
+    """A norm that varies by a tenth stays within one of eight lines."""
     tops = {
         len(column.rstrip()) for column in columns(draw_chart([1.0, 1.1] * 20, [1.0, 1.1] * 20, steps=40, width=60))
     }
@@ -85,7 +85,7 @@ def test_a_nearly_constant_norm_is_not_blown_up():
 
 
 def test_switches_are_marked_on_the_axis():
-    """At the start, in the middle and at the end."""
+    """Switches are marked on the axis, at the start, in the middle and at the end."""
     axis = rows(draw_chart([1.0] * 10, [1.0] * 10, steps=10, width=40, switches=[0.0, 0.5, 1.0]))[-2]
     marks = [i for i, character in enumerate(axis.partition("└")[2]) if character == SWITCH]
     width = len(axis.partition("└")[2])
@@ -93,7 +93,7 @@ def test_switches_are_marked_on_the_axis():
 
 
 def test_a_skipped_step_has_nothing_solid():
-    """Zero after clipping cannot be on a logarithmic scale: it is all shaded."""
+    """A skipped step is all shaded, because its norm after clipping is zero."""
     chart = draw_chart([10.0, 10.0], [0.0, 10.0], steps=2, width=10)
     assert SOLID not in columns(chart)[0]
     assert SHADED in columns(chart)[0]
@@ -101,12 +101,12 @@ def test_a_skipped_step_has_nothing_solid():
 
 @pytest.mark.parametrize("norms", [[0.0, 0.0], [math.inf]])
 def test_without_a_positive_norm_there_are_no_labels(norms: list[float]):
-    """An empty scale claims nothing."""
+    """Without a positive norm, the axis has no labels."""
     assert not any("┤" in line for line in rows(draw_chart(norms, norms, steps=len(norms), width=30)))
 
 
 @pytest.mark.parametrize("width", [4, 10, 80, 300])
 def test_every_line_is_within_the_width(width: int):
-    """Also where there is hardly room for the labels."""
+    """Every line fits the width, even where there is hardly room for the labels."""
     chart = draw_chart([1.0, 1e6], [1.0, 1.0], steps=5000, width=max(width, 12))
     assert max(map(len, rows(chart))) <= max(width, 12)
