@@ -55,11 +55,11 @@ def test_a_record_can_be_read():
 
 
 def test_rows_can_be_added_to_a_csv_file(tmp_path):
-    """The header is still the one that `CsvSink` expects."""
+    """A run that continues behind the last row adds to the file."""
     path = Path(shutil.copy(WRITTEN / "run.csv", tmp_path))
     rows = path.read_text(encoding="utf-8").splitlines()
     sink = CsvSink(path)
-    sink.open(RunInfo())
+    sink.open(RunInfo(start_step=20))
     sink.write([load_record(WRITTEN / "run.jsonl").history[0]])
     sink.close(RunInfo(), ParameterTotals())
     assert path.read_text(encoding="utf-8").splitlines() == [*rows, rows[1]]
