@@ -72,6 +72,6 @@ def test_a_checkpoint_of_sharded_weights_is_whole(tmp_path):
     saved = torch.load(path, weights_only=True)
     assert saved["state_dict"]["net.0.weight"].shape == (4, 4)
     assert all(type(v) is torch.Tensor and v.isfinite().all() for v in saved["state_dict"].values())
-    moment = saved["optimizer_states"][0]["state"]["net.0.weight"]["exp_avg"]
+    moment = saved["optimizer_states"][0]["state"][0]["exp_avg"]
     assert moment.shape == (4, 4)
     assert moment.isfinite().all()
