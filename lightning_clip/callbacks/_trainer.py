@@ -1,10 +1,12 @@
 """What the callbacks need from the Trainer: checks of its configuration, a description of the run, its state."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+from torch.nn import Module
 from torch.optim import Optimizer
 
 from lightning_clip._compat import grad_scaler
@@ -88,15 +90,38 @@ def stateful_parts(trainer: Trainer, pl_module: LightningModule, strategies: Ite
         strategies: The clipping strategies in use.
 
     Returns:
-        The module, the optimizers, the schedulers, the gradient scaler if there is one, and the clipping strategies.
+        The module, the averages of its weights that other callbacks keep, the optimizers, the schedulers, the gradient
+        scaler if there is one, and the clipping strategies.
     """
     schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
     scaler = grad_scaler(trainer)
-    return [pl_module, *trainer.optimizers, *schedulers, *([scaler] if scaler is not None else []), *strategies]
+    averages = [average for _, average in weight_averages(trainer)]
+    scalers = [scaler] if scaler is not None else []
+    return [pl_module, *averages, *trainer.optimizers, *schedulers, *scalers, *strategies]
+
+
+def weight_averages(trainer: Trainer) -> list[tuple[Callback, Module]]:
+    """Return the callbacks that keep an average of the weights, with that average."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+    pairs = [(callback, getattr(callback, "_average_model", None)) for callback in callbacks]
+    return [(callback, average) for callback, average in pairs if isinstance(average, Module)]
+
+
+def reset_carried_state(pl_module: LightningModule, *, non_finite_only: bool) -> None:
+    """Reset the recurrent state that modules carry from batch to batch; reads the device if there is any.
+
+    Args:
+        pl_module: The module being trained.
+        non_finite_only: Whether to keep the state of rows in which it is finite.
+    """
+    for module in pl_module.modules():
+        reset = getattr(module, "reset_carried_state", None)
+        if callable(reset):
+            reset(non_finite_only=non_finite_only)
 
 
 def scale_learning_rates(trainer: Trainer, factor: float) -> None:
-    """Multiply all learning rates by a factor, including the base rates of schedulers.
+    """Multiply all learning rates by a factor, including those that schedulers will compute.
 
     Args:
         trainer: The trainer, while it is fitting.
@@ -104,8 +129,22 @@ def scale_learning_rates(trainer: Trainer, factor: float) -> None:
     """
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:
-            group.update({key: group[key] * factor for key in ("lr", "initial_lr") if key in group})
+            group.update({key: group[key] * factor for key in _GROUP_RATES if group.get(key) is not None})
     for config in trainer.lr_scheduler_configs:
-        base_lrs = getattr(config.scheduler, "base_lrs", None)
-        if base_lrs is not None:
-            config.scheduler.base_lrs = [lr * factor for lr in base_lrs]
+        _scale_scheduler(config.scheduler, factor)
+
+
+# Where torch's optimizers and schedulers keep learning rates.
+_GROUP_RATES = ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
+_SCHEDULER_RATES = ("base_lrs", "max_lrs", "min_lrs", "_last_lr")
+
+
+def _scale_scheduler(scheduler: Any, factor: float) -> None:
+    for name in _SCHEDULER_RATES:
+        rates = getattr(scheduler, name, None)
+        if rates is not None:
+            setattr(scheduler, name, [rate * factor for rate in rates])
+    if hasattr(scheduler, "eta_min"):
+        scheduler.eta_min *= factor
+    for inner in getattr(scheduler, "_schedulers", ()):
+        _scale_scheduler(inner, factor)

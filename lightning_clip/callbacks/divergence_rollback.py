@@ -17,10 +17,17 @@ from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._step_context import release, step_context
-from lightning_clip.callbacks._trainer import check_strategy_support, scale_learning_rates, stateful_parts
+from lightning_clip.callbacks._trainer import check_strategy_support, reset_carried_state, scale_learning_rates
+from lightning_clip.callbacks._training_state import (
+    on_any_process,
+    training_state,
+    warn_of_unknown_schedulers,
+    weights_among,
+    write_last_good,
+)
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 from lightning_clip.core.record.run_info import Event
-from lightning_clip.core.snapshot import Snapshot, Stateful, is_finite
+from lightning_clip.core.snapshot import Snapshot, trained_names
 from lightning_clip.core.switching import SpikeDetector
 
 
@@ -28,16 +35,19 @@ class DivergenceRollback(RunCallback):
     """Keep the last good state in host memory, and roll back to it when training diverges.
 
     A step is bad if its loss or gradient norm is NaN, infinite, or a severe outlier according to the detector. After
-    `patience` bad steps in a row, the model, optimizers, schedulers, gradient scaler and clipping strategies are
-    restored. The data continues, so a poisoned batch is not seen again. A checkpoint is never saved with NaN or
-    infinite weights: it contains the last good state instead. Loss and norm are read on the host at every step.
+    `patience` bad steps in a row, the model, averages of its weights (`WeightAveraging`), optimizers, schedulers,
+    gradient scaler and clipping strategies are restored, and the carried state of a `StatefulMixin` starts afresh. The
+    data continues, so a poisoned batch is not seen again. A checkpoint is never saved with NaN or infinite weights: it
+    contains the last good state instead, and a warning says so. Buffers that are infinite from the start, such as
+    causal masks, are no sign of divergence. Loss and norm are read on the host at every step.
 
     Args:
-        snapshot_every_n_steps: The number of optimizer steps between snapshots; one is taken only after a good step.
+        snapshot_every_n_steps: A snapshot is taken at each multiple of this number of optimizer steps, or after the
+            next good step.
         patience: The number of bad steps in a row that count as a divergence.
         max_restores: The largest number of rollbacks. The next divergence rolls back once more and stops training.
-        lr_factor: The factor on all learning rates at each rollback, in [0, 1]; use less than 1 if the learning rate
-            causes the divergence.
+        lr_factor: The factor on all learning rates at each rollback, in [0, 1], also on those that torch's schedulers
+            compute later; use less than 1 if the learning rate causes the divergence.
         tighten: Whether to climb one rung at each rollback, too; needs a `StrategySwitcher`.
         detector: The detector of outliers, used for the norm and for the loss.
 
@@ -83,6 +93,7 @@ class DivergenceRollback(RunCallback):
         self._norm = 0.0
         self._snapshot: Snapshot | None = None
         self._snapshot_lr_scale = 1.0
+        self._ignored: set[tuple[int, str]] | None = None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -98,13 +109,17 @@ class DivergenceRollback(RunCallback):
                 "Add one to the callbacks, or remove tighten=True."
             )
         super().on_train_start(trainer, pl_module)
-        self._bad_steps = 0
         self._norm = 0.0
+        if self.lr_factor < 1:
+            warn_of_unknown_schedulers(trainer, f"DivergenceRollback(lr_factor={self.lr_factor!r})")
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._snapshot is None:  # not at the start of training, where other callbacks may not have begun the run
+        # Not at the start of training, where other callbacks may not have begun the run.
+        if self._snapshot is None:
             self._take(trainer, pl_module)
+        elif not self._bad_steps and not self._snapshot.fits(training_state(trainer, pl_module)):
+            self._take(trainer, pl_module)  # a layer was unfrozen, or a scheduler or an optimizer exchanged
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -126,18 +141,30 @@ class DivergenceRollback(RunCallback):
         if trainer.world_size > 1:  # losses differ between ranks, but decisions must not
             is_bad = trainer.strategy.reduce_boolean_decision(is_bad, all=False)
         self._bad_steps = self._bad_steps + 1 if is_bad else 0
+        if is_bad:
+            reset_carried_state(pl_module, non_finite_only=True)
         if self._bad_steps >= self.patience:
             self._roll_back(trainer, pl_module)
         elif not is_bad and self._is_due(trainer):
             self._take(trainer, pl_module)
 
     def _is_due(self, trainer: Trainer) -> bool:
-        return self._snapshot is None or trainer.global_step - self._snapshot.step >= self.snapshot_every_n_steps
+        every = self.snapshot_every_n_steps
+        return self._snapshot is None or trainer.global_step // every > self._snapshot.step // every
 
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take a snapshot, unless the weights are NaN or infinite."""
-        snapshot = Snapshot(_stateful_parts(trainer, pl_module), step=trainer.global_step)
-        if is_finite(snapshot.states[0]):
+        parts = training_state(trainer, pl_module)
+        snapshot = Snapshot(parts, step=trainer.global_step)
+        if self._ignored is None:
+            trained = trained_names(pl_module)
+            self._ignored = {key for key in snapshot.non_finite() if key[1] not in trained}
+        bad = snapshot.non_finite() - self._ignored
+        if bad and self._snapshot is not None and not weights_among(bad, parts):
+            self._snapshot.restore_tensors(parts, bad)
+            snapshot = Snapshot(parts, step=trainer.global_step)
+            bad = snapshot.non_finite() - self._ignored
+        if not on_any_process(trainer, bool(bad)):
             self._snapshot = snapshot
             self._snapshot_lr_scale = self.lr_factor**self.restores
 
@@ -147,7 +174,8 @@ class DivergenceRollback(RunCallback):
         if snapshot is None:
             raise NonFiniteError("DivergenceRollback: the weights have been NaN or infinite from the first step on.")
         self.restores += 1
-        snapshot.restore(_stateful_parts(trainer, pl_module))
+        snapshot.restore(training_state(trainer, pl_module))
+        reset_carried_state(pl_module, non_finite_only=False)
         scale = self.lr_factor**self.restores / self._snapshot_lr_scale
         scale_learning_rates(trainer, scale)
         switcher = _switcher(trainer)
@@ -169,36 +197,42 @@ class DivergenceRollback(RunCallback):
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._snapshot is None or is_finite(checkpoint["state_dict"]):
+        if self._snapshot is None or self._ignored is None or not self._snapshot.holds(pl_module):
             return
-        checkpoint["state_dict"] = self._snapshot.states[0]
-        if "optimizer_states" in checkpoint:
-            count = len(trainer.optimizers)
-            checkpoint["optimizer_states"] = self._snapshot.states[1 : 1 + count]
+        now = Snapshot(training_state(trainer, pl_module), step=trainer.global_step)
+        bad = now.non_finite() - self._ignored
+        if on_any_process(trainer, bool(bad)):
+            write_last_good(trainer, pl_module, checkpoint, now=now, good=self._snapshot, bad=bad)
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.restores = 0
         self._norms, self._losses = deepcopy(self.detector), deepcopy(self.detector)
-        self._snapshot, self._snapshot_lr_scale = None, 1.0
+        self._snapshot, self._snapshot_lr_scale, self._ignored = None, 1.0, None
+        self._bad_steps = 0
 
     @override
     def _save(self) -> dict[str, Any]:
-        return {"restores": self.restores, "norms": self._norms.state_dict(), "losses": self._losses.state_dict()}
+        return {
+            "restores": self.restores,
+            "bad_steps": self._bad_steps,
+            "norms": self._norms.state_dict(),
+            "losses": self._losses.state_dict(),
+        }
 
     @override
     def _load(self, state: dict[str, Any]) -> None:
         self.restores = state["restores"]
+        self._bad_steps = state.get("bad_steps", 0)
         self._norms.load_state_dict(state["norms"])
         self._losses.load_state_dict(state["losses"])
 
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_snapshot": None, "_ignored": None}
+
 
 _SEVERE = 3.0
-
-
-def _stateful_parts(trainer: Trainer, pl_module: LightningModule) -> list[Stateful]:
-    strategies = [strategy for observer in observers(trainer) for strategy in observer.strategies]
-    return stateful_parts(trainer, pl_module, strategies)
 
 
 def _badness(norm: float) -> float:

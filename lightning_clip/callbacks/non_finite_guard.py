@@ -13,7 +13,8 @@ from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
-from lightning_clip.callbacks._trainer import check_strategy_support
+from lightning_clip.callbacks._trainer import check_strategy_support, reset_carried_state
+from lightning_clip.core.buffers import BufferKeeper
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.record.run_info import Event
 
@@ -27,6 +28,10 @@ class NonFiniteGuard(RunCallback):
     on an accelerator this callback reads one number per step. Distributed processes agree: if one of them finds a bad
     step, all of them act on it. In fp16 mixed precision the gradient scaler itself skips bad steps and lowers its
     scale; until the scale is below 1, the guard only counts them.
+
+    What the forward pass of a bad step has poisoned is mended too, unless the action is `"ignore"`: NaN or infinity in
+    floating-point buffers, such as BatchNorm's running statistics, is replaced by the values before the step, and rows
+    of a `StatefulMixin` whose carried state became NaN or infinite start afresh.
 
     Args:
         action: The action at a bad step. `"skip"` leaves parameters and optimizer state exactly as they are
@@ -60,12 +65,18 @@ class NonFiniteGuard(RunCallback):
         self.total = 0
         self.consecutive = 0
         self.last_good_norm: float | None = None
+        self._buffers: BufferKeeper | None = None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             check_strategy_support(self, trainer)
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._buffers is None:
+            self._buffers = BufferKeeper(pl_module)
 
     @uncompiled
     @override
@@ -76,6 +87,10 @@ class NonFiniteGuard(RunCallback):
             self.consecutive = 0
             if len(grads):
                 self.last_good_norm = float(grads.total_norm())
+                if self._buffers is not None:
+                    self._buffers.refresh()
+            else:  # the module may have returned no loss because of a bad batch
+                self._mend(pl_module)
             return
         self.total += 1
         self.consecutive += 1
@@ -86,6 +101,7 @@ class NonFiniteGuard(RunCallback):
             if self._is_too_much():
                 raise NonFiniteError(message)
             self._act(trainer, context)
+        self._mend(pl_module)
         if self.consecutive == 1:
             for observer in observers(trainer):
                 observer.add_event(Event(trainer.global_step, "non-finite", message))
@@ -96,6 +112,13 @@ class NonFiniteGuard(RunCallback):
         elif self.action != "ignore":
             context.skip()
             trainer.should_stop = trainer.should_stop or self.action == "stop"
+
+    def _mend(self, pl_module: LightningModule) -> None:
+        """Leave no NaN behind from the forward pass of a step that is not made."""
+        if self.action != "ignore":
+            if self._buffers is not None:
+                self._buffers.mend_()
+            reset_carried_state(pl_module, non_finite_only=True)
 
     def _is_too_much(self) -> bool:
         return self.action == "raise" or (self.action != "ignore" and self.consecutive > self.max_consecutive)
@@ -121,13 +144,19 @@ class NonFiniteGuard(RunCallback):
         release(trainer)
 
     @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._buffers = None
+
+    @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         release(trainer)
+        self._buffers = None
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.total = self.consecutive = 0
         self.last_good_norm = None
+        self._buffers = None
 
     @override
     def _save(self) -> dict[str, Any]:
@@ -138,3 +167,7 @@ class NonFiniteGuard(RunCallback):
         self.total = state["total"]
         self.consecutive = state["consecutive"]
         self.last_good_norm = state["last_good_norm"]
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_buffers": None}

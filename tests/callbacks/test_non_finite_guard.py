@@ -1,11 +1,10 @@
 """`NonFiniteGuard`: handles steps whose gradients are NaN or infinite."""
 
-import copy
-
+import lightning.pytorch as pl
 import pytest
 import torch
 
-from lightning_clip import GradientClipping, NonFiniteGuard, NormClip
+from lightning_clip import Chunk, GradientClipping, NonFiniteGuard, NormClip, StatefulMixin
 from tests.support.training import ManualNet, Net, assert_same_weights, loader, quiet_trainer, weights_of
 
 KINDS = ["sgd", "adam", "adamw", "rmsprop"]
@@ -117,13 +116,95 @@ def test_an_overflowing_norm_is_not_a_non_finite_gradient():
     assert clipping.history[0].norm_after == pytest.approx(0.7, rel=1e-5)
 
 
-def test_the_counts_are_saved():
-    """Counts and last good norm survive a `state_dict` round trip."""
-    guard = NonFiniteGuard()
-    guard.total, guard.consecutive, guard.last_good_norm = 7, 3, 0.25
-    restored = NonFiniteGuard()
-    restored.load_state_dict(copy.deepcopy(guard.state_dict()))
-    assert (restored.total, restored.consecutive, restored.last_good_norm) == (7, 3, 0.25)
+def test_the_counts_are_saved(tmp_path):
+    """A resumed run continues with the counts and the last good norm of the saved one."""
+    module, first = Poisoned(), NonFiniteGuard()
+    module.bad_batches = (4, 5)
+    saved = fit(module, first)
+    saved.save_checkpoint(tmp_path / "saved.ckpt")
+    second, seen = NonFiniteGuard(), []
+
+    class Resumed(Net):
+        def on_train_start(self):
+            seen.append((second.total, second.consecutive, second.last_good_norm))
+
+    trainer = quiet_trainer(callbacks=[second], max_epochs=2)
+    trainer.fit(Resumed(), loader(), ckpt_path=tmp_path / "saved.ckpt")
+    assert seen == [(2, 2, first.last_good_norm)]
+    assert (second.total, second.consecutive) == (2, 0)
+
+
+class Normalized(Net):
+    """Has running statistics, and an additive mask that is -inf from the start; one batch is NaN."""
+
+    def __init__(self, kind="sgd") -> None:
+        super().__init__(kind)
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
+        self.returns_none = False
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        x = x * (float("nan") if batch_idx == 3 else 1.0)
+        loss = super().training_step((self.norm(x), y), batch_idx)
+        return None if self.returns_none and not loss.isfinite() else loss
+
+
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.parametrize("returns_none", [False, True])
+def test_a_skip_leaves_buffers_as_they_were(returns_none):
+    """A NaN batch that is skipped, by the guard or by the module, leaves running statistics as without the batch."""
+    module, reference = Normalized(), Normalized()
+    module.returns_none = returns_none
+    fit(module, NonFiniteGuard("skip"))
+    batches = [batch for number, batch in enumerate(loader()) if number != 3]
+    reference.norm.train()
+    for x, _ in batches:
+        reference.norm(x)
+    assert torch.equal(module.norm.running_mean, reference.norm.running_mean)
+    assert torch.equal(module.norm.running_var, reference.norm.running_var)
+    assert torch.equal(module.mask, reference.mask)
+
+
+def test_ignore_leaves_buffers_alone():
+    """With `"ignore"`, running statistics become NaN as without the guard."""
+    module = Normalized()
+    fit(module, NonFiniteGuard("ignore"))
+    assert module.norm.running_mean.isnan().all()
+
+
+class Stream(StatefulMixin, pl.LightningModule):
+    """Carries its state through a stream in which one chunk of the first row contains NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.head = torch.nn.LSTM(3, 8, batch_first=True), torch.nn.Linear(8, 1)
+        self.losses = []
+
+    def training_step(self, chunk, batch_idx):
+        loss = self.head(self.run_chunk(self.rnn, chunk.inputs, chunk)).square().mean()
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def stream():
+    torch.manual_seed(1)
+    inputs = torch.randn(20, 2, 5, 3)
+    inputs[6, 0, 2, 1] = torch.nan
+    chunks = [Chunk(inputs=x, targets=x[..., :1]) for x in inputs]
+    return torch.utils.data.DataLoader(chunks, batch_size=None)
+
+
+def test_a_skip_resets_rows_of_a_carried_state_that_became_non_finite():
+    """One NaN chunk costs one step: the carried state of its row starts afresh, that of the other row goes on."""
+    module, guard = Stream(), NonFiniteGuard("skip")
+    quiet_trainer(callbacks=[guard], max_epochs=1).fit(module, stream())
+    assert guard.total == 1
+    assert [step for step, loss in enumerate(module.losses) if not loss < 1e9] == [6]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_clip.modules.tbptt.hiddens import Hiddens, map_hiddens, take_rows
+from lightning_clip.modules.tbptt.hiddens import Hiddens, map_hiddens, reset_rows, take_rows
 
 
 class StreamChunk(Protocol):
@@ -55,17 +55,50 @@ class CarriedState:
 
     Args:
         batch_dim: The batch dimension of the tensors of the state.
+
+    Attributes:
+        initial: The detached initial state of the rows of the last chunk, for `reset`; `None` for zeros.
     """
 
     def __init__(self, batch_dim: int) -> None:
         self._batch_dim = batch_dim
         self._before: _Record | None = None
         self._after: _Record | None = None
+        self.initial: Hiddens = None
         self._is_restored = False
 
     def forget(self) -> None:
         """Drop the state, so that the next chunk starts fresh."""
         self._before = self._after = None
+
+    def reset(self, *, non_finite_only: bool) -> None:
+        """Give rows the initial state, and stay at the same step of the streams; reads the device.
+
+        Args:
+            non_finite_only: Whether to reset only rows whose state contains NaN or infinity, instead of all.
+        """
+        self._before, self._after = (self._reset(record, non_finite_only) for record in (self._before, self._after))
+
+    def _reset(self, record: _Record | None, non_finite_only: bool) -> _Record | None:
+        if record is None or record.hiddens is None:
+            return record
+        rows = torch.ones(len(record.streams), dtype=torch.bool)
+        if non_finite_only:
+            rows = torch.zeros_like(rows)
+
+            def note(state: Tensor) -> Tensor:
+                finite = state.movedim(self._batch_dim, 0).flatten(1).isfinite().all(dim=1)
+                rows.logical_or_(~finite.cpu())
+                return state
+
+            map_hiddens(note, record.hiddens)
+        if not rows.any():
+            return record
+        try:
+            fresh = reset_rows(record.hiddens, rows, self._batch_dim, self.initial)
+        except (RuntimeError, ValueError, KeyError, TypeError):  # the initial state was that of other rows
+            fresh = reset_rows(record.hiddens, rows, self._batch_dim)
+        return record._replace(hiddens=fresh)
 
     def recall(self, streams: tuple[int, ...], start: int | None, initial: Hiddens, device: torch.device) -> Hiddens:
         """Return the state with which a chunk starts.

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler, RandomSampler
 
 from lightning_clip.modules.tbptt.carried_state import CarriedState, StreamChunk
-from lightning_clip.modules.tbptt.hiddens import Cell, Hiddens, reset_rows, scale_gradient
+from lightning_clip.modules.tbptt.hiddens import Cell, Hiddens, detach, reset_rows, scale_gradient
 
 
 class StatefulMixin(LightningModule):
@@ -96,8 +96,17 @@ class StatefulMixin(LightningModule):
         hiddens = carried.recall(streams, chunk.start, initial, inputs.device)
         outputs, hiddens = run_in_segments(cell, inputs, hiddens, self._changes(chunk, initial))
         end = None if chunk.start is None else chunk.start + inputs.shape[1]
+        carried.initial = detach(initial)
         carried.keep(streams, end, hiddens, self.dtype)
         return outputs
+
+    def reset_carried_state(self, *, non_finite_only: bool = False) -> None:
+        """Give rows of the training state the initial state; `NonFiniteGuard` and `DivergenceRollback` call this.
+
+        Args:
+            non_finite_only: Whether to reset only rows whose state contains NaN or infinity.
+        """
+        self._carried[True].reset(non_finite_only=non_finite_only)
 
     def on_train_start(self) -> None:
         """Reject loaders that do not yield consecutive chunks.

@@ -95,3 +95,26 @@ def test_nothing_to_save():
     state, _ = kept()
     state.load_state_dict(None)
     assert state.state_dict() is None
+
+
+@pytest.mark.parametrize("initial", [None, 7.0])
+def test_rows_with_nan_are_reset(initial):
+    """Such rows get the initial state, zeros by default; the others and the position stay."""
+    state, (hidden, cell) = kept()
+    hidden[0, 1, 0] = torch.nan
+    state.initial = None if initial is None else (torch.full_like(hidden, initial), torch.full_like(cell, initial))
+    expected = cell.clone()
+    expected[0, 1] = initial or 0.0
+    state.reset(non_finite_only=True)
+    ours = state.recall((0, 1, 2), 8, None, CPU)
+    assert ours[0][0, 1].tolist() == [initial or 0.0] * 2
+    assert torch.equal(ours[1], expected)
+    state.reset(non_finite_only=False)
+    assert state.recall((0, 1, 2), 8, None, CPU)[1].unique().tolist() == [initial or 0.0]
+
+
+def test_a_reset_without_a_state_does_nothing():
+    """Before the first chunk there is nothing to reset."""
+    state = CarriedState(1)
+    state.reset(non_finite_only=False)
+    assert state.state_dict() is None
