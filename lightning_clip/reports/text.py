@@ -1,4 +1,4 @@
-"""`to_text` and `Report`: renderables as text, for callers that can only print strings; `output_console` prints both."""
+"""`to_text` and `Report`: renderables as text, for callers that only print strings; `output_console` prints both."""
 
 import sys
 from io import StringIO
