@@ -143,7 +143,11 @@ class GradientObserver(RunCallback):
     @uncompiled
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        index = trainer.optimizers.index(optimizer)
+        if not optimizer.param_groups:  # Lightning's stand-in for no optimizer
+            return
+        index = next((i for i, one in enumerate(trainer.optimizers) if one is optimizer), len(trainer.optimizers))
+        while index >= len(self.strategies):  # the optimizer was added after training began
+            self.strategies.append(deepcopy(self.strategy))
         context = step_context(self, trainer, pl_module, optimizer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
             if isinstance(callback, StrategyChooser):

@@ -7,6 +7,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from torch.nn import Module
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lightning_clip._compat import grad_scaler
@@ -67,11 +68,13 @@ def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: str)
         strategy: The `repr` of the clipping strategy.
 
     Returns:
-        The model, strategy, optimizers and number of elements of each parameter.
+        The model, strategy, optimizers and number of elements of each parameter. Parameters of lazy layers that have
+        seen no batch have no size yet and are left out, as is the stand-in for no optimizer, which has no parameters.
     """
     model = getattr(pl_module, "_orig_mod", pl_module)
-    numels = {plain_name(name): param.numel() for name, param in pl_module.named_parameters()}
-    optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers)
+    sized = ((name, param) for name, param in pl_module.named_parameters() if not is_lazy(param))
+    numels = {plain_name(name): param.numel() for name, param in sized}
+    optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers if optimizer.param_groups)
     return RunInfo(model=type(model).__name__, strategy=strategy, optimizer=optimizers, numels=numels)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip.callbacks._gradient_observer import GradientObserver
@@ -15,7 +17,8 @@ from lightning_clip.strategies.no_clip import NoClip
 class GradientMonitor(GradientObserver):
     """Record gradients before each optimizer step; every update stays the same, bit for bit.
 
-    Keeps the same record and logs the same metrics as `GradientClipping`.
+    Keeps the same record and logs the same metrics as `GradientClipping`. If it cannot measure a step, it warns once
+    and stands aside for the rest of the run.
 
     Args:
         sinks: The destinations of the record besides the history, for instance `JsonlSink("run.jsonl")`.
@@ -46,8 +49,25 @@ class GradientMonitor(GradientObserver):
         name: str = "",
     ) -> None:
         super().__init__(NoClip(), sinks, flush_every_n_steps, group_by, name)
+        self._stands_aside = False
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         check_trainer_does_not_clip(trainer, "GradientMonitor()")
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if self._stands_aside:
+            return
+        try:
+            super().on_before_optimizer_step(trainer, pl_module, optimizer)
+        except Exception as error:
+            self._stands_aside = True
+            reason = " ".join(str(error).split()) or type(error).__name__
+            rank_zero_warn(f"GradientMonitor cannot measure step {trainer.global_step} and stands aside: {reason}")
+
+    @override
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super()._reset(trainer, pl_module)
+        self._stands_aside = False

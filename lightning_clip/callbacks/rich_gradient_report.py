@@ -1,9 +1,11 @@
 """`RichGradientReport`: prints a gradient report in the terminal at the end of a fit."""
 
 import sys
+from contextlib import suppress
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
 from lightning_clip.callbacks._gradient_observer import observers
@@ -18,40 +20,74 @@ class RichGradientReport(Callback):
     record of the trainer's `GradientClipping` and `GradientMonitor` callbacks; if there is none, it adds a
     `GradientMonitor`.
 
+    Each fit prints once, after Lightning's progress bar. An output that lacks the characters of the charts gets ASCII
+    in their place, and a report that cannot be printed is one warning.
+
     Example:
         >>> from lightning.pytorch import Trainer
         >>> trainer = Trainer(callbacks=[RichGradientReport()], logger=False, accelerator="cpu")
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_due = False
+
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._is_due = False
         if stage == "fit" and not observers(trainer):
             trainer.callbacks.append(GradientMonitor())  # type: ignore[attr-defined]  # set while the Trainer is built
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._print(trainer)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._is_due = True
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._print_once(trainer, pl_module)
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._print(trainer)
+        with suppress(Warning):  # where warnings are errors, they must not replace the user's exception
+            self._print_once(trainer, pl_module)
 
-    def _print(self, trainer: Trainer) -> None:
+    def _print_once(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        is_due, self._is_due = self._is_due, False
+        if not is_due or not trainer.is_global_zero:
+            return
+        try:
+            self._print(trainer, pl_module)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            rank_zero_warn(f"RichGradientReport cannot print its report: {reason}")
+
+    def _print(self, trainer: Trainer, pl_module: LightningModule) -> None:
         from rich import get_console
 
         from lightning_clip.reports.console import render_report
+        from lightning_clip.reports.encoding import encodable
         from lightning_clip.reports.text import to_text
 
-        if not trainer.is_global_zero:
-            return
         bar = trainer.progress_bar_callback
+        if isinstance(bar, RichProgressBar):
+            bar.teardown(trainer, pl_module, "fit")  # its last lines come first; Lightning calls this once more
         for observer in observers(trainer):
             if not observer.history:
                 continue
-            report = render_report(observer.history, observer.run)
-            if isinstance(bar, RichProgressBar):
-                bar.print(report)
-            elif bar is not None:
-                bar.print(to_text(report, width=get_console().width))
+            report, console = render_report(observer.history, observer.run), get_console()
+            text = encodable(to_text(report, width=console.width), getattr(console.file, "encoding", None))
+            if bar is None or not _can_print(bar):
+                sys.stdout.write(text + "\n")
             else:
-                sys.stdout.write(to_text(report, width=get_console().width) + "\n")
+                bar.print(report if isinstance(bar, RichProgressBar) else text)
+
+
+def _can_print(bar: ProgressBar) -> bool:
+    """Whether the bar's `print` shows anything: Lightning's bars are silent while they are disabled or closed."""
+    if isinstance(bar, RichProgressBar):
+        return bar.is_enabled and bar.progress is not None
+    if isinstance(bar, TQDMProgressBar):
+        stages = ("train", "val", "test", "predict")
+        bars = [getattr(bar, f"_{stage}_progress_bar", None) for stage in stages]
+        return any(one is not None and not one.disable for one in bars)
+    return True

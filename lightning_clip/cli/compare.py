@@ -12,7 +12,7 @@ from lightning_clip._errors import InputError
 from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.cli.progress import StudyProgress
 from lightning_clip.reports.formats import counted, duration
-from lightning_clip.reports.text import to_text
+from lightning_clip.reports.text import output_console, to_text
 from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines import ENGINES, Engine
 from lightning_clip.studies.results import ResultsFolder, StudyResults, next_free_folder
@@ -82,7 +82,7 @@ def compare(
     folder = ResultsFolder(output or next_free_folder(Path("runs"), study.name))
     finished = _finished(folder, study.name, resume)
     cells = len({cell.key for cell in study.cells()} | {result.key for result in finished})
-    console = Console()
+    console = output_console()
     start = time.perf_counter()
     try:
         with StudyProgress(console, study.name, cells, done=len(finished)) as progress:

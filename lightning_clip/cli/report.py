@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.reports.record import load_record
+from lightning_clip.reports.text import output_console
 from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.story import story
 
@@ -28,7 +27,7 @@ def report(path: Path) -> None:
         InputError: The files cannot be read, or contain something else.
         OSError: There is no such file.
     """
-    console = Console()
+    console = output_console()
     if path.is_dir():
         folder = ResultsFolder(path)
         console.print(story(folder.read(), folder))

@@ -1,9 +1,13 @@
-"""`to_text` and `Report`: renderables as text, for callers that can only print strings."""
+"""`to_text` and `Report`: renderables as text, for callers that only print strings; `output_console` prints both."""
 
+import sys
 from io import StringIO
+from typing import IO, cast
 
 from rich import get_console
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+
+from lightning_clip.reports.encoding import EncodableStream, encodable
 
 __all__ = ["to_text"]
 
@@ -36,10 +40,17 @@ def to_text(renderable: RenderableType, *, width: int = 80, color: bool = False)
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
+def output_console() -> Console:
+    """A console for standard output that prints every report, in ASCII where the output knows nothing else."""
+    if sys.stdout is None:  # a program without a terminal on Windows
+        return Console()
+    return Console(file=cast("IO[str]", EncodableStream(sys.stdout)))
+
+
 class Report:
     """Renderables in sequence that print themselves both through rich and through `print`.
 
-    Through `print` (that of a progress bar, for instance) width and color are those of rich's own console.
+    Through `print` (that of a progress bar, for instance) width, color and encoding are those of rich's own console.
 
     Args:
         *parts: The renderables.
@@ -53,4 +64,5 @@ class Report:
 
     def __str__(self) -> str:
         console = get_console()
-        return to_text(self, width=console.width, color=console.is_terminal and not console.no_color)
+        text = to_text(self, width=console.width, color=console.is_terminal and not console.no_color)
+        return encodable(text, getattr(console.file, "encoding", None))

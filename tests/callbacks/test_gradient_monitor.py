@@ -4,11 +4,13 @@ import lightning.pytorch as pl
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lightning_clip import CsvSink, GradientMonitor, JsonlSink
+from lightning_clip import CsvSink, GradientClipping, GradientMonitor, JsonlSink
+from lightning_clip.callbacks import _gradient_observer
 from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._step_context import step_context
 from lightning_clip.core import Measurement
 from lightning_clip.sinks import read_jsonl
-from tests.support.training import Net, loader, quiet_trainer
+from tests.support.training import Net, assert_same_weights, loader, quiet_trainer
 
 
 def test_it_records_without_clipping(tmp_path):
@@ -79,3 +81,46 @@ def test_measurements_are_in_the_checkpoint(tmp_path):
     again = GradientMonitor()
     quiet_trainer(callbacks=[again, Measuring()]).fit(Net(), loader(), ckpt_path=path, weights_only=True)
     assert [one.step for one in again.history.measurements.of("batch")] == list(range(1, 13))
+
+
+def failing_at(step):
+    """A way to measure that fails once."""
+
+    def measure(callback, trainer, pl_module, optimizer):
+        if trainer.global_step == step:
+            raise RuntimeError("these gradients\ncannot be measured")
+        return step_context(callback, trainer, pl_module, optimizer)
+
+    return measure
+
+
+def test_a_monitor_that_cannot_measure_warns_once_and_stands_aside(monkeypatch):
+    """The training goes on with the same updates, and the steps measured before are kept."""
+    expected, module, monitor = Net(), Net(), GradientMonitor()
+    quiet_trainer().fit(expected, loader())
+    monkeypatch.setattr(_gradient_observer, "step_context", failing_at(3))
+    trainer = quiet_trainer(callbacks=[monitor])
+    message = r"^GradientMonitor cannot measure step 3 and stands aside: these gradients cannot be measured$"
+    with pytest.warns(UserWarning, match=message) as caught:
+        trainer.fit(module, loader())
+    assert sum("stands aside" in str(warning.message) for warning in caught) == 1
+    assert [record.step for record in monitor.history] == [0, 1, 2]
+    assert_same_weights(module, expected)
+
+
+def test_the_next_run_is_measured_again(monkeypatch):
+    """A monitor that stood aside in one run measures in the next one."""
+    monitor = GradientMonitor()
+    with monkeypatch.context() as patch:
+        patch.setattr(_gradient_observer, "step_context", failing_at(0))
+        with pytest.warns(UserWarning, match="stands aside"):
+            quiet_trainer(callbacks=[monitor]).fit(Net(), loader())
+    quiet_trainer(callbacks=[monitor]).fit(Net(), loader())
+    assert len(monitor.history) == 12
+
+
+def test_clipping_that_fails_ends_the_training(monkeypatch):
+    """A step that `GradientClipping` cannot clip is an error."""
+    monkeypatch.setattr(_gradient_observer, "step_context", failing_at(3))
+    with pytest.raises(RuntimeError, match="cannot be measured"):
+        quiet_trainer(callbacks=[GradientClipping()]).fit(Net(), loader())

@@ -2,10 +2,20 @@
 
 import lightning.pytorch as pl
 import pytest
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 
-from lightning_clip import GradientClipping, GradientMonitor, NoClip, NonFiniteGuard, NormClip, StrategySwitcher
+from lightning_clip import (
+    DivergenceRollback,
+    GradientClipping,
+    GradientMonitor,
+    NoClip,
+    NonFiniteGuard,
+    NormClip,
+    StrategySwitcher,
+)
 from lightning_clip.callbacks._gradient_observer import StrategyChooser
-from tests.support.training import Net, TwoOptimizers, assert_same_weights, loader, quiet_trainer
+from tests.support.training import ManualNet, Net, TwoOptimizers, assert_same_weights, loader, quiet_trainer
 
 
 class Chooser(pl.Callback):
@@ -99,3 +109,87 @@ def test_a_chooser_that_chooses_nothing_changes_no_bit():
     fit(chosen, clipping, Chooser(clipping, {}))
     fit(alone, GradientClipping(NormClip(0.5)))
     assert_same_weights(chosen, alone)
+
+
+class AddsAnOptimizer(Net):
+    """In manual optimization, the last layer gets an optimizer of its own at the fourth batch."""
+
+    def __init__(self, *, listed):
+        super().__init__()
+        self.automatic_optimization = False
+        self.listed = listed
+
+    def training_step(self, batch, batch_idx):
+        if batch_idx == 3:
+            second = torch.optim.SGD(self.net[2].parameters(), lr=0.05)
+            if self.listed:
+                self.trainer.strategy.optimizers = [*self.trainer.strategy.optimizers, second]
+            else:
+                self.second = LightningOptimizer._to_lightning_optimizer(second, self.trainer.strategy)
+        optimizers = [self.optimizers()] if batch_idx < 3 or not self.listed else [*self.optimizers()]
+        optimizers += [self.second] if batch_idx >= 3 and not self.listed else []
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            loss = super().training_step(batch, batch_idx)
+            self.manual_backward(loss)
+            optimizer.step()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.net[0].parameters(), lr=0.05)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_optimizer_that_is_added_during_training_gets_a_strategy_of_its_own(listed):
+    """It is clipped and recorded from its first step on, whether the trainer lists it or not."""
+    clipping = GradientClipping(NormClip(0.5))
+    fit(AddsAnOptimizer(listed=listed), clipping)
+    assert [record.optimizer for record in clipping.history] == [0, 0, 0, *[0, 1] * 3]
+    assert len(clipping.strategies) == 2
+    assert clipping.strategies[1] is not clipping.strategies[0]
+    assert all(record.norm_after < 0.5001 for record in clipping.history)
+
+
+@pytest.mark.filterwarnings("ignore:.*returned `None`, this fit will run with no optimizer")
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        lambda: [GradientMonitor()],
+        lambda: [GradientClipping(), StrategySwitcher([NormClip(1.0)])],
+        lambda: [GradientClipping(), NonFiniteGuard()],
+        lambda: [GradientClipping(), DivergenceRollback()],
+    ],
+)
+def test_without_optimizers_there_are_no_steps(callbacks):
+    """If a module configures no optimizer, the fit goes on and nothing is recorded."""
+
+    class WithoutOptimizer(Net):
+        def configure_optimizers(self):
+            return None
+
+    trainer = fit(WithoutOptimizer(), *(used := callbacks()))
+    assert trainer.fit_loop.epoch_loop.total_batch_idx == 5
+    assert not used[0].history
+
+
+class Returns(ManualNet):
+    """In manual optimization, returns what it is given."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def training_step(self, batch, batch_idx):
+        super().training_step(batch, batch_idx)
+        return self.output
+
+
+@pytest.mark.parametrize(
+    "output",
+    [torch.ones(4), {"loss": torch.ones(4)}, {"loss": torch.ones(0)}, {"other": "high"}, None],
+    ids=str,
+)
+def test_what_is_no_loss_is_unknown(output):
+    """Manual optimization may return any tensor, or no loss; every step is recorded, without a loss."""
+    clipping = GradientClipping(NormClip(0.5))
+    fit(Returns(output), clipping, log_every_n_steps=1)
+    assert [record.loss for record in clipping.history] == [None] * 6

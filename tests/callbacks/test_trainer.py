@@ -3,6 +3,7 @@
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.core.optimizer import _MockOptimizer
 
 from lightning_clip.callbacks._trainer import check_trainer_does_not_clip, describe_run
 from tests.support.training import Net, TwoOptimizers, quiet_trainer
@@ -33,6 +34,21 @@ def test_compiled_parts_keep_their_names():
     module = Net()
     module.net = torch.compile(module.net, backend="eager")
     assert list(described(module).numels) == ["net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"]
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_parameters_without_a_size_are_left_out():
+    """A lazy layer has no size before the first batch."""
+    module = Net()
+    module.net[0] = torch.nn.LazyLinear(3)
+    assert described(module).numels == {"net.2.weight": 3, "net.2.bias": 1}
+
+
+def test_no_optimizer_is_none():
+    """Lightning's stand-in for a missing optimizer is not described."""
+    trainer = quiet_trainer()
+    trainer.strategy.optimizers = [_MockOptimizer()]
+    assert describe_run(trainer, Net(), strategy="NoClip()").optimizer == ""
 
 
 def test_a_trainer_that_clips_is_rejected():

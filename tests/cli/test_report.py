@@ -1,5 +1,6 @@
 """`lightning-clip report`: the report of a study or a run, from its files alone."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,21 @@ def test_a_record_gives_the_report_of_its_run(finished, capsys):
     text = capsys.readouterr().out
     assert text.startswith("Gradient report: MLPRegressor")
     assert "The gradient is NaN at step" in text or "The gradient is infinite at step" in text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_limited_output_gets_ascii(finished, tmp_path, monkeypatch, encoding):
+    """`report` and `compare` print what the output's encoding lacks in ASCII."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    report(finished)
+    report(finished / "records" / "mlp-none-0.jsonl")
+    compare(str(written_study(tmp_path)), seeds=1, jobs=1, output=tmp_path / "out", resume=False, command="")
+    out.flush()
+    printed = out.buffer.getvalue().decode(encoding)
+    assert "Gradient report: MLPRegressor ---" in printed
+    assert printed.count("Comparison: tiny") == 2
+    assert "-> " in printed
 
 
 def test_reading_needs_neither_torch_training_nor_lightning(finished):

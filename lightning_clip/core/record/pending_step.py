@@ -56,12 +56,13 @@ class PendingStep:
 
         Args:
             gate_norms: The 2-norms of the gate blocks of recurrent gradients before the action, by parameter.
-            loss: The training loss of the batch, `()`; it is detached from its graph.
+            loss: What the batch calls its loss; it is detached from its graph. Unless it is one real number, the loss
+                stays unknown.
             skipped: Whether the optimizer step is skipped, `()` or a `bool`.
         """
         if gate_norms is not None:
             self.gate_norms = gate_norms
-        if loss is not None:
-            self.loss = loss.detach()
+        if loss is not None and loss.numel() == 1 and not loss.is_complex():
+            self.loss = loss.detach().reshape(())
         if skipped is not None:
             self.skipped = skipped

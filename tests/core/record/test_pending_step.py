@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from lightning_clip.core import PendingStep
@@ -36,3 +37,19 @@ def test_the_loss_is_kept_without_its_graph():
     step.note(loss=2 * weight)
     assert not step.loss.requires_grad
     assert step.loss.grad_fn is None
+
+
+@pytest.mark.parametrize("loss", [torch.ones(4), torch.ones(0), torch.ones(2, 2), torch.ones((), dtype=torch.cfloat)])
+def test_a_loss_that_is_not_one_number_is_unknown(loss):
+    """What manual optimization calls a loss may be anything; only one real number is recorded."""
+    step = pending()
+    step.note(loss=loss)
+    assert step.loss is None
+
+
+def test_a_loss_of_any_shape_is_a_number():
+    """One element is a loss, whatever its dimensions."""
+    step = pending()
+    step.note(loss=torch.full((1, 1), 0.5))
+    assert step.loss.shape == ()
+    assert float(step.loss) == 0.5
