@@ -17,6 +17,25 @@ _STOCK = (nn.RNN, nn.LSTM, nn.GRU)
 _TOLERANCE = 0.02  # allows for half precision; a layer that computes something else differs by far more
 
 
+def check_layer_name(callback: str, module: nn.Module, name: str) -> None:
+    """Raise if a module has no recurrent layer of a given name.
+
+    Args:
+        callback: The name of the callback, quoted in error messages.
+        module: The module being trained.
+        name: The dotted name of the layer.
+
+    Raises:
+        MisconfigurationException: There is no such layer.
+    """
+    layers, call = _layers(module), f"{callback}(layer={name!r})"
+    _check_any(call, module)
+    if name not in layers:
+        raise MisconfigurationException(
+            f"{call}: {type(module).__name__} has no such recurrent layer; it has {_listed(layers)}."
+        )
+
+
 def find_recurrent_layer(callback: str, module: nn.Module, name: str | None) -> tuple[str, nn.RNNBase]:
     """Find the recurrent layer to measure in a module.
 
@@ -32,24 +51,35 @@ def find_recurrent_layer(callback: str, module: nn.Module, name: str | None) -> 
         MisconfigurationException: The module has no recurrent layer, has several and none was named, or has one whose
             gradient flow cannot be measured.
     """
-    layers = {plain_name(f"{path}.")[:-1]: one for path, one in module.named_modules() if isinstance(one, nn.RNNBase)}
+    layers = _layers(module)
     call = f"{callback}(layer={name!r})" if name is not None else f"{callback}()"
-    model = type(module).__name__
-    if not layers:
-        raise MisconfigurationException(
-            f"{call}: {model} has no nn.RNN, nn.LSTM or nn.GRU. Remove the callback, or use such a layer."
-        )
-    listed = ", ".join(repr(path) for path in layers)
+    if name is not None:
+        check_layer_name(callback, module, name)
+    _check_any(call, module)
     if name is None and len(layers) > 1:
         raise MisconfigurationException(
-            f"{call}: {model} has {len(layers)} recurrent layers: {listed}. Name one of them: "
+            f"{call}: {type(module).__name__} has {len(layers)} recurrent layers: {_listed(layers)}. Name one of them: "
             f"{callback}(layer={next(iter(layers))!r})."
         )
     name = next(iter(layers)) if name is None else name
-    if name not in layers:
-        raise MisconfigurationException(f"{call}: {model} has no such recurrent layer; it has {listed}.")
     _check(call, name, layers[name])
     return name, layers[name]
+
+
+def _layers(module: nn.Module) -> dict[str, nn.RNNBase]:
+    return {plain_name(f"{path}.")[:-1]: one for path, one in module.named_modules() if isinstance(one, nn.RNNBase)}
+
+
+def _listed(layers: Mapping[str, nn.RNNBase]) -> str:
+    return ", ".join(repr(path) for path in layers)
+
+
+def _check_any(call: str, module: nn.Module) -> None:
+    if not _layers(module):
+        raise MisconfigurationException(
+            f"{call}: {type(module).__name__} has no nn.RNN, nn.LSTM or nn.GRU. Remove the callback, or use such a "
+            "layer."
+        )
 
 
 def _check(call: str, name: str, layer: nn.RNNBase) -> None:
@@ -79,7 +109,8 @@ def _runs_like_stock(layer: nn.RNNBase) -> bool:
     is_training = {module: module.training for module in layer.modules()}
     layer.eval()
     try:
-        output: Any = layer.forward(inputs.transpose(0, 1) if layer.batch_first else inputs)
+        with torch.random.fork_rng([weight.device] if weight.is_cuda else []):  # a `forward` may draw random numbers
+            output: Any = layer.forward(inputs.transpose(0, 1) if layer.batch_first else inputs)
     finally:
         for module, mode in is_training.items():
             module.training = mode
@@ -100,16 +131,19 @@ class LayerCall:
     hiddens: tuple[Tensor, ...] | None
 
     @classmethod
-    def of(cls, layer: nn.RNNBase, args: Sequence[Any], kwargs: Mapping[str, Any], *, rows: int) -> "LayerCall":
+    def of(
+        cls, layer: nn.RNNBase, args: Sequence[Any], kwargs: Mapping[str, Any], *, rows: int, at_least: int
+    ) -> "LayerCall":
         """Capture a few rows of the arguments of `layer(*args, **kwargs)`.
 
-        For a packed batch these are the longest rows, cut to the length of the shortest of them.
+        For a packed batch these are the longest rows that are long enough, cut to the length of the shortest of them.
 
         Args:
             layer: The layer.
             args: The positional arguments of the call.
             kwargs: The keyword arguments of the call.
             rows: The largest number of rows to capture.
+            at_least: The number of steps below which a packed row is left out, if another one is long enough.
 
         Returns:
             The captured call.
@@ -118,7 +152,7 @@ class LayerCall:
         hiddens = args[1] if len(args) > 1 else kwargs.get("hx")
         state = None if hiddens is None else tuple((hiddens,) if isinstance(hiddens, Tensor) else hiddens)
         if isinstance(inputs, PackedSequence):
-            return cls._of_packed(inputs, state, rows)
+            return cls._of_packed(inputs, state, rows, at_least)
         if inputs.dim() == 2:
             inputs, state = inputs.unsqueeze(1), None if state is None else tuple(part.unsqueeze(1) for part in state)
         elif layer.batch_first:
@@ -127,9 +161,12 @@ class LayerCall:
         return cls(inputs[:, :rows].detach(), state)
 
     @classmethod
-    def _of_packed(cls, packed: PackedSequence, state: tuple[Tensor, ...] | None, rows: int) -> "LayerCall":
+    def _of_packed(
+        cls, packed: PackedSequence, state: tuple[Tensor, ...] | None, rows: int, at_least: int
+    ) -> "LayerCall":
         inputs, lengths = pad_packed_sequence(packed._replace(data=packed.data.detach()))
-        longest = lengths.topk(min(rows, len(lengths)))
+        enough = max(1, int((lengths >= at_least).sum()))  # the lengths are on the CPU
+        longest = lengths.topk(min(rows, enough))
         chosen = longest.indices.to(inputs.device)
         state = None if state is None else tuple(part.detach().index_select(1, chosen) for part in state)
         return cls(inputs[: int(longest.values.min())].index_select(1, chosen), state)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +13,7 @@ from typing_extensions import override
 from lightning_clip._checks import check_count
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._run_callback import RunCallback
+from lightning_clip.callbacks._recurrent_monitor import RecurrentMonitor
 from lightning_clip.callbacks._trainer import check_strategy_support
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.layer import RecurrentLayer, recurrent_layers
@@ -31,7 +32,7 @@ _LARGEST = (
 _MEANS = ("forget_gate_mean", "update_gate_mean")
 
 
-class RecurrentSpectrumMonitor(RunCallback):
+class RecurrentSpectrumMonitor(RecurrentMonitor):
     r"""Monitor the recurrent weights of every `nn.RNN`, `nn.LSTM` and `nn.GRU`, and the state of their units.
 
     For each gate of each `weight_hh` it measures the largest singular value σ and the spectral radius ρ. Each step back
@@ -61,6 +62,9 @@ class RecurrentSpectrumMonitor(RunCallback):
     `rnn/saturated_gate_fraction` and `rnn/denormal_fraction`, and the mean over layers of `rnn/forget_gate_mean` and
     `rnn/update_gate_mean`. With several processes, only rank zero measures.
 
+    It never ends a training. If the module has no recurrent layer, if a parallel strategy shards its weights, or if
+    measuring fails, one warning says so, and the run goes on without samples.
+
     Args:
         every_n_steps: The number of optimizer steps between samples.
         rows: The number of sequences of the batch for which gates and lower layers are recomputed.
@@ -73,8 +77,6 @@ class RecurrentSpectrumMonitor(RunCallback):
     Raises:
         ArgumentTypeError: An argument is not a whole number.
         ArgumentError: An argument is below 1.
-        MisconfigurationException: At fit, if the module has no recurrent layer, or if a parallel strategy shards its
-            weights.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -93,55 +95,52 @@ class RecurrentSpectrumMonitor(RunCallback):
         self.rows = rows
         self.exact_up_to = exact_up_to
         self.latest: Measurement | None = None
-        self._next_step = 0
         self._armed_at: int | None = None
-        self._probe = SpectrumProbe([], rows=rows, exact_up_to=exact_up_to)
+        guard = partial(self._measuring, release=False)  # a hook that vanishes in a batch would break a checkpoint
+        self._probe = SpectrumProbe([], rows=rows, exact_up_to=exact_up_to, guard=guard)
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        if stage == "fit":
-            check_strategy_support(self, trainer)
-
-    @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_strategy_support(self, trainer)
         self._probe.layers = _checked(recurrent_layers(pl_module), pl_module)
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.is_global_zero and trainer.global_step >= self._next_step:
-            self._armed_at = trainer.global_step
-            self._probe.arm()
+        due = trainer.global_step >= self._next_step
+        if trainer.is_global_zero and due and self._probe.layers and not self._stands_aside:
+            with self._measuring():
+                self._armed_at = trainer.global_step
+                self._probe.arm()
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self._stands_aside:
+            self._release()
         if self._armed_at is None:
             return
-        self.latest = Measurement(self._armed_at, KIND, self._probe.read())
-        self._next_step = (self._armed_at // self.every_n_steps + 1) * self.every_n_steps
-        self._disarm()
-        for observer in observers(trainer):
-            observer.add_measurement(self.latest)
-        publish(trainer, _metrics(self.latest.data))
+        with self._measuring():
+            self.latest = Measurement(self._armed_at, KIND, self._probe.read())
+            self._next_step = (self._armed_at // self.every_n_steps + 1) * self.every_n_steps
+            self._stop_watching()
+            for observer in observers(trainer):
+                observer.add_measurement(self.latest)
+            publish(trainer, _metrics(self.latest.data))
 
     @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._disarm()
-
-    @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._disarm()
-
-    def _disarm(self) -> None:
+    def _stop_watching(self) -> None:
         self._armed_at = None
         self._probe.disarm()
 
     @override
+    def _let_go(self) -> None:
+        self._probe.layers = []
+
+    @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super()._reset(trainer, pl_module)
         self.latest = None
-        self._next_step = 0
         self._probe.vectors = {}
 
     @override
@@ -154,7 +153,7 @@ class RecurrentSpectrumMonitor(RunCallback):
 
     @override
     def _load(self, state: dict[str, Any]) -> None:
-        self._next_step = state["next_step"]
+        super()._load(state)
         self.latest = None if state["latest"] is None else Measurement(**state["latest"])
         self._probe.vectors = dict(state["vectors"])
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -14,9 +15,10 @@ from typing_extensions import override
 
 from lightning_clip._checks import check_count
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._layer_lookup import LayerCall, find_recurrent_layer
+from lightning_clip.callbacks._layer_lookup import LayerCall, check_layer_name, find_recurrent_layer
 from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._run_callback import RunCallback
+from lightning_clip.callbacks._recurrent_monitor import RecurrentMonitor, whole_number
+from lightning_clip.callbacks._trainer import check_strategy_support
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
 from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
 from lightning_clip.functional.temporal import norms_by_lag
@@ -32,7 +34,7 @@ FEWEST_PEAKS = 5
 """The number of profiles needed to know the usual peak norm."""
 
 
-class TemporalGradientMonitor(RunCallback):
+class TemporalGradientMonitor(RecurrentMonitor):
     """Measure how the gradient of a loss at the last step shrinks or grows on its way back through a recurrent layer.
 
     Every `every_n_steps` steps, the monitor runs the layer again on a few rows of its input, without dropout and in
@@ -51,9 +53,14 @@ class TemporalGradientMonitor(RunCallback):
     batches stay the same, bit for bit. Each profile reads the device once. With several processes, only rank zero
     measures and logs. Chunks of truncated BPTT are measured one by one, so a lag is at most as long as a chunk.
 
+    It never ends a training. If the layer is missing or ambiguous, if its gradient flow cannot be measured because it
+    is bidirectional, sharded, or does not compute the same as torch's layers, or if measuring fails, one warning says
+    so, and the run goes on without profiles.
+
     Args:
         every_n_steps: The number of optimizer steps between profiles; the first batch gives the first profile.
-        rows: The number of rows of the batch to use; for packed sequences, the longest ones.
+        rows: The number of rows of the batch to use; for packed sequences, the longest ones of at least `FEWEST_STEPS`
+            steps, cut to the shortest of them.
         max_steps: The longest lag; for longer sequences, only the last steps are used.
         exact: Whether to measure the gradient with respect to the states, by running the layer step by step, instead of
             the gradient with respect to its inputs, which shrinks and grows alike. Takes ten times as long for an LSTM.
@@ -67,8 +74,7 @@ class TemporalGradientMonitor(RunCallback):
     Raises:
         ArgumentError: An argument is out of range.
         ArgumentTypeError: An argument is not a whole number.
-        MisconfigurationException: At fit, if the layer is missing or ambiguous, or if its gradient flow cannot be
-            measured because it is bidirectional, sharded, or does not compute the same as torch's layers.
+        MisconfigurationException: At fit, if the module has no recurrent layer named `layer`.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -102,7 +108,6 @@ class TemporalGradientMonitor(RunCallback):
         self.layer = layer
         self.profiles: deque[TemporalProfile] = deque(maxlen=200)
         self.skipped = 0
-        self._next_step = 0
         self._peaks: deque[float] = deque(maxlen=50)
         self._found: tuple[str, nn.RNNBase] | None = None
         self._handle: RemovableHandle | None = None
@@ -119,34 +124,45 @@ class TemporalGradientMonitor(RunCallback):
         return self._generate_state_key(layer=self.layer) if self.layer else type(self).__qualname__
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.layer is not None:
+            check_layer_name(type(self).__name__, pl_module, self.layer)
+
+    @override
+    def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if isinstance(trainer.strategy, FSDPStrategy):
+            check_strategy_support(self, trainer)
         self._found = find_recurrent_layer(type(self).__name__, pl_module, self.layer)
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._stop_watching()
         if trainer.is_global_zero and self._found is not None and trainer.global_step >= self._next_step:
-            self._handle = self._found[1].register_forward_hook(self._note, with_kwargs=True)
+            with self._measuring():
+                self._handle = self._found[1].register_forward_hook(self._note, with_kwargs=True)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # or the compiler would trace into the layer's hook
     def _note(self, layer: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """Keep the arguments of the layer's latest call before the backward pass."""
+        """Keep the arguments of the layer's latest call before the backward pass on sequences that are long enough."""
         if torch.is_grad_enabled():
-            call = LayerCall.of(layer, args, kwargs, rows=self.rows)
-            self._call = call if len(call.inputs) >= FEWEST_STEPS else None
+            with self._measuring():
+                call = LayerCall.of(layer, args, kwargs, rows=self.rows, at_least=FEWEST_STEPS)
+                self._call = call if len(call.inputs) >= FEWEST_STEPS else self._call
 
     @override
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if self._call is None or self._found is None:
             return
-        profile = self._measure(trainer.global_step, *self._found, self._call)
-        self._stop_watching()
-        self._next_step = (trainer.global_step // self.every_n_steps + 1) * self.every_n_steps
-        self.profiles.append(profile)
-        if profile.is_finite:
-            self._peaks.append(profile.peak)
-        for observer in observers(trainer):
-            observer.add_measurement(profile.to_measurement())
-        publish(trainer, _metrics(profile))
+        with self._measuring():
+            profile = self._measure(trainer.global_step, *self._found, self._call)
+            self._stop_watching()
+            self._next_step = (trainer.global_step // self.every_n_steps + 1) * self.every_n_steps
+            self.profiles.append(profile)
+            if profile.is_finite:
+                self._peaks.append(profile.peak)
+            for observer in observers(trainer):
+                observer.add_measurement(profile.to_measurement())
+            publish(trainer, _metrics(profile))
 
     def _measure(self, step: int, name: str, layer: nn.RNNBase, call: LayerCall) -> TemporalProfile:
         flow = gradient_flow(
@@ -175,16 +191,13 @@ class TemporalGradientMonitor(RunCallback):
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.skipped and not self.profiles and self._found is not None:
+        if self.skipped and self._next_step == 0 and self._found is not None:
             rank_zero_warn(
                 f"TemporalGradientMonitor measured nothing: in {self.skipped} batches {self._found[0]!r} was not "
                 f"called with gradients on a sequence of at least {FEWEST_STEPS} steps."
             )
 
     @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop_watching()
-
     def _stop_watching(self) -> None:
         self._call = None
         if self._handle is not None:
@@ -192,10 +205,15 @@ class TemporalGradientMonitor(RunCallback):
             self._handle = None
 
     @override
+    def _let_go(self) -> None:
+        self._found = None
+
+    @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super()._reset(trainer, pl_module)
         self.profiles.clear()
         self._peaks.clear()
-        self.skipped = self._next_step = 0
+        self.skipped = 0
 
     @override
     def _save(self) -> dict[str, Any]:
@@ -203,9 +221,9 @@ class TemporalGradientMonitor(RunCallback):
 
     @override
     def _load(self, state: dict[str, Any]) -> None:
-        self._next_step = state["next_step"]
-        self.skipped = state["skipped"]
-        self._peaks.extend(state["peaks"])
+        super()._load(state)
+        self.skipped = whole_number(state, "skipped")
+        self._peaks.extend(float(peak) for peak in state["peaks"])
 
 
 def _metrics(profile: TemporalProfile) -> dict[str, float]:

@@ -5,7 +5,6 @@ import math
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
@@ -13,6 +12,7 @@ from lightning_clip import GradientClipping, GradientMonitor, JsonlSink, NormCli
 from lightning_clip.core.recurrent.layer import recurrent_layers
 from lightning_clip.core.recurrent.spectrum_probe import SpectrumProbe
 from lightning_clip.sinks import read_jsonl
+from tests.support.recurrent import notices
 from tests.support.training import Net, assert_same_weights, loader, quiet_trainer, weights_of
 from tests.support.watched_rnn import ManualRecurrentNet, RecurrentNet, recurrent_batches
 
@@ -297,21 +297,22 @@ def test_it_works_in_every_precision(precision):
     assert all(0 < value < 5 for value in monitor.latest.data["sigma_max"])
 
 
-def test_a_module_without_recurrent_layers_is_rejected():
-    """The message says what to use instead."""
-    with pytest.raises(
-        MisconfigurationException, match=r"Net has no nn\.RNN, nn\.LSTM or nn\.GRU .*Remove it; Gradient"
-    ):
-        quiet_trainer(callbacks=[RecurrentSpectrumMonitor()]).fit(Net(), loader())
+def test_the_run_goes_on_without_recurrent_layers():
+    """One warning says what to use instead."""
+    trainer = quiet_trainer(callbacks=[monitor := RecurrentSpectrumMonitor()], max_epochs=1)
+    with pytest.warns(
+        UserWarning, match=r"Net has no nn\.RNN, nn\.LSTM or nn\.GRU .*Remove it; Gradient.*The training goes on"
+    ) as told:
+        trainer.fit(Net(), loader())
+    assert (len(notices(told)), trainer.global_step, monitor.latest) == (1, len(loader()), None)
 
 
-def test_sharded_weights_are_rejected(monkeypatch):
-    """No process holds the whole matrix, and the message names the layer to leave out."""
+def test_the_run_goes_on_with_sharded_weights(monkeypatch):
+    """No process holds the whole matrix, and one warning names the layer to leave out."""
     monkeypatch.setattr("lightning_clip.callbacks.recurrent_spectrum_monitor.is_sharded", lambda parameter: True)
-    with pytest.raises(
-        MisconfigurationException, match=r"rnn\.weight_hh_l0 of RecurrentNet is sharded.* Leave 'rnn' out"
-    ):
-        fit(RecurrentNet(), RecurrentSpectrumMonitor())
+    with pytest.warns(UserWarning, match=r"rnn\.weight_hh_l0 of RecurrentNet is sharded.* Leave 'rnn' out") as told:
+        trainer = fit(RecurrentNet(), monitor := RecurrentSpectrumMonitor())
+    assert (len(notices(told)), trainer.global_step, monitor.latest) == (1, 12, None)
 
 
 @pytest.mark.parametrize("name", ["every_n_steps", "rows", "exact_up_to"])

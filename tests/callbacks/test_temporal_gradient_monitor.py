@@ -1,6 +1,7 @@
 """`TemporalGradientMonitor`: measures gradients through time and changes nothing else."""
 
 import math
+from contextlib import nullcontext
 
 import lightning.pytorch as pl
 import pytest
@@ -10,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from lightning_clip import (
     GradientClipping,
@@ -38,6 +40,7 @@ from tests.support.recurrent import (
     StepByStep,
     TimeFirst,
     Unbatched,
+    notices,
     sequences,
 )
 from tests.support.streaming import streams_of
@@ -182,6 +185,36 @@ def test_the_longest_rows_of_a_packed_batch_are_used():
     assert monitor.latest.norms == pytest.approx(norms_by_lag(flow).tolist(), rel=1e-6)
 
 
+@pytest.mark.parametrize(("lengths", "window"), [((24, 2, 20, 7), 20), ((2, 8, 3, 1), 8), ((7, 2, 1, 3), None)])
+def test_short_rows_of_a_packed_batch_are_left_out(lengths, window):
+    """The profile is taken on the rows of at least eight steps; without such a row the batch is skipped."""
+
+    class Short(Recurrent):
+        def last(self, x):
+            packed = pack_padded_sequence(x, torch.tensor(lengths)[: len(x)], batch_first=True, enforce_sorted=False)
+            return self.rnn(packed)[1][0][-1]
+
+    monitor = TemporalGradientMonitor(every_n_steps=2)
+    with nullcontext() if window else pytest.warns(UserWarning, match="measured nothing: in 6 batches"):
+        fit(Short(), monitor)
+    assert [profile.step for profile in monitor.profiles] == ([0, 2, 4] if window else [])
+    assert {profile.window for profile in monitor.profiles} == ({window} if window else set())
+    assert monitor.skipped == (0 if window else 6)
+
+
+def test_a_short_last_call_does_not_hide_a_long_one():
+    """A layer that runs on the sequence and then on one more step is measured on the sequence."""
+
+    class OneMore(Recurrent):
+        def last(self, x):
+            output, state = self.rnn(x)
+            return self.rnn(output[:, -1:, :FEATURES], state)[0][:, -1]
+
+    monitor = TemporalGradientMonitor(every_n_steps=2)
+    fit(OneMore(), monitor)
+    assert [(profile.step, profile.window) for profile in monitor.profiles] == [(0, STEPS), (2, STEPS), (4, STEPS)]
+
+
 def test_profiles_come_every_so_many_optimizer_steps():
     """With gradient accumulation, profiles count optimizer steps, not batches."""
     monitor = TemporalGradientMonitor(every_n_steps=2)
@@ -242,7 +275,7 @@ def test_denormal_numbers_are_found():
 
 
 def test_one_of_several_layers_has_to_be_named():
-    """Two monitors measure one layer each with separate state; a missing or wrong name raises an error."""
+    """Two monitors measure one layer each with separate state; without a name none is measured; a wrong name raises."""
 
     class Two(Recurrent):
         def __init__(self):
@@ -257,12 +290,13 @@ def test_one_of_several_layers_has_to_be_named():
     assert [monitor.latest.layer for monitor in monitors] == ["rnn", "decoder.gru"]
     assert monitors[0].latest.norms != monitors[1].latest.norms
     assert monitors[0].state_key != monitors[1].state_key
-    with pytest.raises(
-        MisconfigurationException,
+    with pytest.warns(
+        UserWarning,
         match=r"TemporalGradientMonitor\(\): Two has 2 recurrent layers: 'rnn', 'decoder\.gru'\. "
         r"Name one of them: TemporalGradientMonitor\(layer='rnn'\)",
-    ):
-        fit(Two(), TemporalGradientMonitor())
+    ) as told:
+        trainer = fit(Two(), unnamed := TemporalGradientMonitor())
+    assert (len(notices(told)), trainer.global_step, unnamed.latest) == (1, 6, None)
     with pytest.raises(
         MisconfigurationException, match=r"\(layer='lstm'\): Two has no such recurrent layer; it has 'rnn'"
     ):
@@ -288,22 +322,40 @@ class Halves(nn.RNN):
         ),
     ],
 )
-def test_a_layer_that_cannot_be_measured_is_rejected(make, message):
-    """The message names the layer, the reason and the remedy; the layer's mode is unchanged."""
-    module = make()
-    with pytest.raises(MisconfigurationException, match=message):
-        fit(module, TemporalGradientMonitor())
+def test_the_run_goes_on_where_a_layer_cannot_be_measured(make, message):
+    """One warning names the layer, the reason and the remedy; the layer's mode is unchanged."""
+    module, monitor = make(), TemporalGradientMonitor()
+    with pytest.warns(UserWarning, match=message) as told:
+        trainer = fit(module, monitor)
+    assert (len(notices(told)), trainer.global_step, monitor.latest, monitor.skipped) == (1, 6, None, 0)
     assert module.rnn.training
 
 
-def test_a_module_without_a_recurrent_layer_is_rejected():
-    """The message says that the module has no recurrent layer."""
+def test_the_run_goes_on_without_a_recurrent_layer():
+    """One warning says that the module has none; a layer that was named and is not there is a mistake, and raises."""
     from tests.support.training import Net, loader
 
-    with pytest.raises(
-        MisconfigurationException, match=r"TemporalGradientMonitor\(\): Net has no nn\.RNN, nn\.LSTM or"
-    ):
-        fit(Net(), TemporalGradientMonitor(), data=loader())
+    with pytest.warns(
+        UserWarning, match=r"TemporalGradientMonitor\(\): Net has no nn\.RNN, nn\.LSTM or .*The training goes on"
+    ) as told:
+        trainer = fit(Net(), TemporalGradientMonitor(), data=loader())
+    assert len(notices(told)) == 1
+    assert trainer.global_step == len(loader())
+    with pytest.raises(MisconfigurationException, match=r"\(layer='rnn'\): Net has no nn\.RNN, nn\.LSTM or nn\.GRU"):
+        fit(Net(), TemporalGradientMonitor(layer="rnn"), data=loader())
+
+
+def test_the_random_numbers_of_an_unusual_forward_are_not_used_up(tmp_path):
+    """A layer that draws random numbers in `forward` is tried out, and draws the same ones in training."""
+
+    class Noisy(nn.LSTM):
+        def forward(self, inputs, hx=None):
+            return super().forward(inputs + 1e-6 * torch.randn_like(inputs), hx)
+
+    plain = everything_after(lambda: Recurrent(Noisy), None, tmp_path)
+    monitor = TemporalGradientMonitor(every_n_steps=1)
+    assert_equal(everything_after(lambda: Recurrent(Noisy), None, tmp_path, monitor), plain)
+    assert len(monitor.profiles) == 6
 
 
 def test_a_layer_that_is_called_step_by_step_is_skipped_with_a_warning():

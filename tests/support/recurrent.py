@@ -92,3 +92,8 @@ class StepByStep(Recurrent):
         for step in x.split(1, dim=1):
             output, hiddens = self.rnn(step, hiddens)
         return output[:, -1]
+
+
+def notices(told: Any) -> list[str]:
+    """Return those of the recorded warnings that come from a monitor."""
+    return [text for one in told if "Monitor" in (text := str(one.message))]

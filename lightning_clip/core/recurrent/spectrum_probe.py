@@ -1,8 +1,8 @@
 """`SpectrumProbe`: measures the weights, units and gradients of recurrent layers during one training batch."""
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -26,16 +26,25 @@ class SpectrumProbe:
         layers: The layers to measure.
         rows: The number of sequences of the batch for which gates and lower layers are recomputed.
         exact_up_to: The size of the largest matrix whose eigenvalues are computed exactly, on the CPU.
+        guard: Returns the context in which hooks measure; it may swallow an error, so that none reaches the training.
 
     Attributes:
         vectors: The vectors from which the next power iterations start, by layer name.
     """
 
-    def __init__(self, layers: Sequence[RecurrentLayer], *, rows: int, exact_up_to: int) -> None:
+    def __init__(
+        self,
+        layers: Sequence[RecurrentLayer],
+        *,
+        rows: int,
+        exact_up_to: int,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.layers = layers
         self.vectors: dict[str, Tensor] = {}
         self._rows = rows
         self._exact_up_to = exact_up_to
+        self._guard = guard
         self._handles: list[RemovableHandle] = []
         self._spectra: list[tuple[Tensor, Tensor]] = []
         self._shares: dict[str, list[dict[str, Tensor]]] = {}
@@ -98,19 +107,26 @@ class SpectrumProbe:
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # or the compiler would trace into the layer's hooks
     def _before(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any) -> Any:
         """Replace the layer's input by an alias, whose gradient is what the layer passes back."""
+        with self._guard():
+            return self._with_alias(layer, module, args, kwargs)
+        return None  # type: ignore[unreachable]  # mypy does not know that the guard swallows errors
+
+    def _with_alias(self, layer: RecurrentLayer, module: nn.Module, args: Any, kwargs: Any) -> Any:
         inputs = args[0] if args else kwargs["input"]
         values = inputs.data if isinstance(inputs, PackedSequence) else inputs
         trains = values.requires_grad or any(parameter.requires_grad for parameter in module.parameters())
-        if layer.name in self._shares or not trains or not torch.is_grad_enabled():
+        if not trains or not torch.is_grad_enabled():
             return None
         alias = values.view_as(values) if values.requires_grad else values.detach().requires_grad_()
-        alias.register_hook(partial(self._passed_back, layer))
+        if layer.name not in self._shares:  # later calls get an alias too: a checkpoint has to recompute the same graph
+            alias.register_hook(partial(self._passed_back, layer))
         if isinstance(inputs, PackedSequence):
             alias = PackedSequence(alias, *inputs[1:])
         return ((alias, *args[1:]), kwargs) if args else (args, kwargs | {"input": alias})
 
     def _passed_back(self, layer: RecurrentLayer, gradient: Tensor) -> None:
-        self._denormal.setdefault(layer.name, denormal_fraction(gradient))
+        with self._guard():
+            self._denormal.setdefault(layer.name, denormal_fraction(gradient))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
@@ -118,12 +134,15 @@ class SpectrumProbe:
         """Measure units and gates while the weights that produced them are unchanged."""
         if layer.name in self._shares:
             return
-        inputs, hx = args[0] if args else kwargs["input"], args[1] if len(args) > 1 else kwargs.get("hx")
-        outputs = output[0].data if isinstance(output[0], PackedSequence) else output[0].detach().flatten(0, -2)
-        kind = outputs.device.type
-        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
-            rows = first_rows(layer.module, inputs, output[0], hx, self._rows)
-            self._shares[layer.name] = layer.shares(outputs, rows)
+        with self._guard():
+            if not isinstance(output, tuple):  # a user's hook may replace the result
+                raise TypeError(f"{layer.name!r} returned {type(output).__name__}, not its outputs and its state")
+            inputs, hx = args[0] if args else kwargs["input"], args[1] if len(args) > 1 else kwargs.get("hx")
+            outputs = output[0].data if isinstance(output[0], PackedSequence) else output[0].detach().flatten(0, -2)
+            kind = outputs.device.type
+            with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+                rows = first_rows(layer.module, inputs, output[0], hx, self._rows)
+                self._shares[layer.name] = layer.shares(outputs, rows)
 
 
 def _read(found: dict[str, list[Tensor | None]]) -> dict[str, list[float]]:
