@@ -59,6 +59,23 @@ def should_log(trainer: Trainer) -> bool:
     return every > 0 and (batches_that_stepped(trainer) + 1) % every == 0
 
 
+def looks_after_batch(callback: Any, trainer: Trainer) -> bool:
+    """Return whether a callback is a `ModelCheckpoint` that may save, and look at its metric, after this batch.
+
+    Args:
+        callback: Any callback.
+        trainer: The trainer, at the end of a batch.
+    """
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    if not isinstance(callback, ModelCheckpoint):
+        return False
+    every: int = getattr(callback, "_every_n_train_steps", 1)
+    if every >= 1:
+        return trainer.global_step % every == 0
+    return getattr(callback, "_train_time_interval", None) is not None
+
+
 def grad_scaler(trainer: Trainer) -> GradScaler | None:
     """Return the gradient scaler of fp16 mixed precision; `None` in every other precision."""
     scaler: GradScaler | None = getattr(trainer.precision_plugin, "scaler", None)

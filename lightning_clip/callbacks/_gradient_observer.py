@@ -6,28 +6,26 @@ from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip._checks import check_count
 from lightning_clip._compat import should_log, uncompiled
-from lightning_clip.callbacks._metrics import GroupBy, metrics_of, publish
+from lightning_clip.callbacks._metrics import GroupBy, metrics_of
+from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._recorder import Recorder
-from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
 from lightning_clip.callbacks._trainer import check_strategy_support, describe_run
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
-from lightning_clip.core.record.pending_step import PendingStep
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.recurrent.gates import GateMeter
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.norms import local_values
 from lightning_clip.sinks.sink import Sink
+from lightning_clip.strategies.no_clip import NoClip
 
 
 @runtime_checkable
@@ -45,7 +43,7 @@ class StrategyChooser(Protocol):
         """
 
 
-class GradientObserver(RunCallback):
+class GradientObserver(MetricsCallback):
     """Applies a strategy to each optimizer's gradients at each step, and records what happened.
 
     Attributes:
@@ -71,7 +69,6 @@ class GradientObserver(RunCallback):
         self._overrides: dict[int, ClipStrategy] = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
-        self._steps_of_batch: list[PendingStep] = []
 
     @property
     @override
@@ -80,7 +77,10 @@ class GradientObserver(RunCallback):
 
     @property
     def history(self) -> History:
-        """The record so far; reads the device."""
+        """The record of the finished batches; reads the device, and changes nothing that is logged or recorded."""
+        trainer = self._trainer
+        if trainer is not None and trainer.interrupted:
+            self._recorder.end_batch()  # the batch will not end by itself
         return self._recorder.history
 
     @property
@@ -159,26 +159,23 @@ class GradientObserver(RunCallback):
         step.note(gate_norms=gate_norms)
         context.add(step)
         self._recorder.add(step)
-        self._steps_of_batch.append(step)
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         release(trainer)
-        if not self._steps_of_batch:
-            return
-        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if isinstance(loss, Tensor):
-            for step in self._steps_of_batch:
-                step.note(loss=local_values(loss.detach()))
-        first_step = self._steps_of_batch[0].step
-        self._steps_of_batch.clear()
-        log_now = should_log(trainer)
-        if log_now or len(self._recorder.waiting) >= self.flush_every_n_steps:
-            records = [record for record in self._recorder.flush() if record.step >= first_step]
-            if log_now and records:
-                publish(trainer, metrics_of(records, self._recorder.known, self.group_by))
+        if self._recorder.end_batch(outputs):
+            self._publish_if_due(trainer)
+            if len(self._recorder.waiting) >= self.flush_every_n_steps:
+                self._recorder.flush()
+
+    @override
+    def _metrics(self, trainer: Trainer) -> dict[str, float]:
+        self._recorder.flush()
+        prefix = _key_prefix(self, trainer)
+        metrics = metrics_of(self._recorder.latest, self._recorder.known, self.group_by)
+        return {prefix + key: value for key, value in metrics.items()}
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -190,7 +187,6 @@ class GradientObserver(RunCallback):
         self._finish()
 
     def _finish(self) -> None:
-        self._steps_of_batch.clear()
         self._recorder.end()
 
     @override
@@ -199,15 +195,15 @@ class GradientObserver(RunCallback):
         self._overrides = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(self.flush_every_n_steps)
-        self._steps_of_batch = []
 
     @override
     def _save(self) -> dict[str, Any]:
+        trainer = self._trainer
         return {
             "strategy": repr(self.strategy),
             "strategies": [dict(strategy.state_dict()) for strategy in self.strategies],
             "gates": self._gates.state_dict(),
-            **self._recorder.state_dict(),
+            **self._recorder.state_dict(steps_made=trainer.global_step if trainer is not None else 0),
         }
 
     @override
@@ -246,3 +242,12 @@ def observers(trainer: Trainer) -> list[GradientObserver]:
     """Return the observers among a trainer's callbacks, in order."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
     return [callback for callback in callbacks if isinstance(callback, GradientObserver)]
+
+
+def _key_prefix(observer: GradientObserver, trainer: Trainer) -> str:
+    """Begin the keys with the observer's name. One observer without a name needs none: the first that clips."""
+    if observer.name:
+        return f"{observer.name}/"
+    nameless = [*(one for one in observers(trainer) if not one.name), observer]
+    plain = next((one for one in nameless if not isinstance(one.strategy, NoClip)), nameless[0])
+    return "" if observer is plain else f"{type(observer).__name__}/"

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
-from lightning_clip._compat import batches_that_stepped
+from lightning_clip._compat import batches_that_stepped, looks_after_batch
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.step_record import ParamNorms, StepRecord
 from lightning_clip.core.recurrent.gates import GATES
@@ -21,7 +22,8 @@ def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupB
     """Compute the metrics of one batch, aggregated over the optimizer steps in it.
 
     Norms are the maximum over the batch's steps, `clip/coef` and `clip/active` the mean, and counters the totals so
-    far. NaN and infinite values are omitted; `clip/nonfinite_total` counts them.
+    far. Steps without a gradient enter the counters only. NaN and infinite values are omitted; `clip/nonfinite_total`
+    counts them.
 
     Args:
         records: The steps of one batch, in order.
@@ -46,21 +48,68 @@ def publish(trainer: Trainer, metrics: Mapping[str, float]) -> None:
         trainer: The trainer, while it is fitting.
         metrics: The value of each metric key.
     """
-    for logger in trainer.loggers:
-        logger.log_metrics(dict(metrics), step=batches_that_stepped(trainer))
-    trainer.callback_metrics.update({key: torch.tensor(value) for key, value in metrics.items()})
+    if metrics:
+        for logger in trainer.loggers:
+            row = {**metrics, "epoch": trainer.current_epoch}  # as in the rows of Lightning's own metrics
+            logger.log_metrics(row, step=batches_that_stepped(trainer))
+        show(trainer, metrics)
+
+
+def show(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+    """Pass metrics to callbacks that monitor a metric, but to no logger.
+
+    Args:
+        trainer: The trainer, while it is fitting.
+        metrics: The value of each metric key.
+    """
+    if not metrics:
+        return
+    tensors = {key: torch.tensor(value) for key, value in metrics.items()}
+    trainer.callback_metrics.update(tensors)
+    trainer.logged_metrics.update(tensors)
+
+
+def is_looked_at(trainer: Trainer) -> bool:
+    """Return whether a checkpoint callback or a scheduler looks at one of our metrics right after this batch.
+
+    Args:
+        trainer: The trainer, at the end of a batch.
+    """
+    watchers: list[Any] = [*trainer.callbacks]  # type: ignore[attr-defined]  # set while the Trainer is built
+    if any(looks_after_batch(one, trainer) and _names_ours(one.monitor, one.filename) for one in watchers):
+        return True
+    return any(
+        config.reduce_on_plateau and config.interval == "step" and _names_ours(config.monitor)
+        for config in trainer.lr_scheduler_configs
+    )
+
+
+def is_validation_of_fit(trainer: Trainer) -> bool:
+    """Return whether this validation belongs to a training that has begun, at whose end callbacks look at metrics.
+
+    Args:
+        trainer: The trainer, at the start of a validation.
+    """
+    return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
+def _names_ours(*texts: str | None) -> bool:
+    return any(word in text for text in texts if text for word in ("grad_norm/", "clip/"))
 
 
 def _of_one(records: Sequence[StepRecord], history: History, group_by: GroupBy) -> dict[str, float]:
     total = history.aggregates[records[0].optimizer]
+    metrics = {"clip/skipped_total": float(total.skipped), "clip/nonfinite_total": float(total.nonfinite)}
+    records = [record for record in records if record.norm_before != 0]
+    if not records:
+        return metrics
     thresholds = [record.threshold for record in records if record.threshold is not None]
     metrics = {
-        "grad_norm/total": max(record.norm_before for record in records),
-        "grad_norm/total_clipped": max(record.norm_after for record in records),
+        "grad_norm/total": float(np.fmax.reduce([record.norm_before for record in records])),
+        "grad_norm/total_clipped": float(np.fmax.reduce([record.norm_after for record in records])),
         "clip/coef": float(np.mean([record.clip_coef for record in records])),
         "clip/active": float(np.mean([record.clipped for record in records])),
-        "clip/skipped_total": float(total.skipped),
-        "clip/nonfinite_total": float(total.nonfinite),
+        **metrics,
     }
     if thresholds:
         metrics["clip/threshold"] = thresholds[-1]

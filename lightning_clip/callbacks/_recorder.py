@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
@@ -15,25 +17,32 @@ from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_buffer import StepBuffer
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.core.recurrent.gates import gate_measurements
+from lightning_clip.functional.norms import local_values
 from lightning_clip.sinks.sink import MeasurementSink, Sink
 
 
 class Recorder:
     """Keeps the record of one run, across interruptions and resumes.
 
-    A sink that fails is reported once and set aside; the history and the other sinks keep everything.
+    The steps of the current batch stay apart until the batch ends, because their loss is not known before. So reading
+    the history in the middle of a batch shows the batches before it, and loses nothing. A sink that fails is reported
+    once and set aside; the history and the other sinks keep everything.
 
     Args:
         sinks: The destinations of the record besides the history.
 
     Attributes:
-        waiting: The steps that have not been read from the device.
+        waiting: The steps of finished batches that have not been read from the device.
         known: The history up to the latest flush.
+        latest: The records of the latest finished batch that made a step, once they have been read.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.waiting = StepBuffer()
         self.known = History()
+        self.latest: Sequence[StepRecord] = ()
+        self._batch = StepBuffer()
+        self._steps_of_latest = 0
         self._sinks = list(sinks)
         self._open: list[Sink] = []
         self._run = RunInfo()
@@ -49,7 +58,7 @@ class Recorder:
 
     @property
     def history(self) -> History:
-        """The record so far; reads the device."""
+        """The record of the finished batches; reads the device."""
         self.flush()
         return self.known
 
@@ -77,26 +86,40 @@ class Recorder:
                 rank_zero_warn(f"{type(sink).__name__} is set aside, and the training goes on without it: {reason}")
 
     def add(self, step: PendingStep) -> None:
-        """Keep a step on the device until the next flush.
+        """Keep a step of the current batch on the device.
 
         Args:
             step: The pending step.
         """
-        self.waiting.add(step)
+        self._batch.add(step)
 
-    def flush(self) -> list[StepRecord]:
-        """Read the pending steps from the device into the history and the sinks.
+    def end_batch(self, outputs: Any = None) -> bool:
+        """Complete the steps of the current batch.
+
+        Args:
+            outputs: What `training_step` returned: the training loss, or a mapping that contains it; `None` if unknown.
 
         Returns:
-            The records of the steps, in order.
+            Whether the batch made a step.
         """
+        steps, self._batch = self._batch.pending, StepBuffer()
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            for step in steps:
+                step.note(loss=local_values(loss.detach()))
+        self.waiting.pending += steps
+        self._steps_of_latest = len(steps) or self._steps_of_latest
+        return bool(steps)
+
+    def flush(self) -> None:
+        """Read the steps of the finished batches from the device into the history and the sinks."""
         records = self.waiting.flush()
         if records:
+            self.latest = records[-self._steps_of_latest :]
             self.known.extend(records)
             self._tell_sinks(lambda sink: sink.write(records))
             for measurement in gate_measurements(records):
                 self.add_measurement(measurement)
-        return records
 
     def add_event(self, event: Event) -> None:
         """Add an event to the history and the sinks, ahead of the pending steps.
@@ -117,7 +140,8 @@ class Recorder:
         self._tell_sinks(lambda sink: sink.measurement(measurement) if isinstance(sink, MeasurementSink) else None)
 
     def end(self) -> None:
-        """Flush the pending steps, stop the clock and close the sinks."""
+        """Flush all steps, stop the clock and close the sinks."""
+        self.end_batch()
         self.flush()
         self._seconds_before, self._started = self._seconds(), None
         self._tell_sinks(lambda sink: sink.close(self.run, self.known.parameters))
@@ -126,9 +150,20 @@ class Recorder:
     def _seconds(self) -> float:
         return self._seconds_before + (time.monotonic() - self._started if self._started is not None else 0.0)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain numbers, strings, lists and tensors; reads the device."""
-        return {"history": self.history.state_dict(), "seconds": self._seconds(), "run_id": self._id}
+    def state_dict(self, *, steps_made: int) -> dict[str, Any]:
+        """Return plain numbers, strings, lists and tensors; reads the device.
+
+        Args:
+            steps_made: The number of optimizer steps completed. A checkpoint that is saved before the batch ends also
+                contains the steps that the batch has made, without their loss.
+        """
+        history = self.history
+        made = [step for step in self._batch.pending if step.step < steps_made]
+        if made:
+            history, buffer = deepcopy(history), StepBuffer()
+            buffer.pending = made
+            history.extend(buffer.flush())
+        return {"history": history.state_dict(), "seconds": self._seconds(), "run_id": self._id}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""

@@ -71,6 +71,8 @@ class RungState:
     def judge(self, norms: Sequence[float], step: int, clipping: GradientObserver) -> list[Event]:
         """Judge the norms of further steps and change the rung if necessary.
 
+        A step without a gradient is neither calm nor bad: it is not judged.
+
         Args:
             norms: The total norms before clipping, in order; the last one belongs to `step`.
             step: The step that is about to be made.
@@ -82,7 +84,7 @@ class RungState:
         rungs = self._rungs_at(step)
         self._blend_left = max(0, self._blend_left - len(norms))
         events = self._disable_skipping_rung(step, clipping.total(self.index))
-        for norm in norms:
+        for norm in (norm for norm in norms if norm != 0):
             reading = self.detector.read(norm)
             top = min(self._top, len(rungs) - 1)
             move = self.ladder.step(reading.weight, top=top, may_descend=lambda: self._clips_little(clipping))
@@ -130,8 +132,10 @@ class RungState:
 
     def _clips_little(self, clipping: GradientObserver) -> bool:
         """Return whether clipping reduced the typical gradient of the calm steps by a factor of at most `max_jump`."""
-        own = (record.clip_coef for record in reversed(clipping.history.records) if record.optimizer == self.index)
-        return float(np.median(list(islice(own, self.ladder.calm)))) * self.policy.max_jump >= 1.0
+        records = reversed(clipping.history.records)
+        own = (record.clip_coef for record in records if record.optimizer == self.index and record.is_sample)
+        coefs = list(islice(own, self.ladder.calm))
+        return not coefs or float(np.median(coefs)) * self.policy.max_jump >= 1.0
 
     def _strategies(self) -> list[ClipStrategy]:
         unique = {id(strategy): strategy for rungs in self.rungs.values() for strategy in rungs}

@@ -28,7 +28,8 @@ class GradientMonitor(GradientObserver):
             `grad_norm/hidden-hidden`, `grad_norm/bias` and the gates of LSTM and GRU layers (`grad_norm/gate_forget`),
             and the same per recurrent layer if there are several (`grad_norm/hidden-hidden_l0`,
             `grad_norm/gate_forget_l1_reverse`).
-        name: A name that distinguishes several instances in one trainer.
+        name: A name that distinguishes several instances in one trainer; the keys of its metrics begin with it, as in
+            `name/grad_norm/total`.
 
     Raises:
         ArgumentError: An argument is out of range.

@@ -10,11 +10,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
 from lightning_clip._checks import check_count, check_fraction, check_positive
-from lightning_clip._compat import should_log
 from lightning_clip._errors import ArgumentError
 from lightning_clip.callbacks._gradient_observer import GradientObserver, observers
-from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._run_callback import RunCallback
+from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._rung_state import RungState
 from lightning_clip.callbacks._step_context import StepContext
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
@@ -24,7 +22,7 @@ from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.switching import Ladder, SpikeDetector
 
 
-class StrategySwitcher(RunCallback):
+class StrategySwitcher(MetricsCallback):
     """Switch to a tighter clipping strategy when steps turn bad, and back after enough calm steps.
 
     Rung 0 is the strategy of the trainer's `GradientClipping`; `rungs` are the strategies above it. At each step, a
@@ -141,9 +139,11 @@ class StrategySwitcher(RunCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if should_log(trainer):
-            rungs = {f"clip/rung{f'-{i}' if i else ''}": float(state.rung) for i, state in self._states.items()}
-            publish(trainer, rungs)
+        self._publish_if_due(trainer)
+
+    @override
+    def _metrics(self, trainer: Trainer) -> dict[str, float]:
+        return {f"clip/rung{f'-{i}' if i else ''}": float(state.rung) for i, state in self._states.items()}
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -57,7 +57,7 @@ class OptimizerSummary:
     Attributes:
         optimizer: Position in `trainer.optimizers`.
         strategies: Steps by strategy label, in order of first use.
-        steps: Optimizer steps.
+        steps: Optimizer steps with a gradient.
         min: Smallest norm before clipping; NaN if none was finite, like the next five.
         median: Median norm before clipping.
         p90: Norm before clipping that 90% of the steps stayed below.
@@ -75,6 +75,7 @@ class OptimizerSummary:
         before: Largest norm before clipping in each stretch of `stride` steps; infinite where one was not finite.
         after: The same after clipping.
         stride: Steps per stretch.
+        empty: Optimizer steps without a gradient, which only `before` and `after` contain.
     """
 
     optimizer: int
@@ -97,6 +98,7 @@ class OptimizerSummary:
     before: tuple[float, ...]
     after: tuple[float, ...]
     stride: int
+    empty: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class ParameterSummary:
     Attributes:
         name: Name of the parameter.
         elements: Number of elements; `None` if unknown.
-        steps: Finite steps at which it had a gradient.
+        steps: Steps with a finite total norm above 0 at which it had a gradient.
         median: Median 2-norm before clipping.
         max: Largest 2-norm before clipping.
         share: Its share of the squared total norm, averaged over those steps, in [0, 1].
@@ -142,8 +144,8 @@ class Summary:
 
     @property
     def steps(self) -> int:
-        """Total steps of all optimizers."""
-        return sum(part.steps for part in self.optimizers)
+        """Total steps of all optimizers, including those without a gradient."""
+        return sum(part.steps + part.empty for part in self.optimizers)
 
 
 def summarize(history: History, run: RunInfo) -> Summary:
@@ -216,6 +218,7 @@ def _of_optimizer(history: History, optimizer: int) -> OptimizerSummary:
         before=tuple(total.before.values().tolist()),
         after=tuple(total.after.values().tolist()),
         stride=total.before.stride,
+        empty=total.empty,
     )
 
 

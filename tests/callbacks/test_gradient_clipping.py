@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from lightning_clip import GradientClipping, GradientMonitor, NoClip, NormClip, PerParameterNormClip, ValueClip
+from lightning_clip.core.record.step_buffer import StepBuffer
 from tests.support.training import (
     ManualNet,
     Net,
@@ -101,7 +102,7 @@ def test_lbfgs_counts_a_step_once():
 
 @pytest.mark.filterwarnings("ignore:.*training_step. returned .None.")
 def test_a_step_without_a_loss_passes():
-    """If `training_step` returns `None`, the step is recorded with a norm of zero, and training continues."""
+    """If `training_step` returns `None`, the step is recorded with a norm of 0, which enters no statistic."""
 
     class Absent(Net):
         def training_step(self, batch, batch_idx):
@@ -110,6 +111,9 @@ def test_a_step_without_a_loss_passes():
     callback = GradientClipping(NormClip(0.7))
     fit(Absent(), callback, max_epochs=1)
     assert [record.norm_before == 0 for record in callback.history] == [False, True, False, False, False, False]
+    total = callback.history.aggregates[0]
+    assert (total.steps, total.empty) == (5, 1)
+    assert total.min == min(record.norm_before for record in callback.history if record.norm_before)
 
 
 def test_frozen_and_unused_parameters_pass():
@@ -200,14 +204,12 @@ def test_norms_are_computed_once_per_step_however_many_callbacks_there_are(monke
 
 
 def test_the_device_is_read_at_flushes_only(monkeypatch):
-    """Between flushes no tensor is read."""
+    """Between flushes no tensor is read: every 5 steps here, and at the end of each epoch."""
     flushes = []
-    callback = GradientClipping(NormClip(0.7), flush_every_n_steps=5)
-    waiting = callback._recorder.waiting
-    original = waiting.flush
-    monkeypatch.setattr(waiting, "flush", lambda: flushes.append(len(waiting)) or original())
-    fit(Net(), callback, log_every_n_steps=100)
-    assert [count for count in flushes if count] == [5, 5, 2]
+    original = StepBuffer.flush
+    monkeypatch.setattr(StepBuffer, "flush", lambda buffer: flushes.append(len(buffer)) or original(buffer))
+    fit(Net(), GradientClipping(NormClip(0.7), flush_every_n_steps=5), log_every_n_steps=100)
+    assert [count for count in flushes if count] == [5, 1, 5, 1]
 
 
 def test_two_instances_have_separate_records(tmp_path):

@@ -254,3 +254,40 @@ def test_the_detector_can_be_set():
         max_steps=200,
     )
     assert not clipping.history.events
+
+
+class Masked(Net):
+    """Three of five batches have a gradient of exactly zero, because all their targets are masked."""
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) * (0.0 if batch_idx % 5 < 3 else 1.0)
+
+
+@pytest.mark.parametrize("every_n_steps", [1, 4])
+def test_a_step_without_a_gradient_makes_the_next_one_no_spike(every_n_steps):
+    """A healthy run in which many batches have no gradient never climbs."""
+    clipping = GradientClipping(NoClip())
+    trainer = quiet_trainer(callbacks=[clipping, StrategySwitcher([NormClip(0.1)], every_n_steps=every_n_steps)])
+    trainer.fit(Masked(lr=1e-4), loader(rows=200))
+    assert [record.norm_before for record in clipping.history].count(0.0) == 60
+    assert switches(clipping) == []
+
+
+def test_a_step_without_a_gradient_is_not_calm():
+    """A descent after 100 calm steps waits for 100 steps with a gradient."""
+    script = norms("quiet", 400)
+    script[100] *= 300
+    script[101:301:2] = 0
+    clipping = GradientClipping(NoClip())
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)]), max_steps=400)
+    assert switches(clipping) == [(100, 1), (300, 0)]
+
+
+def test_steps_without_a_gradient_do_not_hide_that_clipping_acts():
+    """A descent waits while the tighter strategy clips the typical gradient, although most steps have none."""
+    script = 30 * norms("quiet", 400)
+    script[100] *= 300
+    script[[step for step in range(101, 400) if step % 3]] = 0
+    clipping = GradientClipping(NoClip())
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], ladder=Ladder(calm=20)), max_steps=400)
+    assert switches(clipping) == [(100, 1)]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from lightning_clip.core import History, RunInfo
+from lightning_clip.reports.console import render_report
 from lightning_clip.reports.summary import OptimizerSummary, summarize
+from lightning_clip.reports.text import to_text
 from tests.reports.runs import EXPLOSION
 from tests.support.recorded import history_of, record
 
@@ -94,3 +96,20 @@ def test_strategies_are_counted_in_order():
     history = History()
     history.extend([record(0, 1.0), record(1, 1.0), record(2, 1.0, max_norm=2.0)])
     assert part_of(history).strategies == {"NoClip()": 2, "NormClip(2.0)": 1}
+
+
+def test_steps_without_a_gradient_are_told_apart():
+    """They are in the curve and in the number of all steps, and in nothing else."""
+    history = history_of([2.0, 0.0, 0.5, 0.0, 0.0], max_norm=1.0)
+    part, summary = part_of(history), summarize(history, RunInfo())
+    assert (part.steps, part.empty, summary.steps) == (2, 3, 5)
+    assert (part.min, part.mean, part.clipped_fraction) == (0.5, 1.25, 0.5)
+    assert part.before == (2.0, 0.0, 0.5, 0.0, 0.0)
+    text = to_text(render_report(history, RunInfo()), width=100)
+    assert "clipped 1 of 2 steps (50%)" in text
+    assert "No gradient  3 steps, not counted above" in text
+
+
+def test_a_run_without_any_gradient_can_be_reported():
+    """Its report says how many steps had none."""
+    assert "No gradient  30 steps" in to_text(render_report(history_of([0.0] * 30), RunInfo()), width=100)

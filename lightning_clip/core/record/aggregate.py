@@ -16,10 +16,13 @@ from lightning_clip.core.record.trajectory import Trajectory
 class Aggregate:
     """Counts, extremes, mean, quantiles and trajectory of the norms of one optimizer.
 
-    A NaN or infinite norm is counted but does not enter any other statistic.
+    A NaN or infinite norm is counted but does not enter any other statistic. A norm of exactly 0 means that there was
+    no gradient, for instance because every loss was `None` or masked: such a step is counted apart, and only the
+    trajectories contain it.
 
     Attributes:
-        steps: The number of optimizer steps.
+        steps: The number of optimizer steps with a gradient.
+        empty: The number of optimizer steps without a gradient.
         clipped: The number of clipped steps.
         skipped: The number of skipped steps.
         nonfinite: The number of steps whose norm was NaN or infinite.
@@ -58,11 +61,12 @@ class Aggregate:
         "first_nonfinite",
         "first_bad_names",
         "last_finite_norm",
+        "empty",
     )
     _NESTED = ("quantile_sketch", "before", "after")
 
     def __init__(self) -> None:
-        self.steps = self.clipped = self.skipped = self.nonfinite = 0
+        self.steps = self.empty = self.clipped = self.skipped = self.nonfinite = 0
         self.min = self.max = math.nan
         self.total = self.coef_sum = 0.0
         self.first_nonfinite: int | None = None
@@ -81,7 +85,7 @@ class Aggregate:
 
     @property
     def clipped_fraction(self) -> float:
-        """The fraction of the finite steps that were clipped, in [0, 1]."""
+        """The fraction of the steps with a finite gradient that were clipped, in [0, 1]."""
         finite = self.steps - self.nonfinite
         return self.clipped / finite if finite else 0.0
 
@@ -119,32 +123,36 @@ class Aggregate:
         """
         before, after, coefs = (np.asarray(columns[name], float) for name in ("norm_before", "norm_after", "clip_coef"))
         clipped, finite = np.asarray(columns["clipped"], bool), np.asarray(columns["finite"], bool)
-        if not finite.all():
-            self._add_nonfinite(columns["step"], before, finite)
-        elif len(before) and self.first_nonfinite is None:
-            self.last_finite_norm = float(before[-1])
-        self.steps += len(before)
+        empty, sample = before == 0, finite & (before > 0)
+        self._add_first_nonfinite(columns["step"], before, finite)
+        self.empty += int(np.count_nonzero(empty))
+        self.steps += int(np.count_nonzero(~empty))
         self.nonfinite += int(np.count_nonzero(~finite))
-        self.clipped += int(np.count_nonzero(clipped))
-        self.skipped += int(np.count_nonzero(columns["skipped"]))
+        self.clipped += int(np.count_nonzero(clipped & ~empty))
+        self.skipped += int(np.count_nonzero(np.asarray(columns["skipped"], bool) & ~empty))
         self.strategies.update(columns["strategy"])
-        self.coef_sum = _sum_in_order(self.coef_sum, coefs[clipped])
-        finite_norms = before[finite]
-        self.total = _sum_in_order(self.total, finite_norms)
-        if finite_norms.size:
-            self.min = float(np.fmin(self.min, finite_norms.min()))
-            self.max = float(np.fmax(self.max, finite_norms.max()))
-        self.quantile_sketch.add(before[None])
+        self.coef_sum = _sum_in_order(self.coef_sum, coefs[clipped & ~empty])
+        norms = before[sample]
+        self.total = _sum_in_order(self.total, norms)
+        if norms.size:
+            self.min = float(np.fmin(self.min, norms.min()))
+            self.max = float(np.fmax(self.max, norms.max()))
+        self.quantile_sketch.add(norms[None])
         self.before.add(before)
         self.after.add(after)
 
-    def _add_nonfinite(self, steps: Sequence[int], before: NDArray[np.float64], finite: NDArray[np.bool_]) -> None:
+    def _add_first_nonfinite(
+        self, steps: Sequence[int], before: NDArray[np.float64], finite: NDArray[np.bool_]
+    ) -> None:
+        """Remember the first step that is not finite, and the last norm before it."""
         if self.first_nonfinite is not None:
             return
-        position = int(np.argmin(finite))
-        self.first_nonfinite = int(steps[position])
-        if position:
-            self.last_finite_norm = float(before[position - 1])
+        position = len(before) if finite.all() else int(np.argmin(finite))
+        if position < len(before):
+            self.first_nonfinite = int(steps[position])
+        earlier = before[:position]
+        if (earlier > 0).any():
+            self.last_finite_norm = float(earlier[earlier > 0][-1])
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers, lists and tensors."""
@@ -155,7 +163,7 @@ class Aggregate:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         for name in self._PLAIN:
-            setattr(self, name, state[name])
+            setattr(self, name, state[name] if name != "empty" else state.get("empty", 0))  # new in the second version
         for name in self._NESTED:
             getattr(self, name).load_state_dict(state[name])
         self.strategies = Counter(state["strategies"])

@@ -17,7 +17,7 @@ class ParameterTotals:
 
     Attributes:
         names: The `n` parameters seen, in the order of their first gradient.
-        steps: The number of finite steps at which each parameter had a gradient, `(n,)`.
+        steps: The number of steps with a finite total norm above 0 at which each parameter had a gradient, `(n,)`.
         clipped: The number of steps at which its gradient was clipped, `(n,)`.
         max: Its largest finite norm before clipping, `(n,)`.
         share: Its fraction of the squared total norm, summed over the steps, `(n,)`.
@@ -32,12 +32,12 @@ class ParameterTotals:
         self.sketch = LogHistogram(0, bins_per_octave=32, octaves=(-64, 100))
 
     def add(self, records: Sequence[StepRecord]) -> None:
-        """Add further steps; those without parameter norms or with a NaN or infinite norm are ignored.
+        """Add further steps; those without parameter norms or whose total norm is 0, NaN or infinite are ignored.
 
         Args:
             records: The records, in order.
         """
-        with_params = [r for r in records if r.params is not None and r.finite]
+        with_params = [r for r in records if r.params is not None and r.is_sample]
         for names, group in groupby(with_params, key=lambda r: r.params.names):  # type: ignore[union-attr]
             params = [record.params for record in group if record.params is not None]
             self._add(names, np.stack([p.before for p in params]), np.stack([p.clipped for p in params]))

@@ -114,7 +114,7 @@ def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
         norm_after=after,
         threshold=threshold,
         clip_coef=after / before if finite and before > 0 and not skipped else 1.0,
-        clipped=finite and bool(param_clipped.any()),
+        clipped=finite and before > 0 and bool(param_clipped.any()),
         finite=finite,
         skipped=skipped,
         loss=loss,

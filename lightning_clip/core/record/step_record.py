@@ -33,7 +33,8 @@ class StepRecord:
         step: The number of optimizer steps completed before this one.
         optimizer: The optimizer's position in `trainer.optimizers`.
         strategy: The label of the strategy that decided.
-        norm_before: The total 2-norm of the gradients before clipping.
+        norm_before: The total 2-norm of the gradients before clipping; 0 if there was no gradient, for instance because
+            every loss was `None`.
         norm_after: The total 2-norm of the gradients that the optimizer received; 0 if the step was skipped.
         threshold: The limit in force; `None` if there is no single limit.
         clip_coef: `norm_after / norm_before`; 1 if nothing was changed or the ratio is undefined.
@@ -58,6 +59,11 @@ class StepRecord:
     loss: float | None = None
     watched: dict[str, float] = field(default_factory=dict)
     params: ParamNorms | None = None
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether `norm_before` says something about the gradients: it is finite, and there was a gradient."""
+        return self.finite and self.norm_before > 0
 
     def without_params(self) -> "StepRecord":
         """Return the record without the norms of parameters, which take up most of its memory."""

@@ -102,7 +102,7 @@ class GateMeter:
 
 
 def gate_measurements(records: Sequence[StepRecord]) -> list[Measurement]:
-    """Collect the gate norms in step records, without steps where one is NaN or infinite.
+    """Collect the gate norms in step records, without steps that have no gradient or a norm that is NaN or infinite.
 
     Args:
         records: The records, in order.
@@ -110,7 +110,7 @@ def gate_measurements(records: Sequence[StepRecord]) -> list[Measurement]:
     Returns:
         Measurements of the kind `GATE_NORMS`. Their data are lists in the order of `GATES`, by parameter name.
     """
-    found = [(record.step, record.params.gates) for record in records if record.finite and record.params is not None]
+    found = [(record.step, record.params.gates) for record in records if record.is_sample and record.params is not None]
     return [Measurement(step, GATE_NORMS, dict(gates)) for step, gates in found if gates and _are_finite(gates)]
 
 

@@ -32,8 +32,8 @@ class SpikeDetector:
     """Compares the logarithm of each norm with the median of the logarithms before it, in units of their spread.
 
     The spread is 1.4826 times the median absolute deviation, but never below a floor. During warmup it is fixed. The
-    detector reads norms before clipping and remembers every finite one, so a lasting change becomes the new normal
-    within half a window.
+    detector reads norms before clipping and remembers every finite one above 0, so a lasting change becomes the new
+    normal within half a window. A norm of 0 is a step without a gradient: it is calm, and not remembered.
 
     Args:
         window: How many norms to remember.
@@ -82,13 +82,15 @@ class SpikeDetector:
         """Compare a norm with the norms before it, then remember it.
 
         Args:
-            norm: Total norm before clipping; may be infinite or NaN.
+            norm: Total norm before clipping; may be infinite or NaN, or 0 if there was no gradient.
 
         Returns:
             The reading.
         """
         if not math.isfinite(norm):
             return Reading(5.0, norm, self._median(), math.inf)
+        if norm <= 0:
+            return Reading(0.0, norm, self._median(), 0.0)
         log = math.log(max(norm, 1e-30))
         score = self._score(log)
         weight = 3.0 if score > self.severe else 1.0 if score > self.mild else 0.0

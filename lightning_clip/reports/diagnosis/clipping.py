@@ -67,7 +67,7 @@ def skips(evidence: Evidence) -> Iterator[Finding]:
     """Many steps, or steps with finite gradients, were skipped."""
     for one in evidence.optimizers:
         part = one.part
-        fraction = part.skipped / part.steps
+        fraction = part.skipped / max(part.steps, 1)
         many = fraction > MANY_SKIPPED_FRACTION and part.steps >= FEW_STEPS
         if many or part.skipped > part.nonfinite:
             remedy = "This many skipped steps suggests a bug; find the cause before continuing."

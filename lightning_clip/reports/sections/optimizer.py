@@ -49,7 +49,7 @@ class ChartView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         part = self.part
         chart = draw_chart(
-            part.before, part.after, steps=part.steps, width=options.max_width - 3, switches=self.switches
+            part.before, part.after, steps=part.steps + part.empty, width=options.max_width - 3, switches=self.switches
         )
         every = f", each column the peak of {count(chart.steps_per_column)} steps" if chart.steps_per_column > 1 else ""
         yield Text(f"  Total norm of the gradients (log scale{every})", style="bold")
@@ -97,6 +97,8 @@ def _verdict(part: OptimizerSummary) -> Iterator[tuple[str, Text]]:
     text.append(part.verdict.name, style="bold").append(f", {part.verdict.meaning}")
     yield "Clipping", text
     yield "Bad steps", _bad_steps(part)
+    if part.empty:
+        yield "No gradient", Text(f"{counted(part.empty, 'step')}, not counted above")
     if len(part.strategies) > 1:
         shares = ", ".join(f"{label} for {counted(steps, 'step')}" for label, steps in part.strategies.items())
         yield "Strategies", Text(shares)

@@ -73,6 +73,36 @@ def test_non_finite_norms_are_only_counted():
     assert total.quantiles(1.0) == pytest.approx([4.0], rel=0.0014)
 
 
+def test_a_step_without_a_gradient_is_no_sample():
+    """A norm of zero is counted apart: mean, extremes, quantiles and fractions are those of the other steps."""
+    with_zeros, without = aggregate(records([0.0, 0.5, 0.0, 4.0, 0.0])), aggregate(records([0.5, 4.0]))
+    assert (with_zeros.empty, with_zeros.steps, with_zeros.clipped) == (3, 2, 1)
+    for name in ("mean", "min", "max", "clipped_fraction", "coef_sum", "last_finite_norm"):
+        assert getattr(with_zeros, name) == getattr(without, name)
+    assert with_zeros.quantiles(0.0, 0.5, 1.0) == without.quantiles(0.0, 0.5, 1.0)
+    assert with_zeros.before.values().tolist() == [0.0, 0.5, 0.0, 4.0, 0.0]
+
+
+def test_a_run_without_any_gradient_has_no_numbers():
+    """There is no extreme, mean or quantile, and no step."""
+    total = aggregate(records([0.0, 0.0], skipped=(1,)))
+    assert (total.steps, total.empty, total.skipped, total.clipped_fraction) == (0, 2, 0, 0.0)
+    assert all(math.isnan(value) for value in (total.min, total.max, total.mean, *total.quantiles(0.5)))
+
+
+def test_the_last_good_norm_is_that_of_a_step_with_a_gradient():
+    """A step without a gradient before the first NaN does not hide the norm before it."""
+    assert aggregate(records([3.0, 0.0, math.nan])).last_finite_norm == 3.0
+
+
+def test_a_state_of_the_first_version_has_no_empty_steps():
+    """It did not count them apart."""
+    total, state = Aggregate(), aggregate(records([1.0, 2.0])).state_dict()
+    del state["empty"]
+    total.load_state_dict(state)
+    assert (total.steps, total.empty) == (2, 0)
+
+
 @pytest.mark.parametrize("batches", [[4], [1, 3], [2, 2], [3, 1], [1, 1, 1, 1]])
 def test_the_first_non_finite_norm_is_remembered(batches):
     """Its step, its bad parameters and the last good norm are kept, however the steps are batched."""

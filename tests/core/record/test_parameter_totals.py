@@ -70,9 +70,10 @@ def test_non_finite_steps_are_ignored():
     assert found.max.tolist() == [1.0]
 
 
-def test_a_step_with_zero_gradients_has_no_shares():
-    """A total norm of zero adds nothing to the shares."""
-    assert totals(record(0, {"w": 0.0, "b": 0.0})).share.tolist() == [0.0, 0.0]
+def test_a_step_without_a_gradient_is_no_sample():
+    """A step whose gradients are all zero counts for no parameter; a single zero beside others does."""
+    found = totals(record(0, {"w": 0.0, "b": 0.0}), record(1, {"w": 2.0, "b": 0.0}))
+    assert (found.steps.tolist(), found.share.tolist()) == ([1, 1], [1.0, 0.0])
 
 
 def test_shares_of_very_large_norms_do_not_overflow():

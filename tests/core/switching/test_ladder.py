@@ -94,6 +94,18 @@ def test_the_reading_of_a_non_finite_norm():
     assert (reading.weight, detector.state_dict()) == (5.0, before)
 
 
+@pytest.mark.parametrize("zero", [0.0, -3.0])
+def test_a_norm_of_zero_is_calm_and_not_remembered(zero):
+    """A step without a gradient, or a loss that has no logarithm, does not make the next usual number a spike."""
+    detector = SpikeDetector()
+    for norm in (1.0, 1.1, 0.9):
+        detector.read(norm)
+    before = detector.state_dict()
+    assert [detector.read(zero).weight for _ in range(100)] == [0.0] * 100
+    assert detector.state_dict() == before
+    assert (detector.read(1.2).weight, detector.read(30.0).weight) == (0.0, 3.0)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
