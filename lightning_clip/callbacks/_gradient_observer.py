@@ -179,14 +179,11 @@ class GradientObserver(MetricsCallback):
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._finish()
+        self._recorder.end()
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         release(trainer)
-        self._finish()
-
-    def _finish(self) -> None:
         self._recorder.end()
 
     @override
