@@ -13,6 +13,7 @@ from typing_extensions import override
 from lightning_clip._checks import check_count
 from lightning_clip._compat import should_log, uncompiled
 from lightning_clip.callbacks._metrics import GroupBy, metrics_of, publish
+from lightning_clip.callbacks._own_steps import OwnSteps
 from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._run_callback import RunCallback
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
@@ -71,6 +72,7 @@ class GradientObserver(RunCallback):
         self._overrides: dict[int, ClipStrategy] = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
+        self._own_steps = OwnSteps()
         self._steps_of_batch: list[PendingStep] = []
 
     @property
@@ -145,6 +147,7 @@ class GradientObserver(RunCallback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         index = trainer.optimizers.index(optimizer)
         context = step_context(self, trainer, pl_module, optimizer)
+        context.count(self._own_steps.before(trainer, index))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
             if isinstance(callback, StrategyChooser):
                 callback.choose_strategy(self, trainer, context, index)
@@ -195,6 +198,7 @@ class GradientObserver(RunCallback):
         self._overrides = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(self.flush_every_n_steps)
+        self._own_steps = OwnSteps.shared_evenly(trainer)
         self._steps_of_batch = []
 
     @override
@@ -211,6 +215,7 @@ class GradientObserver(RunCallback):
         if not state["strategies"]:
             return  # saved before a training began, by the first version
         self._recorder.load_state_dict(state)
+        self._own_steps = OwnSteps({index: total.steps for index, total in self._recorder.known.aggregates.items()})
         self._gates.load_state_dict(state.get("gates", {"measured": {}}))
         if state["strategy"] != repr(self.strategy):
             rank_zero_warn(
