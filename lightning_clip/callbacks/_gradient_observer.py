@@ -13,16 +13,16 @@ from lightning_clip._checks import check_count
 from lightning_clip._compat import should_log, uncompiled
 from lightning_clip.callbacks._metrics import GroupBy, metrics_of
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
+from lightning_clip.callbacks._own_steps import OwnSteps
 from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
-from lightning_clip.callbacks._trainer import check_strategy_support, describe_run
+from lightning_clip.callbacks._trainer import check_strategy_support, describe_run, warn_of_lost_elements
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.recurrent.gates import GateMeter
-from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.no_clip import NoClip
@@ -69,6 +69,7 @@ class GradientObserver(MetricsCallback):
         self._overrides: dict[int, ClipStrategy] = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
+        self._own_steps = OwnSteps()
 
     @property
     @override
@@ -149,6 +150,7 @@ class GradientObserver(MetricsCallback):
         while index >= len(self.strategies):  # the optimizer was added after training began
             self.strategies.append(deepcopy(self.strategy))
         context = step_context(self, trainer, pl_module, optimizer)
+        context.count(self._own_steps.before(trainer, index))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
             if isinstance(callback, StrategyChooser):
                 callback.choose_strategy(self, trainer, context, index)
@@ -192,6 +194,7 @@ class GradientObserver(MetricsCallback):
         self._overrides = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(self.flush_every_n_steps)
+        self._own_steps = OwnSteps.shared_evenly(trainer)
 
     @override
     def _save(self) -> dict[str, Any]:
@@ -208,6 +211,7 @@ class GradientObserver(MetricsCallback):
         if not state["strategies"]:
             return  # saved before a training began, by the first version
         self._recorder.load_state_dict(state)
+        self._own_steps = OwnSteps({index: total.steps for index, total in self._recorder.known.aggregates.items()})
         self._gates.load_state_dict(state.get("gates", {"measured": {}}))
         if state["strategy"] != repr(self.strategy):
             rank_zero_warn(
@@ -222,17 +226,7 @@ class GradientObserver(MetricsCallback):
         else:
             for strategy, saved in zip(self.strategies, state["strategies"], strict=True):
                 strategy.load_state_dict(saved)
-            self._warn_of_lost_elements()
-
-    def _warn_of_lost_elements(self) -> None:
-        states = [module for one in self.strategies for module in one.modules() if isinstance(module, PerElement)]
-        lost = list(dict.fromkeys(name for state in states for name in state.left_out))
-        if lost:
-            rank_zero_warn(
-                f"{self.strategy!r}: the checkpoint contains no per-element history of sharded parameters "
-                f"({', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}), so they are not clipped until they have "
-                "warmed up again."
-            )
+            warn_of_lost_elements(self.strategies)
 
 
 def observers(trainer: Trainer) -> list[GradientObserver]:

@@ -43,6 +43,7 @@ class RungState:
 
     Attributes:
         waiting: The norms that have not been judged yet, each `()`.
+        own_step: The number of steps that the optimizer has completed, which decides between the sets of rungs.
     """
 
     def __init__(self, policy: SwitchPolicy, index: int, base: ClipStrategy) -> None:
@@ -52,6 +53,7 @@ class RungState:
         self.ladder = deepcopy(policy.ladder)
         self.rungs = {at: [base, *deepcopy(rungs)] for at, rungs in sorted(policy.rungs.items())}
         self.waiting: list[Tensor] = []
+        self.own_step = 0
         self._active = base
         self._blend = Blend(base, base)
         self._blend_left = 0
@@ -81,8 +83,8 @@ class RungState:
         Returns:
             One event for each change of rung and for a disabled rung.
         """
-        rungs = self._rungs_at(step)
-        self._blend_left = max(0, self._blend_left - len(norms))
+        rungs = self._rungs()
+        self._blend_left = max(0, self._blend_left - sum(0 < norm < math.inf for norm in norms))
         events = self._disable_skipping_rung(step, clipping.total(self.index))
         for norm in (norm for norm in norms if norm != 0):
             reading = self.detector.read(norm)
@@ -93,8 +95,8 @@ class RungState:
         self._active = rungs[min(self.rung, len(rungs) - 1)]
         return events
 
-    def _rungs_at(self, step: int) -> list[ClipStrategy]:
-        return next(rungs for at, rungs in reversed(self.rungs.items()) if at <= step)
+    def _rungs(self) -> list[ClipStrategy]:
+        return next(rungs for at, rungs in reversed(self.rungs.items()) if at <= self.own_step)
 
     def _change(self, move: Move, reading: Reading, rungs: Sequence[ClipStrategy], step: int) -> Event:
         before, after = rungs[min(move.start, len(rungs) - 1)], rungs[move.end]
@@ -113,7 +115,7 @@ class RungState:
         Returns:
             The event of the climb; `None` on the highest rung.
         """
-        rungs = self._rungs_at(step)
+        rungs = self._rungs()
         if self.rung >= min(self._top, len(rungs) - 1):
             return None
         return self._change(self.ladder.climb(reason), Reading(0.0, math.nan, math.nan, math.nan), rungs, step)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_clip._compat import forget_unscaling, found_non_finite, grad_scaler, is_fused, is_unscaled, uncompiled
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.names import parameter_names
+from lightning_clip.core.names import KnownNames
 from lightning_clip.core.record.pending_step import PendingStep
 
 
@@ -45,6 +45,14 @@ class StepContext:
         self.steps.append(step)
         self._mark(step.skipped)
 
+    def count(self, own_step: int) -> None:
+        """Tell strategies how many steps this optimizer alone has completed, which is what schedules count.
+
+        Args:
+            own_step: The number of steps that this optimizer completed before this one.
+        """
+        self.original.own_step = self.current.own_step = own_step
+
     def skip(self) -> None:
         """Remove the gradients, so that the step changes neither parameters nor optimizer state."""
         for param in self.original.params:
@@ -59,7 +67,7 @@ class StepContext:
 
 
 _contexts: WeakKeyDictionary[Optimizer, StepContext] = WeakKeyDictionary()
-_names: WeakKeyDictionary[Optimizer, tuple[int, dict[int, str]]] = WeakKeyDictionary()
+_names: WeakKeyDictionary[Optimizer, KnownNames] = WeakKeyDictionary()
 _unscaled_at: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
 
 
@@ -125,14 +133,12 @@ def _unscale(scaler: GradScaler, optimizer: Optimizer, step: int) -> bool:
 
 
 def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[int, str]:
-    """Return the names of the module's parameters, computed again whenever the optimizer has more parameters."""
-    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    """Return the names of the module's parameters, found again whenever parameters have been exchanged."""
     known = _names.get(optimizer)
     if known is None:
         optimizer.register_step_post_hook(_forget)
-    if known is None or known[0] != count:
-        _names[optimizer] = known = count, parameter_names(pl_module)
-    return known[1]
+        known = _names[optimizer] = KnownNames()
+    return known.of(pl_module, optimizer)
 
 
 @uncompiled

@@ -1,11 +1,12 @@
 """What the callbacks need from the Trainer: checks of its configuration, a description of the run, its state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
@@ -14,6 +15,8 @@ from lightning_clip._compat import grad_scaler
 from lightning_clip.core.names import plain_name
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.core.snapshot import Stateful
+from lightning_clip.core.state import PerElement
+from lightning_clip.core.strategy import ClipStrategy
 
 
 def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
@@ -56,6 +59,22 @@ def check_trainer_does_not_clip(trainer: Trainer, call: str) -> None:
             f"You have set `Trainer(gradient_clip_val={trainer.gradient_clip_val!r})` and are using `{call}`. "
             "Remove `gradient_clip_val` from the Trainer: "
             f"GradientClipping({ours}({trainer.gradient_clip_val!r})) gives the same weights, bit for bit."
+        )
+
+
+def warn_of_lost_elements(strategies: Sequence[ClipStrategy]) -> None:
+    """Warn of parameters whose per-element history is not in the checkpoint, because they are sharded.
+
+    Args:
+        strategies: The strategies, after they have been restored.
+    """
+    states = [module for one in strategies for module in one.modules() if isinstance(module, PerElement)]
+    lost = list(dict.fromkeys(name for state in states for name in state.left_out))
+    if lost:
+        rank_zero_warn(
+            f"{strategies[0]!r}: the checkpoint contains no per-element history of sharded parameters "
+            f"({', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}), so they are not clipped until they have "
+            "warmed up again."
         )
 
 

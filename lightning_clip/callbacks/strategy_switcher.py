@@ -115,7 +115,7 @@ class StrategySwitcher(MetricsCallback):
         if clipping is None or observer is not clipping:
             return
         state = self._states.get(index) or self._build(index, clipping)
-        step = trainer.global_step
+        step, state.own_step = trainer.global_step, context.current.own_step
         state.waiting.append(context.original.total_norm())
         if len(state.waiting) >= self.every_n_steps:
             norms, state.waiting = torch.stack(state.waiting).tolist(), []

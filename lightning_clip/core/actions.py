@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.functional.elementwise import clamp_
 from lightning_clip.functional.reading import is_free_to_read
 
 
@@ -148,7 +149,7 @@ class Replace(Action):
 
 
 class Clamp(Action):
-    """Clamp every element to [-limit, limit], which may change the direction.
+    """Clamp every element to [-limit, limit], which may change the direction; a complex element keeps its phase.
 
     Args:
         limit: The largest absolute value allowed, positive.
@@ -163,11 +164,8 @@ class Clamp(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Clamp in place."""
-        if not len(grads) or self.coefs is not None:
-            return
-        tensors = grads.locals
-        torch._foreach_clamp_min_(tensors, -self.limit)
-        torch._foreach_clamp_max_(tensors, self.limit)
+        if self.coefs is None:
+            clamp_(grads.locals, self.limit)
 
 
 class Zero(Action):

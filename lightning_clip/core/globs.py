@@ -1,6 +1,7 @@
 """`Globs`: shell-style patterns that select parameters by name."""
 
 import re
+import warnings
 from collections.abc import Iterable
 from fnmatch import translate
 
@@ -13,9 +14,10 @@ REST = "*"
 class Globs:
     """Finds the glob that matches each parameter's name.
 
-    A glob that matches no parameter raises an error. The check runs once, against all parameter names that the caller
-    knows, so a parameter that has no gradient at that step raises no false alarm. The glob `"*"` stands for the rest:
-    it matches whatever no other glob matches, and may match nothing.
+    A glob that matches no parameter raises an error at the first step. The check is against all parameter names that
+    the caller knows, so a parameter that has no gradient at that step raises no false alarm. If parameters are
+    exchanged later, a glob that no longer matches any warns once. The glob `"*"` stands for the rest: it matches
+    whatever no other glob matches, and may match nothing.
 
     Args:
         call: The call that passed the globs, quoted in error messages, for instance `"AGC(exclude=('head.*',))"`.
@@ -42,7 +44,9 @@ class Globs:
         self.exclusive = exclusive
         self._patterns = {glob: re.compile(translate(glob)) for glob in self.globs if glob != REST}
         self._found: dict[str, str | None] = {}
-        self._checked = not self.globs
+        self._seen: tuple[str, ...] | None = None
+        self._known: frozenset[str] | None = None
+        self._lost: set[str] = set()
 
     def of(self, grads: Gradients) -> list[str | None]:
         """Return the glob that matches each gradient's parameter.
@@ -56,8 +60,9 @@ class Globs:
         Raises:
             ArgumentError: A glob matches no parameter, or two globs match the same parameter.
         """
-        if not self._checked and grads.known_names:
-            self._check(grads.known_names)
+        if self._patterns and grads.names != self._seen and (names := grads.known_names):
+            self._check(names)
+            self._seen = grads.names
         return [self._of(name) for name in grads.names]
 
     def _of(self, name: str) -> str | None:
@@ -75,10 +80,27 @@ class Globs:
         return matching[0] if matching else REST if REST in self.globs else None
 
     def _check(self, names: tuple[str, ...]) -> None:
+        """Check every glob against all known names, at the first step and whenever these names change."""
+        known = frozenset(names)
+        if known == self._known:
+            return
         for glob, pattern in self._patterns.items():
             if not any(pattern.match(name) for name in names):
-                known = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
-                raise ArgumentError(f"{self.call}: {glob!r} matches no parameter ({known}); correct it or remove it.")
+                shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
+                if self._known is None:
+                    raise ArgumentError(
+                        f"{self.call}: {glob!r} matches no parameter ({shown}); correct it or remove it."
+                    )
+                self._warn_once(glob, shown)
         for name in names:
             self._of(name)
-        self._checked = True
+        self._known = known
+
+    def _warn_once(self, glob: str, shown: str) -> None:
+        if glob not in self._lost:
+            self._lost.add(glob)
+            warnings.warn(
+                f"{self.call}: {glob!r} no longer matches any parameter ({shown}), because parameters were exchanged. "
+                "It has no effect from now on; add a glob for the new ones.",
+                stacklevel=2,
+            )

@@ -9,16 +9,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
+from lightning_clip.functional.materialize import materialize_
 from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
-from lightning_clip.functional.sharded import laid_out_like
 
 
 class Gradients:
     """Names, parameters and gradients of one optimizer at one step, with norms that are computed once and cached.
 
     Only parameters that have a gradient are kept, each once. A norm describes the gradients at the time of its first
-    use: an action applied later does not change it, so "before" stays "before".
+    use: an action applied later does not change it, so "before" stays "before". Neither gradients nor norms hold on to
+    the graph of `backward(create_graph=True)`.
 
     Args:
         names: The name of each parameter.
@@ -30,6 +31,8 @@ class Gradients:
     Attributes:
         names: `n` parameter names, in the optimizer's order.
         params: `n` parameters.
+        own_step: The number of steps that this optimizer completed before this one, which schedules count; `step`,
+            unless it is set because `step` counts those of other optimizers too.
 
     Example:
         >>> layer = torch.nn.Linear(2, 1)
@@ -52,14 +55,16 @@ class Gradients:
         self._are_plain = True
         for name, param in zip(names, params, strict=True):
             if (grad := param.grad) is not None and id(param) not in held:
+                if grad.requires_grad:  # shares the memory, not the graph
+                    grad = grad.detach()
                 if not is_plain(grad):
-                    self._are_plain, grad = False, _materialize(param, grad)
+                    self._are_plain, grad = False, materialize_(param, grad)
                 held[id(param)] = name, param, grad
         self.names: tuple[str, ...] = tuple([name for name, _, _ in held.values()])
         self._all_names: list[Iterable[str]] = [names]
         self.params: list[Tensor] = [param for _, param, _ in held.values()]
         self._tensors: list[Tensor] | None = [grad for _, _, grad in held.values()]
-        self.step = step
+        self.step = self.own_step = step
         self.epoch = epoch
         self.optimizer = optimizer
         self._norms: dict[float, tuple[Tensor, Tensor]] = {}
@@ -210,6 +215,7 @@ class Gradients:
         other._norms, other._tensors, other._make_tensors, other._scaled = {}, None, make_tensors, None
         return other
 
+    @torch.no_grad()
     def _measure(self, norm_type: float) -> tuple[Tensor, Tensor]:
         """Return the norm of each gradient and of all, cached after the first call."""
         if norm_type not in self._norms:
@@ -234,17 +240,10 @@ class Gradients:
     def _measured_again(self, norm_type: float, norms: Tensor) -> tuple[Tensor, Tensor]:
         """Measure non-finite norms again in float64; a sharded norm is non-finite on all ranks, so none waits."""
         bad = [i for i, finite in enumerate(norms.isfinite().tolist()) if not finite]
-        norms = norms.double()
+        wide = norms.double()
         if bad:
-            norms[bad] = tensor_norms([self.tensors[i] for i in bad], norm_type, dtype=torch.float64).to(norms.device)
-        return norms, combine_norms(norms, norm_type)
-
-
-def _materialize(param: Tensor, grad: Tensor) -> Tensor:
-    """Finish pending sums and store the result as the parameter's gradient, so that it can be changed in place."""
-    result = laid_out_like(grad, param)
-    if result.layout is torch.sparse_coo and not result.is_coalesced():
-        result = result.coalesce()
-    if result is not grad:
-        param.grad = result
-    return result
+            wide[bad] = tensor_norms([self.tensors[i] for i in bad], norm_type, dtype=torch.float64).to(norms.device)
+        total = combine_norms(wide, norm_type)
+        if math.isfinite(total.item()):
+            return wide, total
+        return wide.to(norms.dtype), total.to(norms.dtype)  # NaN and infinity change no dtype of what is remembered

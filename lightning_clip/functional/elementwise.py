@@ -1,8 +1,35 @@
-"""Clip coefficients for individual elements, with few passes over memory."""
+"""Limits on individual elements, with few passes over memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor
+
+from lightning_clip.functional.scaling import clip_coef
+
+
+def clamp_(tensors: Sequence[Tensor], limit: float) -> None:
+    """Clamp every element of several tensors to an absolute value of at most `limit`, in place.
+
+    A complex element keeps its phase; one that is NaN or infinite has none and stays as it is.
+
+    Args:
+        tensors: Tensors of any shape, real or complex.
+        limit: The largest absolute value, positive.
+
+    Example:
+        >>> values = torch.tensor([3 + 4j, 0.1j])
+        >>> clamp_([values], 1.0)
+        >>> values
+        tensor([0.6000+0.8000j, 0.0000+0.1000j])
+    """
+    real = [tensor for tensor in tensors if not tensor.is_complex()]
+    if real:
+        torch._foreach_clamp_min_(real, -limit)
+        torch._foreach_clamp_max_(real, limit)
+    for tensor in tensors:
+        if tensor.is_complex():
+            tensor.mul_(clip_coef(tensor.abs(), limit))
 
 
 def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -> Tensor:
@@ -19,7 +46,6 @@ def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -
         `limit`, each value in [min_scale, 1].
 
     Example:
-        >>> import torch
         >>> element_coef_(torch.tensor([1.0, 1.0, torch.inf]), torch.tensor([4.0, 0.5, torch.inf]))
         tensor([0.2500, 1.0000, 1.0000])
     """

@@ -63,8 +63,9 @@ class AdaptiveMaxClip(ClipStrategy):
         peaks = grads.norms(math.inf)
         limits = self._next_limits(grads, peaks)
         coefs = clip_coef(peaks, limits, min_scale=self.min_scale)
-        rows = zip(grads.locals, coefs.unbind(), limits.unbind(), strict=True)
-        return Multiply([torch.where(g.abs() > limit.to(g), coef.to(g.device), 1.0) for g, coef, limit in rows])
+        sizes = (gradient.abs() for gradient in grads.locals)
+        rows = zip(sizes, coefs.unbind(), limits.unbind(), strict=True)
+        return Multiply([torch.where(size > limit.to(size), coef.to(size.device), 1.0) for size, coef, limit in rows])
 
     def _next_limits(self, grads: Gradients, peaks: Tensor) -> Tensor:
         """The averages including this step, `(n,)`; `inf` for a parameter without a history."""

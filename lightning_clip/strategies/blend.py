@@ -6,6 +6,7 @@ from torch import Tensor
 from lightning_clip._checks import check_count
 from lightning_clip.core.actions import Action, Scale, ScaleEach
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.state import has_signal
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.strategies.no_clip import NoClip
 
@@ -16,7 +17,7 @@ class Blend(ClipStrategy):
     $$s_k = s_{\text{start}}^{1 - w_k}\, s_{\text{end}}^{w_k}, \qquad w_k = \min(1, k / \text{steps})$$
 
     Both strategies decide at each step. If either decides something other than a scale, `end` takes over at once for
-    that step.
+    that step. A step whose norm is zero, NaN or infinite does not count.
 
     Args:
         start: The strategy to start with; `NoClip()` by default.
@@ -56,7 +57,8 @@ class Blend(ClipStrategy):
         first, last = self.start.decide(grads), self.end.decide(grads)
         if first.coefs is None or last.coefs is None:
             return last
-        self.done += 1
+        norm = grads.total_norm()
+        self.done = self.done.to(norm.device) + has_signal(grads, norm)
         weight = torch.clamp(self.done / self.steps, max=1.0)
         coefs = first.coefs ** (1 - weight) * last.coefs**weight
         return ScaleEach(coefs, last.threshold) if coefs.ndim else Scale(coefs, last.threshold)

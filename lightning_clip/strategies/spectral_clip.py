@@ -24,7 +24,7 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
     + GG^T / c^2$ would have errors near ε ‖G‖² / c.
 
     Args:
-        matrix: `(m, n)`, float32 or float64.
+        matrix: `(m, n)`, float32 or float64, real or complex.
         norm: The Frobenius norm of the matrix, `()`.
         limit: c, positive and finite.
         iterations: Number of iterations. 12 are exact up to a Frobenius norm of 1e3 limits, 16 up to 1e5, 18 up to 1e6.
@@ -33,9 +33,9 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
     Returns:
         `(m, n)`.
     """
-    tall = matrix.mT if matrix.shape[0] < matrix.shape[1] else matrix
+    tall = matrix.mH if matrix.shape[0] < matrix.shape[1] else matrix
     absolute = tall.abs()
-    bound = torch.minimum(norm.to(matrix.dtype), (absolute.sum(0).amax().sqrt() * absolute.sum(1).amax().sqrt()))
+    bound = torch.minimum(norm.to(absolute.dtype), (absolute.sum(0).amax().sqrt() * absolute.sum(1).amax().sqrt()))
     bound = torch.hypot(bound, torch.full_like(bound, limit)) * (1 + 1e-6)
     eye = torch.eye(tall.shape[1], dtype=tall.dtype, device=tall.device)
     lowest = limit / bound
@@ -46,10 +46,10 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
         # This scale makes the lowest singular value grow fastest, while none exceeds 1.
         square = 3 / (1 + lowest + lowest.square())
         factor = square.sqrt()
-        stacked = stacked @ (1.5 * factor * eye - 0.5 * factor * square * (stacked.mT @ stacked))
+        stacked = stacked @ (1.5 * factor * eye - 0.5 * factor * square * (stacked.mH @ stacked))
         lowest = 0.5 * factor * lowest * (3 - square * lowest.square())
     clipped = limit * stacked[: tall.shape[0]]
-    return clipped.mT if tall is not matrix else clipped
+    return clipped.mH if tall is not matrix else clipped
 
 
 class SpectralClip(ClipStrategy):

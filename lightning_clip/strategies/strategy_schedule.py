@@ -23,7 +23,8 @@ class StrategySchedule(ClipStrategy):
     Args:
         schedule: The strategies by the first step or epoch at which each is in force, counted from 0. One key must be
             0. `None` means `{0: NoClip()}`.
-        unit: What the keys count: `"step"` for optimizer steps, `"epoch"` for epochs.
+        unit: What the keys count: `"step"` for steps of the optimizer that the gradients belong to, `"epoch"` for
+            epochs.
 
     Raises:
         ArgumentTypeError: A key is not a whole number, or a value is not a strategy.
@@ -66,7 +67,7 @@ class StrategySchedule(ClipStrategy):
 
     def decide(self, grads: Gradients) -> Action:
         """Let the strategy in force decide."""
-        now = grads.step if self.unit == "step" else grads.epoch
+        now = grads.own_step if self.unit == "step" else grads.epoch
         schedule = self.schedule
         self._in_force = max(key for key in schedule if key <= now)
         return schedule[self._in_force].decide(grads)

@@ -64,9 +64,9 @@ class ThresholdSchedule(ClipStrategy):
 
     $$c_k = c \cdot f(k)$$
 
-    k is the number of completed optimizer steps. f depends on nothing else, so a resumed run continues where it
-    stopped. f goes from `start` to `end` in `steps` steps and stays there. The two exceptions are `"follow_lr"`, the
-    learning rate divided by its peak, and a custom function.
+    k is the number of completed steps of the optimizer that the gradients belong to. f depends on nothing else, so a
+    resumed run continues where it stopped. f goes from `start` to `end` in `steps` steps and stays there. The two
+    exceptions are `"follow_lr"`, the learning rate divided by its peak, and a custom function.
 
     Args:
         strategy: A strategy with a single limit, for instance `max_norm` or `clip_value`; `None` means `NormClip()`.
@@ -140,11 +140,11 @@ class ThresholdSchedule(ClipStrategy):
         if self.shape == "follow_lr":
             return lr_fraction(self._optimizer_of(grads))
         if not callable(self.shape):
-            return CURVES[self.shape](min(grads.step / self.steps, 1.0), self.start, self.end)
-        factor = float(self.shape(grads.step))
+            return CURVES[self.shape](min(grads.own_step / self.steps, 1.0), self.start, self.end)
+        factor = float(self.shape(grads.own_step))
         if not factor >= 0:
             raise ArgumentError(
-                f"ThresholdSchedule(shape={self.shape!r}): the factor at step {grads.step} is {factor}; "
+                f"ThresholdSchedule(shape={self.shape!r}): the factor at step {grads.own_step} is {factor}; "
                 "it must be a number of at least 0."
             )
         return factor

@@ -16,7 +16,7 @@ class FirstValues(State):
         size: How many values to keep. A loaded checkpoint overrides it.
 
     Attributes:
-        values: The values in order of arrival, `(size + 1,)`; the last slot is scratch space.
+        values: The values in order of arrival, `(size + 1,)`; the last slot is scratch space and holds 0.
         count: The number of values seen, int64 `()`.
 
     Example:
@@ -50,7 +50,8 @@ class FirstValues(State):
         self.match(value)
         # A value that is not kept becomes a zero in the next free slot: an unconditional write saves one read.
         slot = self.count.clamp(max=self.size).view(1)
-        self.values.index_copy_(0, slot, torch.where(keep, value.to(self.values.dtype), 0.0).view(1))
+        kept = torch.where(keep & ~self.full(), value.to(self.values.dtype), 0.0)
+        self.values.index_copy_(0, slot, kept.view(1))
         self.count.add_(keep)
 
     def full(self) -> Tensor:
