@@ -211,7 +211,9 @@ class GradientObserver(MetricsCallback):
         if not state["strategies"]:
             return  # saved before a training began, by the first version
         self._recorder.load_state_dict(state)
-        self._own_steps = OwnSteps({index: total.steps for index, total in self._recorder.known.aggregates.items()})
+        self._own_steps = OwnSteps(
+            {index: total.steps + total.empty for index, total in self._recorder.known.aggregates.items()}
+        )
         self._gates.load_state_dict(state.get("gates", {"measured": {}}))
         if state["strategy"] != repr(self.strategy):
             rank_zero_warn(
