@@ -17,23 +17,33 @@ _STOCK = (nn.RNN, nn.LSTM, nn.GRU)
 _TOLERANCE = 0.02  # allows for half precision; a layer that computes something else differs by far more
 
 
-def check_layer_name(callback: str, module: nn.Module, name: str) -> None:
-    """Raise if a module has no recurrent layer of a given name.
+def check_layer(callback: str, module: nn.Module, name: str | None) -> None:
+    """Raise, before training, if the layer to measure cannot exist.
 
     Args:
         callback: The name of the callback, quoted in error messages.
         module: The module being trained.
-        name: The dotted name of the layer.
+        name: The dotted name of the layer; `None` if none was named.
 
     Raises:
-        MisconfigurationException: There is no such layer.
+        MisconfigurationException: The named layer does not exist, or the module calls cells step by step instead.
     """
-    layers, call = _layers(module), f"{callback}(layer={name!r})"
-    _check_any(call, module)
-    if name not in layers:
+    layers = _layers(module)
+    cells = [(path, one) for path, one in module.named_modules() if isinstance(one, nn.RNNCellBase)]
+    if cells and not layers:
+        path, cell = cells[0]
+        kind = type(cell).__name__
         raise MisconfigurationException(
-            f"{call}: {type(module).__name__} has no such recurrent layer; it has {_listed(layers)}."
+            f"{_call(callback, name)}: {type(module).__name__} calls {plain_name(path)!r} ({kind}) step by step, and "
+            "only layers can be measured. Use nn.RNN, nn.LSTM or nn.GRU, or remove the callback."
         )
+    if name is not None:
+        _check_any(_call(callback, name), module)
+        if name not in layers:
+            raise MisconfigurationException(
+                f"{_call(callback, name)}: {type(module).__name__} has no such recurrent layer; it has "
+                f"{_listed(layers)}."
+            )
 
 
 def find_recurrent_layer(callback: str, module: nn.Module, name: str | None) -> tuple[str, nn.RNNBase]:
@@ -51,10 +61,8 @@ def find_recurrent_layer(callback: str, module: nn.Module, name: str | None) -> 
         MisconfigurationException: The module has no recurrent layer, has several and none was named, or has one whose
             gradient flow cannot be measured.
     """
-    layers = _layers(module)
-    call = f"{callback}(layer={name!r})" if name is not None else f"{callback}()"
-    if name is not None:
-        check_layer_name(callback, module, name)
+    layers, call = _layers(module), _call(callback, name)
+    check_layer(callback, module, name)
     _check_any(call, module)
     if name is None and len(layers) > 1:
         raise MisconfigurationException(
@@ -64,6 +72,10 @@ def find_recurrent_layer(callback: str, module: nn.Module, name: str | None) -> 
     name = next(iter(layers)) if name is None else name
     _check(call, name, layers[name])
     return name, layers[name]
+
+
+def _call(callback: str, name: str | None) -> str:
+    return f"{callback}(layer={name!r})" if name is not None else f"{callback}()"
 
 
 def _layers(module: nn.Module) -> dict[str, nn.RNNBase]:

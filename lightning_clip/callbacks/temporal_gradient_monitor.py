@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from lightning_clip._checks import check_count
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._layer_lookup import LayerCall, check_layer_name, find_recurrent_layer
+from lightning_clip.callbacks._layer_lookup import LayerCall, check_layer, find_recurrent_layer
 from lightning_clip.callbacks._metrics import publish
 from lightning_clip.callbacks._recurrent_monitor import RecurrentMonitor, whole_number
 from lightning_clip.callbacks._trainer import check_strategy_support
@@ -74,7 +74,7 @@ class TemporalGradientMonitor(RecurrentMonitor):
     Raises:
         ArgumentError: An argument is out of range.
         ArgumentTypeError: An argument is not a whole number.
-        MisconfigurationException: At fit, if the module has no recurrent layer named `layer`.
+        MisconfigurationException: At fit, if the module has no recurrent layer named `layer`, or calls cells instead.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -125,8 +125,7 @@ class TemporalGradientMonitor(RecurrentMonitor):
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.layer is not None:
-            check_layer_name(type(self).__name__, pl_module, self.layer)
+        check_layer(type(self).__name__, pl_module, self.layer)
 
     @override
     def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:

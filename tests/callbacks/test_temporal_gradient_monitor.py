@@ -345,6 +345,16 @@ def test_the_run_goes_on_without_a_recurrent_layer():
         fit(Net(), TemporalGradientMonitor(layer="rnn"), data=loader())
 
 
+@pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
+def test_cells_called_by_hand_are_refused_before_training(cell):
+    """Nothing could be measured, and a layer computes the same: it says so before the first batch."""
+    module = Recurrent()
+    module.rnn = cell(FEATURES, HIDDEN)
+    with pytest.raises(MisconfigurationException, match=rf"Recurrent calls 'rnn' \({cell.__name__}\) .*Use nn\.RNN"):
+        fit(module, TemporalGradientMonitor())
+    assert module.trainer.global_step == 0
+
+
 def test_the_random_numbers_of_an_unusual_forward_are_not_used_up(tmp_path):
     """A layer that draws random numbers in `forward` is tried out, and draws the same ones in training."""
 
