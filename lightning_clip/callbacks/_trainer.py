@@ -119,7 +119,8 @@ def stateful_parts(trainer: Trainer, pl_module: LightningModule, strategies: Ite
     scaler = grad_scaler(trainer)
     averages = [average for _, average in weight_averages(trainer)]
     scalers = [scaler] if scaler is not None else []
-    return [pl_module, *averages, *trainer.optimizers, *schedulers, *scalers, *strategies]
+    optimizers = [one for one in trainer.optimizers if one.param_groups]  # without Lightning's stand-in for none
+    return [pl_module, *averages, *optimizers, *schedulers, *scalers, *strategies]
 
 
 def weight_averages(trainer: Trainer) -> list[tuple[Callback, Module]]:
