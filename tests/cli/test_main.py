@@ -131,7 +131,7 @@ def test_a_bug_keeps_its_traceback():
         (["--config=none.yaml"], "config: File does not exist: "),
         (["--trainer.callbacks+=GradientClipping", "--trainer.callbacks.strategy=Nope"], "there is no class 'Nope'"),
         ([*CLIPPED, "--trainer.callbacks.strategy.percentile=-1"], "AutoClip(percentile=-1.0"),
-        ([*CLIPPED, "--trainer.gradient_clip_val=1"], "You have set `Trainer(gradient_clip_val=1)` and are using"),
+        ([*CLIPPED, "--trainer.gradient_clip_val=0.5"], "You have set `Trainer(gradient_clip_val=0.5)` and are using"),
         (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator name: `accelerator='abacus'`"),
         (["--ckpt_path=none.ckpt"], "--ckpt_path none.ckpt: there is no such file; use a path or one of best, last"),
     ],
