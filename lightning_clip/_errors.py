@@ -22,7 +22,7 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class NonFiniteError(FloatingPointError):
-    """Raised by a guard that was asked to end training on a NaN or infinite gradient or weight."""
+    """Raised by a guard that ends training on a NaN or infinite gradient or weight."""
 
 
 def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None:

@@ -97,7 +97,7 @@ def test_without_matplotlib_nothing_is_written(tmp_path, monkeypatch):
 
 
 def test_a_missing_module_of_an_experiment_is_raised(tmp_path, monkeypatch):
-    """Only a missing matplotlib is passed over."""
+    """Only a missing matplotlib is ignored."""
     missing = ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
     monkeypatch.setattr("lightning_clip.studies.story.plot_comparison", lambda *_: (_ for _ in ()).throw(missing))
     with pytest.raises(ModuleNotFoundError, match="nowhere"):

@@ -18,10 +18,10 @@ class Oracle(nn.Module):
         super().__init__()
         self.answers = iter([targets for _, targets in data.test_dataloader()])
         self.misses = misses
-        self.asked = 0
+        self.batches = 0
 
     def forward(self, inputs: Tensor) -> Tensor:
-        self.asked += 1
+        self.batches += 1
         targets = next(self.answers).clone()
         targets[: self.misses] = (targets[: self.misses] + 1) % 4
         return nn.functional.one_hot(targets, 4).float()
@@ -59,7 +59,7 @@ def test_too_many_mistakes_end_the_count():
     task = data()
     oracle = Oracle(task, 100)
     assert not is_solved(oracle, task, 0.01)
-    assert oracle.asked == 1
+    assert oracle.batches == 1
 
 
 def test_the_mode_of_the_model_is_kept():
@@ -119,8 +119,8 @@ def test_the_end_of_a_run_is_tested():
 
 def test_testing_changes_no_bit_of_the_training():
     """The weights after a run with tests are those after a run without."""
-    asked, alone = trained(StopWhenSolved(error=0.001, every_n_steps=1)), trained(StopWhenSolved(error=0.001))
-    pairs = zip(asked.model.parameters(), alone.model.parameters(), strict=True)
+    tested, alone = trained(StopWhenSolved(error=0.001, every_n_steps=1)), trained(StopWhenSolved(error=0.001))
+    pairs = zip(tested.model.parameters(), alone.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
