@@ -43,7 +43,7 @@ class RungState:
 
     Attributes:
         waiting: The norms that have not been judged yet, each `()`.
-        own_step: The number of steps that the optimizer has completed, which decides between the sets of rungs.
+        own_step: The number of steps that the optimizer had completed when the latest norm was added.
     """
 
     def __init__(self, policy: SwitchPolicy, index: int, base: ClipStrategy) -> None:
@@ -69,6 +69,16 @@ class RungState:
     def strategy(self) -> ClipStrategy:
         """The strategy in force."""
         return self._blend if self._blend_left else self._active
+
+    def add(self, norm: Tensor, own_step: int) -> None:
+        """Keep the norm of the step that is about to be made until it is judged.
+
+        Args:
+            norm: The total norm before clipping, `()`.
+            own_step: The number of steps that this optimizer has completed, which decides between the sets of rungs.
+        """
+        self.waiting.append(norm)
+        self.own_step = own_step
 
     def judge(self, norms: Sequence[float], step: int, clipping: GradientObserver) -> list[Event]:
         """Judge the norms of further steps and change the rung if necessary.

@@ -28,7 +28,7 @@ def weights_among(tensors: set[tuple[int, str]], parts: Sequence[Stateful]) -> b
     """Return whether some of the tensors are weights, not merely buffers.
 
     Args:
-        tensors: The tensors, as `Snapshot.non_finite` returns them.
+        tensors: The tensors, as `non_finite_tensors` returns them.
         parts: The objects in the snapshot.
     """
     modules = [(index, part) for index, part in enumerate(parts) if isinstance(part, Module)]
@@ -40,7 +40,6 @@ def write_last_good(
     pl_module: LightningModule,
     checkpoint: dict[str, Any],
     *,
-    now: Snapshot,
     good: Snapshot,
     bad: set[tuple[int, str]],
 ) -> None:
@@ -52,13 +51,13 @@ def write_last_good(
         trainer: The trainer that is about to save.
         pl_module: The module being trained.
         checkpoint: The checkpoint, changed in place.
-        now: The present state.
         good: The last good state.
-        bad: The tensors that are NaN or infinite, as `now.non_finite()` returns them.
+        bad: The tensors that are NaN or infinite, as `non_finite_tensors` returns them.
     """
     parts = training_state(trainer, pl_module)
     if on_any_process(trainer, weights_among(bad, parts)):
         what, kept = "weights are", "the state"
+        now = Snapshot(parts, step=trainer.global_step)
         good.restore(parts)
         _write_again(trainer, pl_module, checkpoint)
         averages = [average for _, average in weight_averages(trainer)]

@@ -27,7 +27,7 @@ from lightning_clip.callbacks._training_state import (
 )
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 from lightning_clip.core.record.run_info import Event
-from lightning_clip.core.snapshot import Snapshot, trained_names
+from lightning_clip.core.snapshot import Snapshot, non_finite_tensors, trained_names
 from lightning_clip.core.switching import SpikeDetector
 
 
@@ -155,17 +155,16 @@ class DivergenceRollback(RunCallback):
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take a snapshot, unless the weights are NaN or infinite."""
         parts = training_state(trainer, pl_module)
-        snapshot = Snapshot(parts, step=trainer.global_step)
+        found = non_finite_tensors(parts)
         if self._ignored is None:
             trained = trained_names(pl_module)
-            self._ignored = {key for key in snapshot.non_finite() if key[1] not in trained}
-        bad = snapshot.non_finite() - self._ignored
+            self._ignored = {key for key in found if key[1] not in trained}
+        bad = found - self._ignored
         if bad and self._snapshot is not None and not weights_among(bad, parts):
             self._snapshot.restore_tensors(parts, bad)
-            snapshot = Snapshot(parts, step=trainer.global_step)
-            bad = snapshot.non_finite() - self._ignored
+            bad = non_finite_tensors(parts) - self._ignored
         if not on_any_process(trainer, bool(bad)):
-            self._snapshot = snapshot
+            self._snapshot = Snapshot(parts, step=trainer.global_step)
             self._snapshot_lr_scale = self.lr_factor**self.restores
 
     def _roll_back(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -199,10 +198,9 @@ class DivergenceRollback(RunCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._snapshot is None or self._ignored is None or not self._snapshot.holds(pl_module):
             return
-        now = Snapshot(training_state(trainer, pl_module), step=trainer.global_step)
-        bad = now.non_finite() - self._ignored
+        bad = non_finite_tensors(training_state(trainer, pl_module)) - self._ignored
         if on_any_process(trainer, bool(bad)):
-            write_last_good(trainer, pl_module, checkpoint, now=now, good=self._snapshot, bad=bad)
+            write_last_good(trainer, pl_module, checkpoint, good=self._snapshot, bad=bad)
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -115,11 +115,10 @@ class StrategySwitcher(MetricsCallback):
         if clipping is None or observer is not clipping:
             return
         state = self._states.get(index) or self._build(index, clipping)
-        step, state.own_step = trainer.global_step, context.current.own_step
-        state.waiting.append(context.original.total_norm())
+        state.add(context.original.total_norm(), context.current.own_step)
         if len(state.waiting) >= self.every_n_steps:
             norms, state.waiting = torch.stack(state.waiting).tolist(), []
-            for event in state.judge(norms, step, clipping):
+            for event in state.judge(norms, trainer.global_step, clipping):
                 clipping.add_event(event)
                 if self.reset_momentum and not self.dry_run and _is_climb(event):
                     reset_momentum_(trainer.optimizers[index])

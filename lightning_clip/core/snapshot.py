@@ -85,25 +85,36 @@ class Snapshot:
 
         Args:
             parts: The objects.
-            names: The tensors, as `non_finite` returns them.
+            names: The tensors, as `non_finite_tensors` returns them.
         """
         for index, part in enumerate(parts):
             state = self._state(part)
             if state is not None and _is_network(part):
                 _write(part, state, {name for at, name in names if at == index})
 
-    def non_finite(self) -> set[tuple[int, str]]:
-        """Return the tensors of networks that contain NaN or infinity, as positions of the part and names."""
-        return {
-            (index, name)
-            for index, (part, _, state) in enumerate(self._saved)
-            if _is_network(part())
-            for name, tensor in state.items()
-            if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all())
-        }
-
     def _state(self, part: Stateful) -> Any:
         return next((state for saved, _, state in self._saved if saved() is part), None)
+
+
+def non_finite_tensors(parts: Iterable[Stateful]) -> set[tuple[int, str]]:
+    """Find the parameters and buffers that contain NaN or infinity; reads the device once.
+
+    Args:
+        parts: The objects in a snapshot; only networks are searched.
+
+    Returns:
+        The position of the network among the parts, and the name, of each such tensor.
+    """
+    flags: dict[tuple[int, str], Tensor] = {}
+    for index, part in enumerate(parts):
+        for name, tensor in _tensors_of(part).items() if _is_network(part) else ():
+            if tensor.is_floating_point() or tensor.is_complex():
+                flags[index, name] = tensor.isfinite().all()
+    if not flags:
+        return set()
+    device = next(iter(flags.values())).device
+    finite = torch.stack([flag.to(device) for flag in flags.values()]).tolist()
+    return {key for key, is_finite in zip(flags, finite, strict=True) if not is_finite}
 
 
 def cloned(state: Any) -> Any:

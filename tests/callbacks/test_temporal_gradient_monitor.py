@@ -45,6 +45,7 @@ from tests.support.recurrent import (
 )
 from tests.support.streaming import streams_of
 from tests.support.training import quiet_trainer
+from tests.support.values import assert_same_values
 
 OPTIONS = {"in_features": FEATURES, "out_features": 1, "hidden_size": HIDDEN, "task": "regression"}
 MODULES = {
@@ -81,22 +82,6 @@ def everything_after(make, data, tmp_path, *callbacks, **options):
     return {**saved, "drawn": drawn, "mode": module.training, "grads": [p.grad for p in module.parameters()]}
 
 
-def assert_equal(ours, theirs, path=""):
-    assert type(ours) is type(theirs), path
-    if isinstance(ours, dict):
-        assert ours.keys() == theirs.keys(), path
-        for key in ours:
-            assert_equal(ours[key], theirs[key], f"{path}/{key}")
-    elif isinstance(ours, list | tuple):
-        assert len(ours) == len(theirs), path
-        for position, pair in enumerate(zip(ours, theirs, strict=True)):
-            assert_equal(*pair, f"{path}/{position}")
-    elif isinstance(ours, torch.Tensor):
-        assert torch.equal(ours, theirs), path
-    else:
-        assert ours == theirs, path
-
-
 @pytest.mark.parametrize("exact", [False, True], ids=["inputs", "exact"])
 @pytest.mark.parametrize("kind", MODULES)
 def test_monitoring_changes_no_bit(kind, exact, tmp_path):
@@ -104,7 +89,7 @@ def test_monitoring_changes_no_bit(kind, exact, tmp_path):
     plain = everything_after(MODULES[kind], None, tmp_path)
     monitor = TemporalGradientMonitor(every_n_steps=1, exact=exact)
     watched = everything_after(MODULES[kind], None, tmp_path, monitor)
-    assert_equal(watched, plain)
+    assert_same_values(watched, plain, equal_nan=False)
     assert monitor.skipped == 0
     assert len(monitor.profiles) == 6
     assert all(profile.is_finite for profile in monitor.profiles)
@@ -122,7 +107,7 @@ def test_the_carried_state_stays_unchanged(cell, tmp_path):
 
     plain = everything_after(make, data, tmp_path)
     monitor = TemporalGradientMonitor(every_n_steps=2)
-    assert_equal(everything_after(make, data, tmp_path, monitor), plain)
+    assert_same_values(everything_after(make, data, tmp_path, monitor), plain, equal_nan=False)
     assert [profile.step for profile in monitor.profiles] == [0, 2, 4]
     assert {profile.window for profile in monitor.profiles} == {10}
 
@@ -364,7 +349,7 @@ def test_the_random_numbers_of_an_unusual_forward_are_not_used_up(tmp_path):
 
     plain = everything_after(lambda: Recurrent(Noisy), None, tmp_path)
     monitor = TemporalGradientMonitor(every_n_steps=1)
-    assert_equal(everything_after(lambda: Recurrent(Noisy), None, tmp_path, monitor), plain)
+    assert_same_values(everything_after(lambda: Recurrent(Noisy), None, tmp_path, monitor), plain, equal_nan=False)
     assert len(monitor.profiles) == 6
 
 
@@ -424,7 +409,7 @@ def test_mixed_precision_is_measured_in_single_precision(mode, precision):
         one = mode(nn.GRU)
         fit(one, *callbacks, plugins=[MixedPrecision(precision, "cpu", scaler=scaler)])
         weights.append(one.state_dict())
-    assert_equal(dict(weights[0]), dict(weights[1]))
+    assert_same_values(dict(weights[0]), dict(weights[1]), equal_nan=False)
     fit(Recurrent(nn.GRU), plain := TemporalGradientMonitor())
     assert monitor.latest.norms == pytest.approx(plain.latest.norms, rel=1e-3)
 

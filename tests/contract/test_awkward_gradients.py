@@ -12,6 +12,7 @@ from torch import nn
 import lightning_clip as lc
 from lightning_clip import ClipStrategy, Gradients, clip_
 from tests.contract.discovered import concrete_strategies
+from tests.support.values import assert_same_values
 
 SHAPES = {"matrix": (5, 3), "filter": (2, 3, 4), "wide": (3, 6), "vector": (4,), "number": ()}
 COMPOSITES: dict[str, Callable[[], ClipStrategy]] = {
@@ -61,18 +62,6 @@ class Steps:
         return before
 
 
-def assert_equal_state(now: object, before: object) -> None:
-    if isinstance(now, torch.Tensor):
-        assert now.dtype == before.dtype
-        assert torch.equal(torch.nan_to_num(now), torch.nan_to_num(before))
-    elif isinstance(now, dict):
-        assert now.keys() == before.keys()
-        for key, value in now.items():
-            assert_equal_state(value, before[key])
-    else:
-        assert now == before
-
-
 @every_strategy
 def test_a_nan_step_leaves_the_state_as_it_is(make):
     """No window, average or counter moves, and no dtype changes, in a strategy or in the parts of a composite."""
@@ -83,7 +72,7 @@ def test_a_nan_step_leaves_the_state_as_it_is(make):
             before = copy.deepcopy(strategy.state_dict())
             for at in (None, "matrix", "number"):
                 steps.clip(strategy, bad=torch.nan, at=at)
-                assert_equal_state(strategy.state_dict(), before)
+                assert_same_values(strategy.state_dict(), before)
 
 
 @every_strategy
@@ -133,7 +122,7 @@ def test_a_complex_nan_step_leaves_the_state_as_it_is(make, request):
         steps.clip(strategy)
     before = copy.deepcopy(strategy.state_dict())
     steps.clip(strategy, bad=torch.nan)
-    assert_equal_state(strategy.state_dict(), before)
+    assert_same_values(strategy.state_dict(), before)
 
 
 @every_strategy

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lightning_clip.core.snapshot import Snapshot
+from lightning_clip.core.snapshot import Snapshot, non_finite_tensors
 
 
 class Partial(nn.Linear):
@@ -73,7 +73,7 @@ def test_it_names_non_finite_tensors_and_restores_them_alone():
     first.running_mean.fill_(torch.nan)
     first.running_var.fill_(5)
     second.weight.data.fill_(torch.inf)
-    assert Snapshot([first, second], step=1).non_finite() == {(0, "running_mean"), (1, "weight")}
+    assert non_finite_tensors([first, second]) == {(0, "running_mean"), (1, "weight")}
     good.restore_tensors([first, second], {(0, "running_mean")})
     assert first.running_mean.tolist() == [0, 0]
     assert first.running_var.tolist() == [5, 5]

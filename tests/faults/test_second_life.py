@@ -25,6 +25,7 @@ from lightning_clip import (
 )
 from lightning_clip.core import SpikeDetector
 from tests.support.training import assert_same_weights, quiet_trainer, weights_of
+from tests.support.values import assert_same_values
 
 
 class Net(LightningModule):
@@ -90,23 +91,6 @@ def state_of(callbacks: list[Callback]) -> dict[str, Any]:
     return states
 
 
-def assert_same(one: Any, two: Any, where: str = "") -> None:
-    """Equal structures of plain values and tensors; NaN equals NaN."""
-    assert type(one) is type(two), where
-    if isinstance(one, dict):
-        assert one.keys() == two.keys(), where
-        for key in one:
-            assert_same(one[key], two[key], f"{where}/{key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(two), where
-        for i, (a, b) in enumerate(zip(one, two, strict=True)):
-            assert_same(a, b, f"{where}/{i}")
-    elif isinstance(one, torch.Tensor):
-        torch.testing.assert_close(one, two, rtol=0, atol=0, equal_nan=True, msg=where)
-    else:
-        assert one == two or (one != one and two != two), f"{where}: {one!r}, {two!r}"
-
-
 def fit(callbacks: list[Callback], *, manual: bool, max_steps: int = 14, **options: Any) -> Net:
     """One run of a new network with a new Trainer."""
     net = Net(manual=manual)
@@ -137,7 +121,7 @@ def test_a_second_fit_equals_one_with_new_callbacks(kit, manual):
     net = fit(callbacks, manual=manual)
     weights, state = expected(kit, manual)
     assert_same_weights(net, weights)
-    assert_same(state_of(callbacks), state)
+    assert_same_values(state_of(callbacks), state)
 
 
 def test_copies_of_used_callbacks_equal_new_ones(kit, manual):
@@ -148,7 +132,7 @@ def test_copies_of_used_callbacks_equal_new_ones(kit, manual):
     net = fit(copies, manual=manual)
     weights, state = expected(kit, manual)
     assert_same_weights(net, weights)
-    assert_same(state_of(copies), state)
+    assert_same_values(state_of(copies), state)
 
 
 def test_a_second_model_in_the_same_trainer_begins_anew(kit, manual):
@@ -191,7 +175,7 @@ def test_resuming_in_the_same_process_restores_the_checkpoint(kit, manual, tmp_p
     new = kit()
     fresh = fit(new, manual=manual, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
     assert_same_weights(again, fresh)
-    assert_same(state_of(callbacks), state_of(new))
+    assert_same_values(state_of(callbacks), state_of(new))
 
 
 @pytest.mark.parametrize("run", ["test", "validate", "predict"])
@@ -219,7 +203,7 @@ def test_a_checkpoint_that_is_only_evaluated_leaves_the_record_alone(kit, run, t
     before = state_of(callbacks)
     trainer.limit_val_batches = 1
     getattr(trainer, run)(net, dataloaders=net.train_dataloader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
-    assert_same(state_of(callbacks), before)
+    assert_same_values(state_of(callbacks), before)
 
 
 @pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
