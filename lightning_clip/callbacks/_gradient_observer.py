@@ -16,7 +16,7 @@ from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._own_steps import OwnSteps
 from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._step_context import StepContext, release, step_context
-from lightning_clip.callbacks._trainer import check_strategy_support, describe_run, warn_of_lost_elements
+from lightning_clip.callbacks._trainer import check_strategy_support, describe_run, place_of, warn_of_lost_elements
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
@@ -158,7 +158,7 @@ class GradientObserver(MetricsCallback):
         logged = self.group_by == "rnn" and should_log(trainer)
         gate_norms = self._gates.measure(context.current, index, now=logged)
         step = clip_(context.current, strategy, optimizer_index=index)
-        step.note(gate_norms=gate_norms)
+        step.note(gate_norms=gate_norms, place=place_of(trainer))
         context.add(step)
         self._recorder.add(step)
 

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from lightning_clip._compat import grad_scaler
 from lightning_clip.core.names import plain_name
+from lightning_clip.core.record.pending_step import Place
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.core.snapshot import Stateful
 from lightning_clip.core.state import PerElement
@@ -101,6 +102,17 @@ def _describe(optimizer: Optimizer) -> str:
     group = optimizer.param_groups[0]
     shown = [f"{key}={group[key]:g}" for key in ("lr", "momentum") if isinstance(group.get(key), float) and group[key]]
     return f"{type(optimizer).__name__}({', '.join(shown)})"
+
+
+def place_of(trainer: Trainer) -> Place:
+    """Return the epoch and the batches of the step that is about to be made, without reading the device.
+
+    Args:
+        trainer: The trainer, while it is fitting. It steps after every `accumulate_grad_batches` batches and at the end
+            of the epoch; in manual optimization, which batches are accumulated is not known.
+    """
+    batch = trainer.fit_loop.epoch_loop.batch_idx
+    return Place(trainer.current_epoch, batch - batch % trainer.accumulate_grad_batches, batch)
 
 
 def stateful_parts(trainer: Trainer, pl_module: LightningModule, strategies: Iterable[Stateful]) -> list[Stateful]:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lightning_clip.core.actions import Keep
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.optimizer_state import learning_rate_of
 from lightning_clip.core.record.pending_step import PendingStep
 from lightning_clip.core.strategy import ClipStrategy
 
@@ -53,5 +54,6 @@ def clip_(
         skipped=action.skipped,
         watched=action.watched,
         loss=None if loss is None else loss.detach(),
+        learning_rate=learning_rate_of(grads.optimizer),
         changed=not isinstance(action, Keep),
     )

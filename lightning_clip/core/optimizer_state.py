@@ -1,4 +1,4 @@
-"""What optimizers keep: the second moments that rules read, and the first moments that a climb resets."""
+"""What optimizers keep: learning rate, the second moments that rules read, the first moments that a climb resets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from lightning_clip._errors import ArgumentError
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.functional.averaging import bias_correction
 from lightning_clip.functional.norms import local_values
+from lightning_clip.functional.reading import is_free_to_read
 
 
 @dataclass(slots=True)
@@ -116,3 +117,18 @@ def reset_momentum_(optimizer: Optimizer) -> None:
             moment = state.get(name)
             if moment is not None:
                 moment.zero_()
+
+
+def learning_rate_of(optimizer: Optimizer | None) -> Tensor | float | None:
+    """Return the learning rate of an optimizer's first parameter group, without reading the device.
+
+    Args:
+        optimizer: The optimizer that is about to step; `None` if there is none.
+
+    Returns:
+        A number, or a copy of a tensor on the device, which a scheduler may overwrite, `()`; `None` if unknown.
+    """
+    rate = optimizer.param_groups[0].get("lr") if optimizer is not None and optimizer.param_groups else None
+    if not isinstance(rate, Tensor):
+        return None if rate is None else float(rate)
+    return rate.item() if is_free_to_read(rate) else rate.detach().clone().reshape(())

@@ -16,6 +16,9 @@ from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.appending import open_to_append
 
 _COLUMNS = [field.name for field in fields(StepRecord) if field.name not in ("watched", "params")]
+_FIRST_COLUMNS = _COLUMNS[
+    : _COLUMNS.index("loss") + 1
+]  # of files of the first version, which are continued as they are
 
 
 class CsvSink:
@@ -41,12 +44,13 @@ class CsvSink:
         ...     sink.write([StepRecord(0, 0, "NoClip()", 4.0, 4.0, None, 1.0, False, True, False)])
         ...     sink.close(RunInfo(), ParameterTotals())
         ...     Path(sink.path).read_text().splitlines()[1]
-        '0,0,NoClip(),4.0,4.0,,1.0,False,True,False,'
+        '0,0,NoClip(),4.0,4.0,,1.0,False,True,False,,,,,,,'
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
         self._file: TextIO | None = None
+        self._columns = _COLUMNS
 
     def open(self, run: RunInfo) -> None:
         """Open the file, and write the header if the file is new.
@@ -59,10 +63,10 @@ class CsvSink:
                 left as it was.
             OSError: The file cannot be opened.
         """
-        path = Path(self.path)
-        self._file = open_to_append(path, partial(_check_header, path, run))
+        self._columns = _COLUMNS
+        self._file = open_to_append(Path(self.path), partial(self._check_header, run))
         if self._file.tell() == 0:
-            self._write([_COLUMNS])
+            self._write([self._columns])
 
     def write(self, records: Sequence[StepRecord]) -> None:
         """Write one row per step.
@@ -70,7 +74,7 @@ class CsvSink:
         Args:
             records: The records, in order.
         """
-        self._write([[getattr(record, name) for name in _COLUMNS] for record in records])
+        self._write([[getattr(record, name) for name in self._columns] for record in records])
 
     def event(self, event: Event) -> None:
         """Do nothing: a table of steps has no column for events.
@@ -103,11 +107,18 @@ class CsvSink:
         csv.writer(self._file, lineterminator="\n").writerows(rows)
         self._file.flush()
 
+    def _check_header(self, run: RunInfo, first_line: bytes) -> None:
+        """Raise if the file has another header or rows of another run: no row goes into a file that is not ours."""
+        where = Path(self.path)
+        if first_line == _header(_FIRST_COLUMNS):
+            self._columns = _FIRST_COLUMNS
+        elif not _header(_COLUMNS).startswith(first_line):
+            expected = _header(_COLUMNS).decode().strip()
+            raise InputError(f"{where}: line 1: expected the header {expected}; give CsvSink a new file.")
+        if run.start_step == 0 and first_line.endswith(b"\n"):
+            remedy = "give CsvSink a new path for each run, or remove the file"
+            raise InputError(f"{where}: the rows of another run; {remedy}.")
 
-def _check_header(path: Path, run: RunInfo, first_line: bytes) -> None:
-    """Raise if the file has another header or rows of another run, so that no row goes into a file that is not ours."""
-    header = ",".join(_COLUMNS) + "\n"
-    if not header.encode().startswith(first_line):
-        raise InputError(f"{path}: line 1: expected the header {header.strip()}; give CsvSink a new file.")
-    if run.start_step == 0 and first_line.endswith(b"\n"):
-        raise InputError(f"{path}: the rows of another run; give CsvSink a new path for each run, or remove the file.")
+
+def _header(columns: Sequence[str]) -> bytes:
+    return (",".join(columns) + "\n").encode()

@@ -27,7 +27,8 @@ class JsonlSink:
 
     - `{"run": {…}}`: the fields of `RunInfo`; the first line, and again whenever the run is resumed.
     - `{"step": 0, "optimizer": 0, "strategy": …, "norm_before": …, …}`: one optimizer step, the fields of `StepRecord`.
-      `watched` is present if strategies were shadowed. `bad_params`, the parameters with a NaN or infinite gradient, is
+      Fields that are unknown are left out, and `first_batch` if it is `batch`. `watched` is present if strategies were
+      shadowed. `bad_params`, the parameters with a NaN or infinite gradient, is
       present at the first step that has one.
     - `{"event": {…}}`: the fields of `Event`.
     - `{"measurement": {…}}`: the fields of `Measurement`.
@@ -131,6 +132,9 @@ class JsonlSink:
             "skipped": record.skipped,
             "loss": record.loss,
         }
+        line |= {name: value for name in _OPTIONAL if (value := getattr(record, name)) is not None}
+        if record.first_batch == record.batch:
+            line.pop("first_batch", None)
         if record.watched:
             line["watched"] = record.watched
         if not record.finite and record.optimizer not in self._named_bad:
@@ -161,6 +165,7 @@ def _bad_names(record: StepRecord) -> list[str]:
     return [name for name, is_bad in zip(record.params.names, bad, strict=True) if is_bad]
 
 
+_OPTIONAL = ("epoch", "first_batch", "batch", "learning_rate", "top_param", "top_share")
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 

@@ -21,6 +21,13 @@ _OTHERS: Mapping[str, type] = {
     "finite": bool,
     "skipped": bool,
 }
+_SINCE_SECOND: Mapping[str, type] = {
+    "epoch": int,
+    "batch": int,
+    "learning_rate": float,
+    "top_param": str,
+    "top_share": float,
+}
 _WORDS = {int: "a whole number", str: "a string", bool: "true or false", dict: "an object", list: "a list"}
 
 
@@ -40,6 +47,9 @@ def step_columns(rows: Sequence[Row]) -> Columns:
     columns = {name: _typed(name, [row[name] for row in rows], kind) for name, kind in _OTHERS.items()}
     for name, optional in _NUMBERS.items():
         columns[name] = _numbers(name, [row[name] for row in rows], optional)
+    for name, kind in _SINCE_SECOND.items():
+        columns[name] = _optional(name, [row.get(name) for row in rows], kind)
+    columns["first_batch"] = _optional("first_batch", [row.get("first_batch", row.get("batch")) for row in rows], int)
     columns["watched"] = [_floats(row["watched"]) if "watched" in row else {} for row in rows]
     columns["bad_params"] = [row.get("bad_params", ()) for row in rows]
     return columns
@@ -107,6 +117,13 @@ def _typed(name: str, values: list[Any], kind: type) -> list[Any]:
     if set(map(type, values)) - {kind}:
         found = next(value for value in values if type(value) is not kind)
         raise ValueError(f"{name} to be {_WORDS[kind]}, found {found!r}")
+    return values
+
+
+def _optional(name: str, values: list[Any], kind: type) -> list[Any]:
+    if kind is float:
+        return _numbers(name, values, True)
+    _typed(name, [value for value in values if value is not None], kind)
     return values
 
 

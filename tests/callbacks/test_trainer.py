@@ -5,8 +5,9 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.core.optimizer import _MockOptimizer
 
+from lightning_clip import GradientMonitor
 from lightning_clip.callbacks._trainer import check_trainer_does_not_clip, describe_run
-from tests.support.training import Net, TwoOptimizers, quiet_trainer
+from tests.support.training import ManualNet, Net, TwoOptimizers, loader, quiet_trainer
 
 
 def described(module):
@@ -58,3 +59,36 @@ def test_a_trainer_that_clips_is_rejected():
         MisconfigurationException, match=r"gradient_clip_val=0\.5\)` and are using `GradientMonitor\(\)`"
     ):
         check_trainer_does_not_clip(quiet_trainer(gradient_clip_val=0.5), "GradientMonitor()")
+
+
+def places(module, **options):
+    monitor = GradientMonitor()
+    quiet_trainer(callbacks=[monitor], max_epochs=2, **options).fit(module, loader())
+    return [(record.epoch, record.first_batch, record.batch) for record in monitor.history]
+
+
+def test_every_step_knows_its_epoch_and_batch():
+    """Epochs and batches count from 0; a manual step belongs to the batch that makes it."""
+    expected = [(epoch, batch, batch) for epoch in range(2) for batch in range(6)]
+    assert places(Net()) == places(ManualNet()) == expected
+    assert places(TwoOptimizers()) == [place for place in expected for _ in range(2)]
+
+
+def test_a_step_over_accumulated_batches_knows_their_range():
+    """The last step of an epoch has fewer batches."""
+    assert places(Net(), accumulate_grad_batches=4) == [(0, 0, 3), (0, 4, 5), (1, 0, 3), (1, 4, 5)]
+
+
+@pytest.mark.parametrize("rate", [0.05, torch.tensor(0.05)])
+def test_every_step_knows_its_learning_rate(rate):
+    """A scheduler changes the rate in place if it is a tensor; the record keeps what each step used."""
+
+    class Scheduled(Net):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=rate)
+            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)]
+
+    monitor = GradientMonitor()
+    quiet_trainer(callbacks=[monitor], max_epochs=2).fit(Scheduled(), loader())
+    rates = [record.learning_rate for record in monitor.history]
+    assert rates == pytest.approx([0.05] * 6 + [0.025] * 6)

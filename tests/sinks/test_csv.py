@@ -12,6 +12,7 @@ from lightning_clip.sinks import CsvSink, Sink
 from tests.support.recorded import record
 
 HEADER = "step,optimizer,strategy,norm_before,norm_after,threshold,clip_coef,clipped,finite,skipped,loss"
+HEADER += ",epoch,first_batch,batch,learning_rate,top_param,top_share"
 
 
 def write(path: Path, *norms: float, start: int = 0) -> None:
@@ -29,8 +30,8 @@ def test_there_is_one_row_per_step_under_a_header(tmp_path: Path):
     write(path, 4.0, 0.5)
     assert path.read_text().splitlines() == [
         HEADER,
-        "0,0,NormClip(1.0),4.0,1.0,1.0,0.25,True,True,False,0.5",
-        "1,0,NormClip(1.0),0.5,0.5,1.0,1.0,False,True,False,0.5",
+        "0,0,NormClip(1.0),4.0,1.0,1.0,0.25,True,True,False,0.5,,,,,,",
+        "1,0,NormClip(1.0),0.5,0.5,1.0,1.0,False,True,False,0.5,,,,,,",
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,20 @@ def test_a_step_line_has_plain_keys(tmp_path: Path):
     )
     assert second["watched"] == {"AutoClip()": 0.5}
     assert read_jsonl(path)[1][1].watched == {"AutoClip()": 0.5}
+
+
+def test_batches_and_learning_rate_survive_the_file(tmp_path: Path):
+    """Epoch, batches, learning rate and largest gradient are those that were written; unknown ones are left out."""
+    placed = replace(record(0, 1.0), epoch=3, first_batch=16, batch=19, learning_rate=0.1, top_param="w", top_share=0.8)
+    alone = replace(placed, step=1, first_batch=20, batch=20)
+    unknown = record(2, 1.0)
+    path = tmp_path / "run.jsonl"
+    write(path, [placed, alone, unknown])
+    assert list(read_jsonl(path)[1]) == [placed, alone, unknown]
+    lines = [json.loads(line) for line in path.read_text().splitlines()[1:4]]
+    assert (lines[0]["first_batch"], lines[0]["batch"]) == (16, 19)
+    assert "first_batch" not in lines[1]
+    assert list(lines[2])[-1] == "loss"
 
 
 def test_each_batch_of_lines_is_on_disk_immediately(tmp_path: Path):

@@ -1,9 +1,24 @@
-"""`PendingStep`: what happened at one optimizer step, as tensors still on the device."""
+"""`PendingStep`: what happened at one optimizer step, as tensors still on the device; `Place`: with which batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
+
+
+class Place(NamedTuple):
+    """Where in the data a step was made.
+
+    Attributes:
+        epoch: The epoch, from 0.
+        first_batch: The index in its epoch of the first batch whose gradients were accumulated, from 0.
+        batch: The index in its epoch of the batch that made the step, from 0.
+    """
+
+    epoch: int
+    first_batch: int
+    batch: int
 
 
 @dataclass(slots=True)
@@ -24,6 +39,8 @@ class PendingStep:
         skipped: Whether the optimizer step was skipped, `()` or a `bool`.
         watched: The factors that shadowed strategies would have applied, each `()`, by strategy label.
         loss: The training loss of the batch, `()`; `None` if unknown.
+        learning_rate: The learning rate of the first parameter group, a number or `()`; `None` if unknown.
+        place: The epoch and the first and last batch of the step; `None` if unknown.
         gate_norms: The 2-norms of the gate blocks of recurrent gradients before the action, each `(gates,)`, by
             parameter.
         changed: Whether the action may have changed the gradients.
@@ -42,6 +59,8 @@ class PendingStep:
     skipped: Tensor | bool = False
     watched: Mapping[str, Tensor] = field(default_factory=dict)
     loss: Tensor | None = None
+    learning_rate: Tensor | float | None = None
+    place: Place | None = None
     gate_norms: Mapping[str, Tensor] = field(default_factory=dict)
     changed: bool = True
 
@@ -51,6 +70,7 @@ class PendingStep:
         gate_norms: Mapping[str, Tensor] | None = None,
         loss: Tensor | None = None,
         skipped: Tensor | bool | None = None,
+        place: Place | None = None,
     ) -> None:
         """Fill in what only becomes known after the decision; arguments that are `None` change nothing.
 
@@ -59,6 +79,7 @@ class PendingStep:
             loss: What the batch calls its loss; it is detached from its graph. Unless it is one real number, the loss
                 stays unknown.
             skipped: Whether the optimizer step is skipped, `()` or a `bool`.
+            place: The epoch and the first and last batch of the step.
         """
         if gate_norms is not None:
             self.gate_norms = gate_norms
@@ -66,3 +87,5 @@ class PendingStep:
             self.loss = loss.detach().reshape(())
         if skipped is not None:
             self.skipped = skipped
+        if place is not None:
+            self.place = place

@@ -63,6 +63,7 @@ def _pieces(step: PendingStep) -> list[Tensor]:
         step.threshold,
         step.skipped,
         None if step.loss is None else step.loss.reshape(()),
+        step.learning_rate,
         *step.watched.values(),
         *step.gate_norms.values(),
     )
@@ -92,6 +93,7 @@ def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
     threshold = float(next(values)) if isinstance(step.threshold, Tensor) else step.threshold
     skipped = bool(next(values)) if isinstance(step.skipped, Tensor) else step.skipped
     loss = float(next(values)) if step.loss is not None else None
+    rate = float(next(values)) if isinstance(step.learning_rate, Tensor) else step.learning_rate
     watched = {label: float(next(values)) for label in step.watched}
     gates = {name: next(values).tolist() for name in step.gate_norms}
 
@@ -106,6 +108,8 @@ def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
     if skipped:
         after, param_clipped = 0.0, np.zeros_like(param_clipped)
     finite = math.isfinite(before)
+    epoch, first_batch, batch = step.place or (None, None, None)
+    top = int(params.argmax()) if len(params) else None
     return StepRecord(
         step=step.step,
         optimizer=step.optimizer,
@@ -118,6 +122,12 @@ def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
         finite=finite,
         skipped=skipped,
         loss=loss,
+        epoch=epoch,
+        first_batch=first_batch,
+        batch=batch,
+        learning_rate=rate,
+        top_param=None if top is None else step.names[top],
+        top_share=None if top is None or not finite or before == 0 else round((float(params[top]) / before) ** 2, 4),
         watched=watched,
         params=ParamNorms(step.names, params, param_clipped, gates),
     )

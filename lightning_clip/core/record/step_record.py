@@ -42,6 +42,13 @@ class StepRecord:
         finite: Whether `norm_before` is finite.
         skipped: Whether the optimizer step was skipped.
         loss: The training loss of the batch; `None` if unknown.
+        epoch: The epoch of the step, from 0; `None` if unknown, as in records of the first version.
+        first_batch: The index in its epoch of the first batch whose gradients were accumulated, from 0; `batch` if
+            gradients are not accumulated, and in manual optimization.
+        batch: The index in its epoch of the batch that made the step, from 0; `None` if unknown.
+        learning_rate: The learning rate of the optimizer's first parameter group; `None` if unknown.
+        top_param: The parameter with the largest gradient before clipping; the first that is NaN if there is one.
+        top_share: Its fraction of the squared `norm_before`, in [0, 1]; `None` unless `is_sample`.
         watched: The factors that shadowed strategies would have applied, by strategy label.
         params: The gradient norms by parameter; not written to files.
     """
@@ -57,6 +64,12 @@ class StepRecord:
     finite: bool
     skipped: bool
     loss: float | None = None
+    epoch: int | None = None
+    first_batch: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    top_param: str | None = None
+    top_share: float | None = None
     watched: dict[str, float] = field(default_factory=dict)
     params: ParamNorms | None = None
 
@@ -67,6 +80,23 @@ class StepRecord:
 
     def without_params(self) -> "StepRecord":
         """Return the record without the norms of parameters, which take up most of its memory."""
-        norms = self.norm_before, self.norm_after, self.threshold, self.clip_coef
-        flags = self.clipped, self.finite, self.skipped
-        return StepRecord(self.step, self.optimizer, self.strategy, *norms, *flags, self.loss, self.watched)
+        return StepRecord(
+            self.step,
+            self.optimizer,
+            self.strategy,
+            self.norm_before,
+            self.norm_after,
+            self.threshold,
+            self.clip_coef,
+            self.clipped,
+            self.finite,
+            self.skipped,
+            self.loss,
+            self.epoch,
+            self.first_batch,
+            self.batch,
+            self.learning_rate,
+            self.top_param,
+            self.top_share,
+            self.watched,
+        )

@@ -6,6 +6,7 @@ import torch
 
 from lightning_clip.core import PendingStep, StepBuffer, StepRecord
 from lightning_clip.core.record import step_buffer
+from lightning_clip.core.record.pending_step import Place
 
 
 def pending(
@@ -34,6 +35,19 @@ def test_flush_reads_everything_in_order_and_empties_the_buffer():
     assert [(r.step, r.norm_before, r.loss) for r in records] == [(0, 0.0, 0.0), (1, 1.0, 10.0), (2, 2.0, 20.0)]
     assert len(buffer) == 0
     assert buffer.flush() == []
+
+
+def test_batches_learning_rate_and_largest_gradient_are_recorded():
+    """The place is copied, the learning rate may be a tensor, and the largest gradient is named with its share."""
+    place = Place(epoch=3, first_batch=16, batch=19)
+    record = record_of(pending(place=place, learning_rate=torch.tensor(0.5)))
+    assert (record.epoch, record.first_batch, record.batch, record.learning_rate) == (3, 16, 19, 0.5)
+    assert (record.top_param, record.top_share) == ("b", 0.64)
+    assert record_of(pending(learning_rate=0.25)).learning_rate == 0.25
+    bad = record_of(pending(norms=torch.tensor([9.0, math.nan, 1.0])))
+    assert (bad.top_param, bad.top_share) == ("b", None)
+    nothing = record_of(pending(norms=torch.zeros(0)))
+    assert (nothing.top_param, nothing.top_share, nothing.epoch, nothing.learning_rate) == (None, None, None, None)
 
 
 def test_every_field_is_read():
