@@ -25,8 +25,8 @@ NOTES = (
     "flushed every 50 steps.",
     "The peers are reimplemented from their published descriptions. AutoClip adds up `.item()` of the norm of each "
     "parameter. ZClip reads the total norm at each step. Lightning's `grad_norm` makes a tensor of each norm, and "
-    "`log_dict` passes each one to the loggers as a number every 50 steps. `SkipSpikes` documents that it reads once "
-    "per step: only the host can skip a step.",
+    "`log_dict` passes each one to the loggers as a number every 50 steps. `SkipSpikes` and `SkipAbove` document "
+    "that they read once per step: only the host can skip a step.",
 )
 
 

@@ -10,7 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from lightning_clip import Gradients, NormClip, clip_
 
-READS = {"SkipSpikes"}  # reads once per step, as documented
+READS = {"SkipAbove", "SkipSpikes"}  # read once per step, as documented
 
 
 @contextmanager

@@ -107,6 +107,7 @@ __all__ = [
     "ScaleEach",
     "SequentialDigitsDataModule",
     "Shadow",
+    "SkipAbove",
     "SkipSpikes",
     "SoftClip",
     "SpectralClip",

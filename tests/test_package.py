@@ -71,6 +71,7 @@ PUBLIC = [
     "ScaleEach",
     "SequentialDigitsDataModule",
     "Shadow",
+    "SkipAbove",
     "SkipSpikes",
     "SoftClip",
     "SpectralClip",

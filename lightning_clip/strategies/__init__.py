@@ -18,6 +18,7 @@ from lightning_clip.strategies.per_parameter_ratio_clip import PerParameterRatio
 from lightning_clip.strategies.quantile_clip import QuantileClip
 from lightning_clip.strategies.robust_clip import RobustClip
 from lightning_clip.strategies.shadow import Shadow
+from lightning_clip.strategies.skip_above import SkipAbove
 from lightning_clip.strategies.skip_spikes import SkipSpikes
 from lightning_clip.strategies.soft_clip import SoftClip
 from lightning_clip.strategies.spectral_clip import SpectralClip
@@ -48,6 +49,7 @@ __all__ = [
     "QuantileClip",
     "RobustClip",
     "Shadow",
+    "SkipAbove",
     "SkipSpikes",
     "SoftClip",
     "SpectralClip",

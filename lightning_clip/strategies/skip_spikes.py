@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_count, check_positive
+from lightning_clip._checks import check_count, check_fraction, check_positive
 from lightning_clip.core.actions import Action, Scale, Sequential, Skip
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import Window
+from lightning_clip.core.state import SkipBudget, Window
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 from lightning_clip.strategies.robust_clip import robust_threshold
@@ -22,6 +22,10 @@ class SkipSpikes(ClipStrategy):
     count go on. After `max_consecutive` skips in a row, the rise counts as genuine: steps are no longer skipped but
     clipped to the limit, until a norm is within it. The median follows a genuine rise within `window / 2` steps.
 
+    At no time has more than `max_fraction` of the steps so far been skipped; spikes beyond that are clipped to the
+    limit too. So a class of batches that recurs is learned from instead of being dropped forever. With the defaults,
+    the first step that may be skipped is the hundredth, and a quiet time saves up at most five skips.
+
     Nothing is skipped until `window / 2` norms are known. Norms that are zero, NaN or infinite are neither stored nor
     skipped: use a guard against non-finite gradients for those. On an accelerator, the decision is read from the device
     once per step.
@@ -30,32 +34,40 @@ class SkipSpikes(ClipStrategy):
         k: How many standard deviations a norm may be above the median.
         window: How many norms to remember, in optimizer steps; at least 2.
         max_consecutive: How many steps in a row may be skipped.
+        max_fraction: The largest fraction of all steps to skip, above 0 and at most 1; 1 for no such limit.
 
     Raises:
         ArgumentTypeError: An argument has the wrong type.
-        ArgumentError: `k` is not positive, `window` is below 2, or `max_consecutive` is below 1.
+        ArgumentError: `k` is not positive, `window` is below 2, `max_consecutive` is below 1, or `max_fraction` is not
+            above 0 and at most 1.
 
     Example:
         >>> SkipSpikes()
-        SkipSpikes(k=6.0, window=128, max_consecutive=5)
+        SkipSpikes(k=6.0, window=128, max_consecutive=5, max_fraction=0.01)
 
     References:
         Team OLMo, "2 OLMo 2 Furious", 2024, https://arxiv.org/abs/2501.00656, and its code, `SkipStepOptimizer`: mean
         plus 6 standard deviations of the latest 128 norms and losses. We differ in using the median and the MAD, which
-        earlier spikes do not widen, in limiting the number of skips in a row, and in looking at norms alone.
+        earlier spikes do not widen, in limiting the number of skips, and in looking at norms alone.
     """
 
     spikes_in_a_row: Tensor
 
-    def __init__(self, k: float = 6.0, *, window: int = 128, max_consecutive: int = 5) -> None:
+    def __init__(
+        self, k: float = 6.0, *, window: int = 128, max_consecutive: int = 5, max_fraction: float = 0.01
+    ) -> None:
         super().__init__()
         check_positive("SkipSpikes", k=k)
         check_count("SkipSpikes", at_least=2, window=window)
         check_count("SkipSpikes", max_consecutive=max_consecutive)
+        check_positive("SkipSpikes", max_fraction=max_fraction)
+        check_fraction("SkipSpikes", max_fraction=max_fraction)
         self.k = k
         self.window = window
         self.max_consecutive = max_consecutive
+        self.max_fraction = max_fraction
         self.norms = Window(window)
+        self.budget = SkipBudget(max_fraction, burst=max_consecutive)
         self.register_buffer("spikes_in_a_row", torch.zeros((), dtype=torch.int64))
 
     def decide(self, grads: Gradients) -> Action:
@@ -67,5 +79,5 @@ class SkipSpikes(ClipStrategy):
         spike = counts & (norm > threshold)
         self.spikes_in_a_row = torch.where(counts, (before + 1) * spike, before)
         self.norms.push(norm, counts)
-        skip = spike & (before < self.max_consecutive)
+        skip = self.budget.take(spike & (before < self.max_consecutive), counts)
         return Sequential([Skip(skip), Scale(clip_coef(norm, threshold), threshold)])

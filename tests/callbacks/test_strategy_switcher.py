@@ -200,7 +200,12 @@ def test_a_rung_that_skips_too_much_is_disabled():
     script[200::8] *= 300
     clipping = GradientClipping(NoClip())
     ladder = Ladder(climb_at=(2.0,))
-    fit(Scripted(script), clipping, StrategySwitcher([SkipSpikes(window=32)], ladder=ladder), max_steps=1600)
+    fit(
+        Scripted(script),
+        clipping,
+        StrategySwitcher([SkipSpikes(window=32, max_fraction=1.0)], ladder=ladder),
+        max_steps=1600,
+    )
     caps = [event for event in clipping.history.events if event.kind == "cap"]
     assert len(caps) == 1
     assert caps[0].message.startswith("rung 1 disabled: ")

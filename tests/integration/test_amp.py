@@ -144,7 +144,7 @@ def test_a_strategy_can_skip_with_a_scaler(mode, fused):
     """The skip of a spike is exact, and every callback records it, whatever the order of the callbacks."""
     module = factors({5: 1000.0}, mode)("adam", fused=fused)
     shorter = mode("adam", fused=fused)
-    before, clipping = GradientMonitor(), GradientClipping(SkipSpikes(window=4))
+    before, clipping = GradientMonitor(), GradientClipping(SkipSpikes(window=4, max_fraction=1.0))
     after = GradientClipping(SkipSpikes(1e6, window=4), name="tolerates everything")
     trainer = fit(module, before, clipping, after, scale=8.0)
     fit(shorter, scale=8.0, limit_train_batches=5)

@@ -71,7 +71,7 @@ def assert_same_run(ranks):
 @pytest.mark.parametrize("module", [Spiking, ManualSpiking], ids=["automatic", "manual"])
 @pytest.mark.parametrize(
     "strategy",
-    [NormClip(0.7), AutoClip(50), Chain([ValueClip(0.5), NormClip(0.7)]), SkipSpikes(window=4)],
+    [NormClip(0.7), AutoClip(50), Chain([ValueClip(0.5), NormClip(0.7)]), SkipSpikes(window=4, max_fraction=1.0)],
     ids=lambda strategy: type(strategy).__name__,
 )
 def test_both_ranks_decide_the_same(module, strategy, tmp_path):

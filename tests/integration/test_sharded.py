@@ -59,7 +59,12 @@ def _fit(module, *callbacks, tensor_parallel=False, sharded=True, ckpt_path=None
 
 
 def _strategies():
-    return [NormClip(0.7), AGC(0.05), Chain([ValueClip(0.5), PerParameterNormClip(0.4)]), SkipSpikes(2.0, window=4)]
+    return [
+        NormClip(0.7),
+        AGC(0.05),
+        Chain([ValueClip(0.5), PerParameterNormClip(0.4)]),
+        SkipSpikes(2.0, window=4, max_fraction=1.0),
+    ]
 
 
 @pytest.mark.parametrize("tensor_parallel", [False, True], ids=["FSDP2", "tensor parallel"])

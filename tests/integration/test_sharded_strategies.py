@@ -15,6 +15,7 @@ from lightning_clip import (
     PerParameterNormClip,
     RobustClip,
     Shadow,
+    SkipAbove,
     SkipSpikes,
     Tightest,
     ValueClip,
@@ -35,7 +36,8 @@ LINKED = {
     "Shadow": lambda: Shadow(NormClip(1.0), watched=[ZClip()]),
     "AdaGC": lambda: AdaGC(warmup_steps=10),
     "RobustClip": lambda: RobustClip(window=16),
-    "SkipSpikes": lambda: SkipSpikes(window=16),
+    "SkipAbove": lambda: SkipAbove(1.0),
+    "SkipSpikes": lambda: SkipSpikes(window=16, max_fraction=1.0),
     "GroupNormClip": lambda: GroupNormClip({"linear.*": 0.5, "*": 0.2}, kind="rms"),
 }
 PLACES = {

@@ -56,11 +56,18 @@ def tightest(*rules: Rule) -> Rule:
 
 
 def skipped_spikes(
-    norms: Iterable[float], *, k: float = 6.0, window: int = 128, max_consecutive: int = 5
+    norms: Iterable[float],
+    *,
+    k: float = 6.0,
+    window: int = 128,
+    max_consecutive: int = 5,
+    max_fraction: float = 0.01,
 ) -> list[tuple[bool, float, float]]:
     """For each norm: whether the step is skipped, otherwise the factor, and the limit."""
     history: list[float] = []
     in_a_row = 0
+    counted = 0
+    skips: list[int] = []
     decisions = []
     for norm in norms:
         latest = np.array(history[-window:])
@@ -73,8 +80,19 @@ def skipped_spikes(
             decisions.append((False, 1.0, limit))
             continue
         spike = norm > limit
-        skip = spike and in_a_row < max_consecutive
+        counted += 1
+        skip = spike and in_a_row < max_consecutive and _may_skip(skips, counted, max_consecutive, max_fraction)
+        if skip:
+            skips.append(counted)
         decisions.append((skip, min(1.0, limit / norm), limit))
         in_a_row = in_a_row + 1 if spike else 0
         history.append(norm)
     return decisions
+
+
+def _may_skip(skips: list[int], step: int, saved: int, fraction: float) -> bool:
+    """Earn one skip every `1 / fraction` steps and save up at most `saved`, by going through all steps again."""
+    earned = 0.0
+    for number in range(1, step + 1):
+        earned = min(earned + fraction, saved) - (number in skips)
+    return earned >= 1 - 1e-9

@@ -46,12 +46,12 @@ def test_every_watched_factor_is_recorded_under_its_label():
 
 def test_a_watched_skip_counts_as_zero_and_takes_nothing_away():
     """The gradients stay unchanged, and the factor is 0."""
-    shadow = Shadow(watched=[SkipSpikes(window=4)])
+    shadow = Shadow(watched=[SkipSpikes(window=4, max_fraction=1.0)])
     for _ in range(4):
-        assert record_of(gradients(), shadow).watched == {"SkipSpikes(6.0, window=4)": 1.0}
+        assert record_of(gradients(), shadow).watched == {"SkipSpikes(6.0, window=4, max_fraction=1.0)": 1.0}
     spike = gradients(100.0)
     record = record_of(spike, shadow)
-    assert record.watched == {"SkipSpikes(6.0, window=4)": 0.0}
+    assert record.watched == {"SkipSpikes(6.0, window=4, max_fraction=1.0)": 0.0}
     assert not record.skipped
     assert all(param.grad is not None for param in spike.params)
 

@@ -24,7 +24,9 @@ def skips(records: list[StepRecord]) -> list[int]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("arguments", [{}, {"k": 2.0, "window": 20, "max_consecutive": 2}], ids=["defaults", "narrow"])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"k": 2.0, "window": 20, "max_consecutive": 2, "max_fraction": 0.05}], ids=["defaults", "narrow"]
+)
 def test_it_does_what_the_reference_does(arguments, dtype):
     """Skips, factors and limits match on heavy tails with spikes, zeros, NaN and a level shift."""
     norms = usual(600) * (1 + np.random.default_rng(1).pareto(3.0, 600))
@@ -55,7 +57,7 @@ def test_nothing_is_skipped_before_half_of_the_window_is_known():
     """A spike among the first norms passes, because the limit is infinite until then."""
     norms = usual(80)
     norms[[63, 64]] = 1000.0
-    records = run(SkipSpikes(), norms)
+    records = run(SkipSpikes(max_fraction=1.0), norms)
     assert skips(records) == [64]
     assert records[63].threshold == float("inf")
 
@@ -78,7 +80,7 @@ def test_a_constant_norm_makes_no_outlier_of_the_slightest_rise():
 def test_after_too_many_skips_in_a_row_steps_are_made_clipped_to_the_limit():
     """A genuine rise to 8 times the level is skipped 5 times, then clipped, then followed within half a window."""
     norms = np.append(usual(200), 8.0 * usual(100, seed=3))
-    records = run(SkipSpikes(), norms)
+    records = run(SkipSpikes(max_fraction=1.0), norms)
     assert skips(records)[:5] == [200, 201, 202, 203, 204]
     assert len(skips(records)) <= 10  # while the limit rises, a norm within it starts the count again
     assert records[205].norm_after == pytest.approx(records[205].threshold)
@@ -87,10 +89,22 @@ def test_after_too_many_skips_in_a_row_steps_are_made_clipped_to_the_limit():
 
 
 def test_a_norm_within_the_limit_starts_the_count_again():
-    """Spikes that come one by one are all skipped."""
+    """Without a limit on their fraction, spikes that come one by one are all skipped."""
     norms = usual(200)
     norms[140:200:2] = 1000.0
-    assert len(skips(run(SkipSpikes(), norms))) == 30
+    assert len(skips(run(SkipSpikes(max_fraction=1.0), norms))) == 30
+
+
+def test_a_class_of_batches_that_recurs_is_learned_from():
+    """Of spikes at every tenth step, one in ten is skipped: 1% of all steps. The rest is clipped to the limit."""
+    norms = usual(2000)
+    norms[200::10] = 50.0
+    records = run(SkipSpikes(), norms)
+    spikes = records[200::10]
+    assert all(number <= 0.01 * (step + 1) for number, step in enumerate(skips(records), start=1))
+    assert len(skips(records)) == 19
+    clipped = [record for record in spikes if not record.skipped]
+    assert all(record.clipped and record.norm_after == pytest.approx(record.threshold) for record in clipped)
 
 
 def test_one_spike_hardly_moves_the_limit():
@@ -126,3 +140,20 @@ def test_bad_arguments():
         SkipSpikes(window=1)
     with pytest.raises(ValueError, match=r"SkipSpikes\(max_consecutive=0\): max_consecutive must be at least 1"):
         SkipSpikes(max_consecutive=0)
+    with pytest.raises(ValueError, match=r"SkipSpikes\(max_fraction=0.0\): max_fraction must be a positive number"):
+        SkipSpikes(max_fraction=0.0)
+    with pytest.raises(
+        ValueError, match=r"SkipSpikes\(max_fraction=2\): max_fraction must be a number between 0 and 1"
+    ):
+        SkipSpikes(max_fraction=2)
+
+
+def test_a_checkpoint_from_before_the_fraction_can_be_loaded():
+    """Its budget starts anew; everything else is restored."""
+    strategy = SkipSpikes()
+    run(strategy, usual(100))
+    saved = {name: value for name, value in strategy.state_dict().items() if not name.startswith("budget")}
+    restored = SkipSpikes()
+    restored.load_state_dict(saved)
+    assert int(restored.norms.count) == 100
+    assert int(restored.budget.count) == 0

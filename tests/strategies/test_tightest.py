@@ -70,7 +70,7 @@ def test_the_state_of_all_advances():
 
 def test_a_skip_by_one_is_a_skip():
     """The step is skipped if any member skips it, whichever factor is smallest."""
-    strategy = Tightest([NormClip(1e-3), SkipSpikes(window=4)])
+    strategy = Tightest([NormClip(1e-3), SkipSpikes(window=4, max_fraction=1.0)])
     for _ in range(4):
         assert not bool(event_of(strategy, 1.0).skipped)
     buffer = StepBuffer()

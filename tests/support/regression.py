@@ -28,7 +28,7 @@ STRATEGIES = [
     ZClip(),
     AGC(0.05),
     UpdateRMSClip(0.5),
-    SkipSpikes(window=8),
+    SkipSpikes(window=8, max_fraction=1.0),
     Chain([ValueClip(0.5), NormClip(0.5)]),
 ]
 

@@ -6,6 +6,7 @@ from lightning_clip.core.state.per_parameter import ALL_PARAMETERS, PerParameter
 from lightning_clip.core.state.policy import POLICIES, HistoryPolicy, Intake, has_signal, to_store
 from lightning_clip.core.state.quantile_sketch import QuantileSketch
 from lightning_clip.core.state.running_estimates import RunningEstimates
+from lightning_clip.core.state.skip_budget import SkipBudget
 from lightning_clip.core.state.state import State
 from lightning_clip.core.state.window import Window
 
@@ -19,6 +20,7 @@ __all__ = [
     "PerParameter",
     "QuantileSketch",
     "RunningEstimates",
+    "SkipBudget",
     "State",
     "Window",
     "has_signal",

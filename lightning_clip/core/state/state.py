@@ -15,9 +15,12 @@ class State(nn.Module):
 
     Attributes:
         holds_nan: Whether NaN stands for a value that has not come yet.
+        absent_in_old_checkpoints: Whether a checkpoint without the buffers, saved before they existed, leaves them as
+            they are instead of being refused.
     """
 
     holds_nan: ClassVar[bool] = False
+    absent_in_old_checkpoints: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,4 +50,6 @@ class State(nn.Module):
                     raise ValueError(f"{prefix}{name} holds NaN.")
                 self._buffers[name] = saved.detach().clone()
                 self._has_dtype = True
+        if self.absent_in_old_checkpoints and not any(prefix + name in state_dict for name in self._buffers):
+            return
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -71,7 +71,7 @@ def test_a_clipped_step_has_a_maximum_length():
 
 def test_a_skipped_step_goes_nowhere():
     """If a strategy skips a step, the point stays where it is."""
-    strategy = SkipSpikes(k=1.0, window=4)
+    strategy = SkipSpikes(k=1.0, window=4, max_fraction=1.0)
     descent = descend(strategy, START, lr=0.1, steps=50)
     skipped = [record.step for record in descent.events.flush() if record.skipped]
     assert skipped
