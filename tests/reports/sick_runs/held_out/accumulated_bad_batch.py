@@ -1,4 +1,4 @@
-"""Batch 13 of every 24 has inputs in another unit, and four batches are accumulated: the spikes are of batches 12-15."""
+"""Batch 13 of every 24 has inputs in another unit; four batches are accumulated, so batches 12 to 15 make the spike."""
 
 import torch
 from torch import nn

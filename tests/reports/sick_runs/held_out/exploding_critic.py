@@ -1,4 +1,4 @@
-"""Two optimizers in turn: the critic's loss has no lower bound and its gradient grows to infinity; the actor is calm."""
+"""Two optimizers in turn: the loss of the critic has no lower bound, so its gradient explodes; the actor is calm."""
 
 import lightning.pytorch as pl
 import torch

@@ -1,4 +1,4 @@
-"""Targets around 20,000 under Adam: nothing explodes, but at this rate the outputs need a million steps to get there."""
+"""Targets around 20,000 under Adam: nothing explodes, but at this rate the outputs need a million steps."""
 
 import torch
 from torch import nn
