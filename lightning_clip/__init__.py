@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RichGradientReport,
         StrategySwitcher,
         TemporalGradientMonitor,
+        UpdateMonitor,
     )
     from lightning_clip.core import (
         Action,
@@ -124,6 +125,7 @@ __all__ = [
     "Tightest",
     "TimeSeriesDataModule",
     "TruncatedBPTTMixin",
+    "UpdateMonitor",
     "UpdateRMSClip",
     "ValueClip",
     "ZClip",

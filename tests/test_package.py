@@ -88,6 +88,7 @@ PUBLIC = [
     "Tightest",
     "TimeSeriesDataModule",
     "TruncatedBPTTMixin",
+    "UpdateMonitor",
     "UpdateRMSClip",
     "ValueClip",
     "ZClip",

@@ -3,11 +3,12 @@
 from lightning_clip.callbacks.divergence_rollback import DivergenceRollback
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
+from lightning_clip.callbacks.monitors.recurrent_spectrum_monitor import RecurrentSpectrumMonitor
+from lightning_clip.callbacks.monitors.temporal_gradient_monitor import TemporalGradientMonitor
+from lightning_clip.callbacks.monitors.update_monitor import UpdateMonitor
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
-from lightning_clip.callbacks.recurrent_spectrum_monitor import RecurrentSpectrumMonitor
 from lightning_clip.callbacks.rich_gradient_report import RichGradientReport
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
-from lightning_clip.callbacks.temporal_gradient_monitor import TemporalGradientMonitor
 
 __all__ = [
     "DivergenceRollback",
@@ -18,4 +19,5 @@ __all__ = [
     "RichGradientReport",
     "StrategySwitcher",
     "TemporalGradientMonitor",
+    "UpdateMonitor",
 ]

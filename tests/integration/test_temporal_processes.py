@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from lightning_clip import GradientMonitor, JsonlSink, TemporalGradientMonitor, read_jsonl
-from lightning_clip.callbacks._layer_lookup import find_recurrent_layer
+from lightning_clip.callbacks.monitors._layer_lookup import find_recurrent_layer
 from tests.support.ranks import on_two_ranks
 from tests.support.recurrent import Recurrent, sequences
 from tests.support.training import assert_same_weights, quiet_trainer, weights_of

@@ -6,7 +6,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
-from lightning_clip.callbacks.temporal_gradient_monitor import TemporalGradientMonitor
+from lightning_clip.callbacks.monitors.temporal_gradient_monitor import TemporalGradientMonitor
 from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
 from lightning_clip.functional.temporal import growth_rate, norms_by_lag
 from lightning_clip.modules.recurrent_module import RecurrentModule

@@ -309,7 +309,9 @@ def test_the_run_goes_on_without_recurrent_layers():
 
 def test_the_run_goes_on_with_sharded_weights(monkeypatch):
     """No process holds the whole matrix, and one warning names the layer to leave out."""
-    monkeypatch.setattr("lightning_clip.callbacks.recurrent_spectrum_monitor.is_sharded", lambda parameter: True)
+    monkeypatch.setattr(
+        "lightning_clip.callbacks.monitors.recurrent_spectrum_monitor.is_sharded", lambda parameter: True
+    )
     with pytest.warns(UserWarning, match=r"rnn\.weight_hh_l0 of RecurrentNet is sharded.* Leave 'rnn' out") as told:
         trainer = fit(RecurrentNet(), monitor := RecurrentSpectrumMonitor())
     assert (len(notices(told)), trainer.global_step, monitor.latest) == (1, 12, None)

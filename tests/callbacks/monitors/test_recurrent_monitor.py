@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_clip import GradientMonitor, RecurrentSpectrumMonitor, TemporalGradientMonitor
 from lightning_clip._errors import InputError
-from lightning_clip.callbacks import recurrent_spectrum_monitor, temporal_gradient_monitor
+from lightning_clip.callbacks.monitors import recurrent_spectrum_monitor, temporal_gradient_monitor
 from lightning_clip.core.recurrent import spectrum_probe
 from tests.support.recurrent import FEATURES, Recurrent, notices, sequences
 from tests.support.training import Net, assert_same_weights, loader, quiet_trainer
@@ -192,7 +192,7 @@ def test_a_second_fit_of_the_same_trainer_continues(make, monkeypatch):
 RESUME = """
 import sys
 import torch
-from tests.callbacks.test_recurrent_monitor import MONITORS, GradientMonitor, Recurrent, fit, measured, taken
+from tests.callbacks.monitors.test_recurrent_monitor import MONITORS, GradientMonitor, Recurrent, fit, measured, taken
 observer, monitors = GradientMonitor(), [make() for make in MONITORS.values()]
 fit(Recurrent(lr=0.0), *monitors, observer, max_epochs=3, ckpt_path=sys.argv[1])
 torch.save([[measured(monitor) for monitor in monitors], taken(observer)], sys.argv[2])

@@ -13,8 +13,8 @@ from typing_extensions import override
 from lightning_clip._checks import check_count
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._recurrent_monitor import RecurrentMonitor
 from lightning_clip.callbacks._trainer import check_strategy_support
+from lightning_clip.callbacks.monitors._recurrent_monitor import RecurrentMonitor
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.recurrent.layer import RecurrentLayer, recurrent_layers
 from lightning_clip.core.recurrent.spectrum import KIND, Data, column

@@ -15,10 +15,10 @@ from typing_extensions import override
 
 from lightning_clip._checks import check_count
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._layer_lookup import LayerCall, check_layer, find_recurrent_layer
 from lightning_clip.callbacks._metrics import publish
-from lightning_clip.callbacks._recurrent_monitor import RecurrentMonitor, whole_number
 from lightning_clip.callbacks._trainer import check_strategy_support
+from lightning_clip.callbacks.monitors._layer_lookup import LayerCall, check_layer, find_recurrent_layer
+from lightning_clip.callbacks.monitors._recurrent_monitor import RecurrentMonitor, whole_number
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
 from lightning_clip.functional.gradient_flow import gradient_flow, random_directions
 from lightning_clip.functional.temporal import norms_by_lag

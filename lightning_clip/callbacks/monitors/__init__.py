@@ -1,0 +1,1 @@
+"""Callbacks that measure more than gradients: recurrent layers through time, their weights, updates."""
