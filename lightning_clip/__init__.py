@@ -93,6 +93,7 @@ __all__ = [
     "NoClip",
     "NonFiniteGuard",
     "NormClip",
+    "NormalizeAdaGN",
     "NormalizeGradient",
     "PerParameterNormClip",
     "PerParameterRatioClip",

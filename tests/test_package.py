@@ -56,6 +56,7 @@ PUBLIC = [
     "NoClip",
     "NonFiniteGuard",
     "NormClip",
+    "NormalizeAdaGN",
     "NormalizeGradient",
     "PerParameterNormClip",
     "PerParameterRatioClip",

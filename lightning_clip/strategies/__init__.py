@@ -12,6 +12,7 @@ from lightning_clip.strategies.group_norm_clip import GroupNormClip
 from lightning_clip.strategies.growth_limit_clip import GrowthLimitClip
 from lightning_clip.strategies.no_clip import NoClip
 from lightning_clip.strategies.norm_clip import NormClip
+from lightning_clip.strategies.normalize_ada_gn import NormalizeAdaGN
 from lightning_clip.strategies.normalize_gradient import NormalizeGradient
 from lightning_clip.strategies.per_parameter_norm_clip import PerParameterNormClip
 from lightning_clip.strategies.per_parameter_ratio_clip import PerParameterRatioClip
@@ -43,6 +44,7 @@ __all__ = [
     "GrowthLimitClip",
     "NoClip",
     "NormClip",
+    "NormalizeAdaGN",
     "NormalizeGradient",
     "PerParameterNormClip",
     "PerParameterRatioClip",

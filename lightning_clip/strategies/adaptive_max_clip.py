@@ -1,6 +1,7 @@
 """`AdaptiveMaxClip`: clip the largest elements of each gradient to a moving average of its largest element."""
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,12 +24,14 @@ class AdaptiveMaxClip(ClipStrategy):
 
     $M = \max_j |g_j|$ and $\hat T = T / (1 - \text{decay}^k)$ are numbers per parameter. The average includes the
     gradient that it limits. Elements above it keep their proportions and elements just below it stay unchanged, so the
-    map is not monotonic. With the default history, a spike enters the average as twice the previous average and is cut
-    to 1.3 times that average. `"observed"`, the paper's rule, cuts it to 0.3 of itself. Zero gradients are skipped. A
-    step with a NaN or infinite gradient does not change any average.
+    map is not monotonic. With the default history, a spike enters the average as twice the previous average, which it
+    raises by 0.1%. With the paper's `"observed"`, a thousandth of a spike stays in the average for a thousand steps,
+    and an explosion carries the limit away. The default decay is slow: a rise of the level to 8 times is followed within
+    2,500 steps, and with `decay=0.7` within 12. Zero gradients are skipped. A step with a NaN or infinite gradient does
+    not change any average.
 
     Args:
-        decay: Weight of the past, in [0, 1); the paper's gamma 3.
+        decay: Weight of the past, in [0, 1); the paper's γ3 (`theta` in its code).
         history: How the largest element enters the average: `"observed"` stores it unchanged, `"clipped"` limits it to
             the previous average, and `"winsorized"` to twice the previous average.
         min_scale: Smallest scaling factor, in [0, 1].
@@ -44,11 +47,12 @@ class AdaptiveMaxClip(ClipStrategy):
     References:
         Tianjin Huang, Haotian Hu, Zhenyu Zhang, Gaojie Jin, Xiang Li, Li Shen, Tianlong Chen, Lu Liu, Qingsong Wen,
         Zhangyang Wang, Shiwei Liu, "Stable-SPAM: How to Train in 4-Bit More Stably than 16-Bit Adam", 2025,
-        https://arxiv.org/abs/2502.17055 (AdaClip, a part of GradientStabilizer). Here each parameter counts its own
-        steps. The paper's code shares a counter with Adam's moments, and resetting it makes the average jump.
+        https://arxiv.org/abs/2502.17055 (AdaClip, a part of GradientStabilizer). `AdaptiveMaxClip.reference()` is
+        the paper's rule. We differ in the default history, and in counting the steps of each parameter separately. The
+        paper's code shares a counter with Adam's moments, and resetting it makes the average jump.
     """
 
-    def __init__(self, decay: float = 0.7, *, history: ElementHistory = "winsorized", min_scale: float = 0.0) -> None:
+    def __init__(self, decay: float = 0.999, *, history: ElementHistory = "winsorized", min_scale: float = 0.0) -> None:
         super().__init__()
         check_decay("AdaptiveMaxClip", decay=decay)
         check_choice("AdaptiveMaxClip", ELEMENT_HISTORIES, history=history)
@@ -57,6 +61,21 @@ class AdaptiveMaxClip(ClipStrategy):
         self.history = history
         self.min_scale = min_scale
         self.state = PerParameter(mean=0.0, steps=0.0)
+
+    @classmethod
+    def reference(cls, decay: float = 0.999) -> Self:
+        """The paper's rule with its constant, equal to its code up to rounding.
+
+        Three things differ on purpose: a NaN or infinite gradient changes no average, zero gradients are not averaged,
+        and a parameter without a gradient at a step does not count it.
+
+        Args:
+            decay: Weight of the past; the paper's γ3.
+
+        Returns:
+            The strategy.
+        """
+        return cls(decay, history="observed")
 
     def decide(self, grads: Gradients) -> Action:
         """Scale down the elements above the average, which includes this step."""

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from lightning_clip import AdaGC
-from tests.support.scripted import feed, parameters, scripted_steps, scripted_weights
+from lightning_clip import AdaGC, AdaptiveMaxClip, Chain, NormalizeAdaGN
+from tests.support.scripted import SHAPES, feed, parameters, scripted_steps, scripted_weights
 
 pytorch_optimizer = pytest.importorskip("pytorch_optimizer")
 pytestmark = pytest.mark.parity
@@ -23,4 +23,23 @@ def test_the_papers_ada_gc_is_pytorch_optimizers(warmup_steps, dtype):
         optimizer.step()
         for name in grads:
             left = optimizer.state[theirs[name]]["exp_avg"]
+            torch.testing.assert_close(ours[name].grad, left, rtol=tolerance, atol=1e-12, msg=f"step {step}, {name}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_stable_spams_two_rules_are_pytorch_optimizers(dtype):
+    """AdaClip, then AdaGN: with a first-moment decay of 0, the first moment is the gradient that they left."""
+    ours, theirs = parameters(scripted_weights(), dtype), parameters(scripted_weights(), dtype)
+    optimizer = pytorch_optimizer.StableSPAM(theirs.values(), 0.0, betas=(0.0, 0.999), update_proj_gap=10**9)
+    strategy = Chain([AdaptiveMaxClip.reference(), NormalizeAdaGN.reference()])
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    for step, grads in enumerate(scripted_steps()):
+        if len(grads) < len(SHAPES) or not all(grad.any() for grad in grads.values()):
+            continue  # they count such steps for all parameters, and we for none
+        feed(strategy, ours, grads, step=step)
+        for name, param in theirs.items():
+            param.grad = torch.tensor(grads[name], dtype=dtype)
+        optimizer.step()
+        for name, param in theirs.items():
+            left = optimizer.state[param]["exp_avg"]
             torch.testing.assert_close(ours[name].grad, left, rtol=tolerance, atol=1e-12, msg=f"step {step}, {name}")

@@ -199,3 +199,25 @@ def update_rms(max_rms: float, *, beta2: float, eps: float = 1e-6) -> Reference:
         return result
 
     return clip
+
+
+def ada_gn(
+    gamma1: float = 0.7, *, gamma2: float = 0.9, target: float = 1.0, history: str = "winsorized", eps: float = 1e-8
+) -> Reference:
+    """Scale each gradient to `target * mean / (rms + eps)` of its own norms, this one included."""
+    stored: dict[str, list[float]] = defaultdict(list)
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        result = {}
+        for name, grad in grads.items():
+            size, norms = norm(grad), stored[name]
+            if size > 0:
+                before = corrected(norms, gamma1) if norms else math.inf
+                norms.append(min(size, {"observed": math.inf, "clipped": 1, "winsorized": 2}[history] * before))
+            left = size
+            if norms and size > 0:
+                left = target * corrected(norms, gamma1) / (math.sqrt(corrected([n**2 for n in norms], gamma2)) + eps)
+            result[name] = grad * (left / size) if size > 0 else grad
+        return result
+
+    return clip

@@ -21,7 +21,7 @@ def test_it_follows_the_formula(decay, history, dtype):
 
 def test_elements_above_the_average_keep_their_proportions():
     """After peaks of 1, a peak of 4 enters as 2: the average is 1.3, and elements above it are scaled by 1.3 / 4."""
-    rule = AdaptiveMaxClip()
+    rule = AdaptiveMaxClip(0.7)
     for _ in range(40):
         clipped(rule, w=torch.tensor([1.0, -0.5, 0.2]))
     left = clipped(rule, w=torch.tensor([4.0, -2.0, 1.2]))["w"]
@@ -30,14 +30,14 @@ def test_elements_above_the_average_keep_their_proportions():
 
 def test_the_sources_history_cuts_a_spike_to_three_tenths_of_itself():
     """With `history="observed"`, the average includes the spike that it limits."""
-    rule = AdaptiveMaxClip(history="observed")
+    rule = AdaptiveMaxClip(0.7, history="observed")
     assert play(rule, [*itertools.repeat(1.0, 40), 1000.0])[-1] == pytest.approx(300.7, rel=1e-3)
 
 
 def test_one_spike_is_forgotten():
     """It raises the average by at most 30%, and by less than 5% six steps later."""
     norms = lognormal_norms(306)
-    calm, spiked = AdaptiveMaxClip(), AdaptiveMaxClip()
+    calm, spiked = AdaptiveMaxClip(0.7), AdaptiveMaxClip(0.7)
     play(calm, norms[:300])
     play(spiked, [*norms[:299], 1000.0])
     # a probe has the same weight in each limit, so limits compare as averages do
@@ -49,19 +49,27 @@ def test_one_spike_is_forgotten():
 
 def test_an_honest_rise_is_followed_within_twelve_steps():
     """For a rise to eight times the norm, the average grows by 30% per step."""
-    left = play(AdaptiveMaxClip(), [*itertools.repeat(1.0, 100), *itertools.repeat(8.0, 20)])
+    left = play(AdaptiveMaxClip(0.7), [*itertools.repeat(1.0, 100), *itertools.repeat(8.0, 20)])
     assert left[100] == pytest.approx(1.3, rel=1e-3)
     assert left[111] > 0.95 * 8
 
 
+def test_the_default_decay_is_the_papers():
+    """It is γ3 = 0.999, and not γ1 = 0.7, which belongs to the rule for norms."""
+    assert AdaptiveMaxClip().decay == AdaptiveMaxClip.reference().decay == 0.999
+    left = play(AdaptiveMaxClip(), [*itertools.repeat(1.0, 2000), *itertools.repeat(8.0, 2500)])
+    assert left[2000] == pytest.approx(1.001, rel=1e-3)
+    assert left[-1] > 0.8 * 8
+
+
 def test_a_gradient_of_zero_is_passed_over():
     """It does not lower the average."""
-    assert play(AdaptiveMaxClip(), [1.0, 0.0, 0.0, 0.0, 2.0])[-1] == pytest.approx((0.3 * 2 + 0.21) / 0.51)
+    assert play(AdaptiveMaxClip(0.7), [1.0, 0.0, 0.0, 0.0, 2.0])[-1] == pytest.approx((0.3 * 2 + 0.21) / 0.51)
 
 
 def test_each_parameter_counts_its_own_steps():
     """A parameter that joins late is not limited at its first gradient."""
-    rule = AdaptiveMaxClip()
+    rule = AdaptiveMaxClip(0.7)
     for _ in range(20):
         clipped(rule, old=torch.ones(2))
     assert clipped(rule, old=torch.ones(2), new=torch.full((2,), 50.0))["new"].tolist() == [50.0, 50.0]
@@ -69,7 +77,7 @@ def test_each_parameter_counts_its_own_steps():
 
 def test_one_bad_tensor_changes_no_state():
     """A NaN in one gradient leaves all averages unchanged, and the finite gradient is still limited."""
-    rule = AdaptiveMaxClip()
+    rule = AdaptiveMaxClip(0.7)
     clipped(rule, a=torch.ones(3), b=torch.ones(2))
     before = deepcopy(rule.state_dict())
     left = clipped(rule, a=torch.tensor([1.0, torch.nan, 1.0]), b=torch.full((2,), 100.0))
@@ -81,12 +89,12 @@ def test_one_bad_tensor_changes_no_state():
 
 def test_min_scale_is_the_smallest_factor():
     """A spike is halved and no more."""
-    assert play(AdaptiveMaxClip(min_scale=0.5), [1.0, 1000.0])[-1] == pytest.approx(500.0)
+    assert play(AdaptiveMaxClip(0.7, min_scale=0.5), [1.0, 1000.0])[-1] == pytest.approx(500.0)
 
 
 def test_nothing_is_written_where_nothing_changes():
     """A gradient whose peak equals the average is not touched."""
-    rule = AdaptiveMaxClip()
+    rule = AdaptiveMaxClip(0.7)
     for _ in range(3):
         untouched(rule, w=torch.ones(3, 2))
 
