@@ -25,10 +25,10 @@ class AdaptiveMaxClip(ClipStrategy):
     $M = \max_j |g_j|$ and $\hat T = T / (1 - \text{decay}^k)$ are numbers per parameter. The average includes the
     gradient that it limits. Elements above it keep their proportions and elements just below it stay unchanged, so the
     map is not monotonic. With the default history, a spike enters the average as twice the previous average, which it
-    raises by 0.1%. With the paper's `"observed"`, a thousandth of a spike stays in the average for a thousand steps,
-    and an explosion carries the limit away. The default decay is slow: a rise of the level to 8 times is followed within
-    2,500 steps, and with `decay=0.7` within 12. Zero gradients are skipped. A step with a NaN or infinite gradient does
-    not change any average.
+    raises by 0.1%. With the paper's `"observed"`, a thousandth of a spike stays in the average for long, and an
+    explosion carries the limit away. The default decay is slow: a rise of the level to 8 times is followed within 2,500
+    steps, and with `decay=0.7` within 12. Zero gradients are skipped. A step with a NaN or infinite gradient does not
+    change any average.
 
     Args:
         decay: Weight of the past, in [0, 1); the paper's γ3 (`theta` in its code).
