@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_clip.core.record.history import History
+from lightning_clip.core.record.interrupts import interrupts_deferred
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.pending_step import PendingStep
 from lightning_clip.core.record.run_info import Event, RunInfo
@@ -76,7 +77,7 @@ class Recorder:
         self._tell_sinks(lambda sink: sink.open(self.run))
 
     def _tell_sinks(self, tell: Callable[[Sink], None]) -> None:
-        """Call every open sink; one that raises is closed, set aside and reported in one warning."""
+        """Call every open sink; one that raises is set aside and reported in one warning."""
         for sink in list(self._open):
             try:
                 tell(sink)
@@ -112,9 +113,14 @@ class Recorder:
         return bool(steps)
 
     def flush(self) -> None:
-        """Read the steps of the finished batches from the device into the history and the sinks."""
-        records = self.waiting.flush()
-        if records:
+        """Read the steps of the finished batches from the device into the history and the sinks.
+
+        Ctrl-C waits until this is done: steps that have left the device would be lost otherwise.
+        """
+        if not self.waiting:
+            return
+        with interrupts_deferred():
+            records = self.waiting.flush()
             self.latest = records[-self._steps_of_latest :]
             self.known.extend(records)
             self._tell_sinks(lambda sink: sink.write(records))
@@ -140,9 +146,17 @@ class Recorder:
         self._tell_sinks(lambda sink: sink.measurement(measurement) if isinstance(sink, MeasurementSink) else None)
 
     def end(self) -> None:
-        """Flush all steps, stop the clock and close the sinks."""
+        """Flush all steps, stop the clock and close the sinks.
+
+        Steps that cannot be read, for instance after an error on the device, are one warning: the training has ended.
+        """
         self.end_batch()
-        self.flush()
+        waiting = len(self.waiting)
+        try:
+            self.flush()
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            rank_zero_warn(f"The last {waiting} steps cannot be read and are not in the record: {reason}")
         self._seconds_before, self._started = self._seconds(), None
         self._tell_sinks(lambda sink: sink.close(self.run, self.known.parameters))
         self._open = []

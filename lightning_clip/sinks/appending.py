@@ -1,6 +1,9 @@
-"""`open_to_append`: opens a file that grows line by line, if it belongs to this run and to no other process."""
+"""`open_to_append` and `write_now`: a file that grows line by line and belongs to one run and one process."""
 
+import errno
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -45,6 +48,27 @@ def open_to_append(path: Path, check_first_line: Callable[[bytes], None]) -> Tex
         return TextIOWrapper(file, encoding="utf-8", newline="")  # of the same open file, which holds the lock
     except BaseException:
         file.close()
+        raise
+
+
+def write_now(file: TextIO, text: str) -> None:
+    """Write text through to the operating system; if that fails, close the file, which also unlocks it.
+
+    Args:
+        file: The file.
+        text: Complete lines.
+
+    Raises:
+        OSError: The text, or a part of it, could not be written, or somebody has removed the file.
+    """
+    try:
+        if not os.fstat(file.fileno()).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "the file has been removed while it was being written")
+        file.write(text)
+        file.flush()
+    except OSError:
+        with suppress(OSError):  # closing tries to write what is left
+            file.close()
         raise
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,7 +14,7 @@ from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
-from lightning_clip.sinks.appending import open_to_append
+from lightning_clip.sinks.appending import open_to_append, write_now
 
 _COLUMNS = [field.name for field in fields(StepRecord) if field.name not in ("watched", "params")]
 _FIRST_COLUMNS = _COLUMNS[
@@ -104,8 +105,13 @@ class CsvSink:
     def _write(self, rows: Sequence[Sequence[Any]]) -> None:
         if self._file is None:
             raise ValueError(f"CsvSink({str(self.path)!r}) is not open: call open(run) first.")
-        csv.writer(self._file, lineterminator="\n").writerows(rows)
-        self._file.flush()
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        try:
+            write_now(self._file, text.getvalue())
+        except OSError:
+            self._file = None  # closed: what is missing now must not be followed by later steps
+            raise
 
     def _check_header(self, run: RunInfo, first_line: bytes) -> None:
         """Raise if the file has another header or rows of another run: no row goes into a file that is not ours."""

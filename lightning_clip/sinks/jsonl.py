@@ -16,7 +16,7 @@ from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
-from lightning_clip.sinks.appending import open_to_append
+from lightning_clip.sinks.appending import open_to_append, write_now
 from lightning_clip.sinks.jsonl_reader import read_jsonl as read_jsonl
 
 
@@ -115,8 +115,12 @@ class JsonlSink:
     def _write(self, *lines: dict[str, Any]) -> None:
         if self._file is None:
             raise ValueError(f"JsonlSink({str(self.path)!r}) is not open: call open(run) first.")
-        self._file.write("".join(_encoded(line) + "\n" for line in lines))
-        self._file.flush()
+        text = "".join(_encoded(line) + "\n" for line in lines)
+        try:
+            write_now(self._file, text)
+        except OSError:
+            self._file = None  # closed: what is missing now must not be followed by later steps
+            raise
 
     def _step(self, record: StepRecord) -> dict[str, Any]:
         line: dict[str, Any] = {

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,11 @@ from typing import Any, NamedTuple
 from lightning_clip._errors import InputError
 from lightning_clip._version import __version__
 from lightning_clip.studies.comparison.result import RunKey, RunResult, key_name
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: folders are not locked there
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["ResultsFolder", "StudyResults", "next_free_folder"]
 
@@ -44,6 +50,33 @@ class ResultsFolder:
     def is_used(self) -> bool:
         """Whether the path is a file, or a folder that is not empty."""
         return self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir()))
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Create the folder, and let no other process run a study in it meanwhile; an empty one is removed again.
+
+        Raises:
+            InputError: Another process is running a study in this folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDONLY) if fcntl is not None else None
+        try:
+            if descriptor is not None:
+                self._lock(descriptor)
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+            with suppress(OSError):
+                self.path.rmdir()
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: another process is running a study in this folder; wait for it, or name a new folder"
+            ) from error
 
     def has_results(self) -> bool:
         """Whether the folder contains results."""

@@ -43,10 +43,22 @@ def run_study(
         All results in the order of `study.cells()`, followed by those of `finished` that the study no longer includes.
 
     Raises:
-        InputError: The folder contains results that are not among `finished` and would be lost, or the engine is not
-            available.
+        InputError: The folder contains results that are not among `finished` and would be lost, another process is
+            running a study in it, or the engine is not available.
         Exception: An exception that a run raised.
     """
+    with folder.claimed():
+        return _run_claimed(study, folder, jobs, engine, finished, on_result)
+
+
+def _run_claimed(
+    study: Study,
+    folder: ResultsFolder,
+    jobs: int | None,
+    engine: Engine | None,
+    finished: Sequence[RunResult],
+    on_result: Callable[[RunResult], None],
+) -> list[RunResult]:
     if folder.has_results() and any(result not in finished for result in folder.read().runs):
         raise InputError(
             f"{folder.path}: contains results that would be lost; name a new folder, or pass them as `finished`"
