@@ -20,6 +20,7 @@ _READS = {
     Tensor.__index__,
 }
 _DEVICE_OF = {Tensor.device.__get__}
+_IS_CPU = {Tensor.is_cpu.__get__}
 
 
 class PretendedAccelerator(TorchFunctionMode):
@@ -49,6 +50,8 @@ class PretendedAccelerator(TorchFunctionMode):
         here = any(isinstance(arg, Tensor) and id(arg) in self._on_host for arg in args)
         if func in _DEVICE_OF:
             return torch.device("cpu") if here else DEVICE
+        if func in _IS_CPU:
+            return here
         if func in _READS:
             self.reads += not here
             result = func(*args, **given)

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "_errors": set(),
     "_checks": set(),
     "_compat": set(),
-    "functional": {"torch"},
+    "functional": NUMERIC,
     "core": {"functional", *NUMERIC},
     "strategies": {"core", "functional", *NUMERIC},
     "sinks": {"core", "numpy", "orjson"},

@@ -10,6 +10,7 @@ from torch import Tensor
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.functional.elementwise import clamp_
 from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scalars import Scalar, as_tensor
 
 
 class Action(ABC):
@@ -69,13 +70,13 @@ class Scale(Action):
     """Multiply all gradients by one factor, which keeps the direction.
 
     Args:
-        coef: The factor, `()`.
+        coef: The factor, a number of numpy or `()`.
         threshold: The limit on the total norm, a number or `()`.
     """
 
-    def __init__(self, coef: Tensor, threshold: Tensor | float | None = None) -> None:
-        self.coefs: Tensor = coef
-        self.threshold = threshold
+    def __init__(self, coef: Scalar, threshold: Scalar = None) -> None:
+        self.coefs: Tensor = as_tensor(coef)
+        self.threshold = threshold if threshold is None or isinstance(threshold, Tensor) else float(threshold)
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
@@ -115,18 +116,30 @@ class Multiply(Action):
         factors: `n` tensors; the i-th broadcasts to the shape of the i-th gradient, or of its local shard. `None`
             leaves that gradient unchanged.
         threshold: The limit in force, a number or `()`; `None` if there is no single limit.
+        acts: Whether the factors are known to change something. Otherwise the action looks, where that is free, and
+            skips those that are all 1.
     """
 
-    def __init__(self, factors: Sequence[Tensor | None], threshold: Tensor | float | None = None) -> None:
+    def __init__(
+        self,
+        factors: Sequence[Tensor | None],
+        threshold: Tensor | float | None = None,
+        *,
+        acts: bool = False,
+    ) -> None:
         self.factors = list(factors)
         self.threshold = threshold
+        self.acts = acts
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
-        for tensor, factor in zip(grads.locals, self.factors, strict=True):
-            if factor is None or (is_free_to_read(factor) and bool((factor == 1.0).all())):
-                continue
-            tensor.mul_(factor)
+        pairs = [
+            (tensor, factor)
+            for tensor, factor in zip(grads.locals, self.factors, strict=True)
+            if factor is not None and (self.acts or not is_free_to_read(factor) or not bool((factor == 1.0).all()))
+        ]
+        if pairs:
+            torch._foreach_mul_([tensor for tensor, _ in pairs], [factor for _, factor in pairs])
 
 
 class Replace(Action):
@@ -143,9 +156,9 @@ class Replace(Action):
 
     def apply_(self, grads: Gradients) -> None:
         """Copy in place."""
-        for tensor, value in zip(grads.locals, self.values, strict=True):
-            if value is not None:
-                tensor.copy_(value)
+        pairs = [(t, value) for t, value in zip(grads.locals, self.values, strict=True) if value is not None]
+        if pairs:
+            torch._foreach_copy_([tensor for tensor, _ in pairs], [value for _, value in pairs])
 
 
 class Clamp(Action):
@@ -223,9 +236,12 @@ class Sequential(Action):
         thresholds = [action.threshold for action in self.actions if action.threshold is not None]
         self.threshold = thresholds[-1] if thresholds else None
         known = [action.coefs for action in self.actions if action.coefs is not None]
-        self.coefs = reduce(torch.mul, known, torch.ones(())) if len(known) == len(self.actions) else None
+        self.coefs = (
+            (reduce(torch.mul, known) if known else torch.ones(())) if len(known) == len(self.actions) else None
+        )
         for action in actions:
-            self.skipped = self.skipped | action.skipped
+            if action.skipped is not False:
+                self.skipped = action.skipped if self.skipped is False else self.skipped | action.skipped
             self.watched = {**self.watched, **action.watched}
 
     def apply_(self, grads: Gradients) -> None:

@@ -17,4 +17,4 @@ def is_free_to_read(tensor: Tensor) -> bool:
         >>> is_free_to_read(torch.ones(2)), is_free_to_read(torch.ones(2, device="meta"))
         (True, False)
     """
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    return tensor.is_cpu and not torch.compiler.is_compiling()

@@ -1,11 +1,10 @@
 """Clip coefficients: the factor that brings a norm down to its limit."""
 
-import math
-
+import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scalars import Scalar, like
 
 
 def finite_or(value: Tensor, default: Tensor | float) -> Tensor:
@@ -26,27 +25,34 @@ def finite_or(value: Tensor, default: Tensor | float) -> Tensor:
     return torch.where(value.isfinite(), value, fallback)
 
 
-def clip_coef(norm: Tensor, limit: Tensor | float, *, eps: float = 0.0, min_scale: float = 0.0) -> Tensor:
+def clip_coef(norm: Scalar, limit: Scalar, *, eps: float = 0.0, min_scale: float = 0.0) -> Scalar:
     """The factor that brings a norm down to a limit, `min(1, max(min_scale, limit / (norm + eps)))`; never above 1.
 
     The factor is 1 where the norm is NaN or infinite, or where the quotient is undefined (`0 / 0`). Scaling cannot
     repair a non-finite gradient, and zero times infinity would spread NaN.
 
     Args:
-        norm: Any shape, non-negative.
+        norm: A number or a tensor of any shape, non-negative.
         limit: A number, or a tensor that broadcasts to the shape of `norm`.
         eps: Added to the norm. `0.0` is the exact rule. `1e-6` matches `torch.nn.utils.clip_grad_norm_`, which also
             shrinks a norm equal to the limit, by a relative 1e-6 / limit.
         min_scale: Smallest factor, in [0, 1]. Above 0, a norm may stay above the limit.
 
     Returns:
-        A tensor of the shape of `norm`, each value in [min_scale, 1].
+        A number of the type of `norm`, or a tensor of its shape, each value in [min_scale, 1].
 
     Example:
         >>> clip_coef(torch.tensor([0.5, 4.0, float("inf")]), 1.0)
         tensor([1.0000, 0.2500, 1.0000])
     """
-    coef = torch.clamp(limit / (norm + eps if eps else norm), min=min_scale or None, max=1.0)
-    if coef.dim() == 0 and is_free_to_read(coef) and norm.item() < math.inf and coef.item() <= 1.0:
-        return coef  # reading it is four times as fast as a `where` that changes nothing
-    return torch.where((norm < torch.inf) & (coef <= 1.0), coef, 1.0)  # NaN fails both comparisons
+    if isinstance(norm, Tensor):
+        coef = torch.clamp(limit / (norm + eps if eps else norm), min=min_scale or None, max=1.0)
+        return torch.where((norm < torch.inf) & (coef <= 1.0), coef, 1.0)  # NaN fails both comparisons
+    one = like(1.0, norm)
+    if not norm < torch.inf or not norm + eps > 0:
+        return one
+    size = norm + eps if eps else norm
+    # As torch computes it: a number over a tensor is the number times the reciprocal, which is rounded first.
+    coef = limit / size if isinstance(limit, np.floating) else (one / size) * limit
+    coef = max(coef, like(min_scale, norm))
+    return coef if coef <= one else one

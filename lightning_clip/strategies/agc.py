@@ -90,7 +90,8 @@ class AGC(ClipStrategy):
         return Multiply(factors)
 
     def _coef(self, norm: Tensor, weight_norm: Tensor) -> Tensor:
-        return clip_coef(norm, self.clip_factor * weight_norm.clamp(min=self.eps), min_scale=self.min_scale)
+        coef: Tensor = clip_coef(norm, self.clip_factor * weight_norm.clamp(min=self.eps), min_scale=self.min_scale)
+        return coef
 
     def _dims(self, grads: Gradients) -> list[tuple[int, ...] | None]:
         """The dimensions of one unit of each gradient: `()` if the tensor is one unit, `None` if it is excluded."""

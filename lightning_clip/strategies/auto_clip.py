@@ -1,19 +1,18 @@
 """`AutoClip`: clip the total norm to a percentile of earlier norms."""
 
+import math
 from typing import Literal
-
-import torch
 
 from lightning_clip._checks import check_choice, check_count, check_fraction, check_percentile
 from lightning_clip._errors import ArgumentError
-from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.state import Intake, QuantileSketch, Window
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, where
 from lightning_clip.functional.scaling import clip_coef
 
 
-class AutoClip(ClipStrategy):
+class AutoClip(TotalNormStrategy):
     r"""Scale all gradients so that their total norm is at most a percentile of the norms of earlier steps.
 
     $$c_k = \operatorname{percentile}_q(N_{k-w}, \dots, N_{k-1}), \qquad \hat g = \min(1, c_k / N_k)\, g$$
@@ -86,16 +85,13 @@ class AutoClip(ClipStrategy):
         self.norms = QuantileSketch() if window is None else Window(window)
         self.intake = Intake(history)
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, percentile / total norm)`."""
-        if not len(grads):
-            return Keep()
-        norm = grads.total_norm()
         self.norms.match(norm)
         if self.include_current:
             self.norms.push(*self.intake.take(norm, norm))
-        known = self.norms.count >= self.min_history
-        threshold = torch.where(known, self.norms.quantile(self.percentile / 100), torch.inf)
+        known = self.norms.stored() >= self.min_history
+        threshold = where(known, self.norms.quantile(self.percentile / 100), math.inf)
         if not self.include_current:
             self.norms.push(*self.intake.take(norm, threshold))
         return Scale(clip_coef(norm, threshold, min_scale=self.min_scale), threshold)

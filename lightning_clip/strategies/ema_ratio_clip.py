@@ -1,18 +1,19 @@
 """`EmaRatioClip`: clip norms far above a slow average down to a fast average."""
 
-import torch
+import math
+
 from torch import Tensor
 
 from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive_finite
 from lightning_clip._errors import ArgumentError
-from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, lerp, maximum, where
 from lightning_clip.functional.scaling import clip_coef
 
 
-class EmaRatioClip(ClipStrategy):
+class EmaRatioClip(TotalNormStrategy):
     r"""Scale a total norm above `trigger` times its slow average down to `target` times its fast average.
 
     $$N_k > \max(r\,S_{k-1},\ t\,F_{k-1}) \;\Rightarrow\; \hat g = \frac{t\,F_{k-1}}{N_k}\, g, \qquad
@@ -89,15 +90,12 @@ class EmaRatioClip(ClipStrategy):
         self.levels = _Levels(fast, slow, warmup_steps)
         self.intake = Intake(history)
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Scale by `target * F / total norm` if the norm is above `trigger * S`."""
-        if not len(grads):
-            return Keep()
-        norm = grads.total_norm()
         fast, slow, started = self.levels.read(norm)
         left = self.target * fast
-        threshold = torch.where(started, torch.maximum(self.trigger * slow, left), torch.inf)
-        limit = torch.where(norm > threshold, left, torch.inf)
+        threshold = where(started, maximum(self.trigger * slow, left), math.inf)
+        limit = where(norm > threshold, left, math.inf)
         self.levels.push(*self.intake.take(norm, limit), started)
         return Scale(clip_coef(norm, limit, min_scale=self.min_scale), threshold)
 
@@ -113,10 +111,10 @@ class _Levels(RunningEstimates):
         self.fast_decay = fast_decay
         self.slow_decay = slow_decay
 
-    def initial(self) -> tuple[Tensor, Tensor]:
+    def initial(self) -> tuple[Scalar, Scalar]:
         median = self.first.quantile(0.5)
         return median, median
 
-    def updated(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        value = value.to(self.fast.dtype)
-        return torch.lerp(self.fast, value, 1 - self.fast_decay), torch.lerp(self.slow, value, 1 - self.slow_decay)
+    def updated(self, value: Scalar) -> tuple[Scalar, Scalar]:
+        fast, slow = self.number("fast"), self.number("slow")
+        return lerp(fast, value, 1 - self.fast_decay), lerp(slow, value, 1 - self.slow_decay)

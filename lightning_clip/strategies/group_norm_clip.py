@@ -116,4 +116,5 @@ class GroupNormClip(ClipStrategy):
     def _coef(self, glob: str, norms: Tensor, numel: int) -> Tensor:
         """The factor for one group, `()`, from the norms of its gradients, `(n,)`, and its number of elements."""
         limit = self.max_norms[glob] * (math.sqrt(numel) if self.kind == "rms" else 1.0)
-        return clip_coef(combine_norms(norms), limit, min_scale=self.min_scale)
+        coef: Tensor = clip_coef(combine_norms(norms), limit, min_scale=self.min_scale)
+        return coef

@@ -2,12 +2,12 @@
 
 from lightning_clip._checks import check_fraction, check_non_negative, check_positive
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar
 from lightning_clip.functional.scaling import clip_coef
 
 
-class NormClip(ClipStrategy):
+class NormClip(TotalNormStrategy):
     r"""Scale all gradients by one factor so that their total norm is at most `max_norm`.
 
     $$\hat g = \min\left(1, \frac{\text{max\_norm}}{\lVert g \rVert_p + \epsilon}\right) g$$
@@ -53,7 +53,6 @@ class NormClip(ClipStrategy):
         self.eps = eps
         self.min_scale = min_scale
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, max_norm / (total norm + eps))`."""
-        norm = grads.total_norm(self.norm_type)
         return Scale(clip_coef(norm, self.max_norm, eps=self.eps, min_scale=self.min_scale), self.max_norm)

@@ -2,34 +2,37 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_clip._checks import check_choice, check_positive_finite
 from lightning_clip.core.actions import Action, Scale, ScaleEach
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, like, minimum, where
 
 
-def normalizing_coef(norm: Tensor, target: float) -> Tensor:
+def normalizing_coef(norm: Scalar, target: float) -> Scalar:
     """The factor that brings a norm to a target, up or down; 1 if the norm is 0, NaN or infinite.
 
     Args:
-        norm: Any shape, non-negative.
+        norm: A number or a tensor of any shape, non-negative.
         target: The target norm, positive.
 
     Returns:
-        A tensor of the shape of `norm`, each value positive and finite.
+        A number or a tensor like `norm`, each value positive and finite.
 
     Example:
         >>> normalizing_coef(torch.tensor([0.5, 4.0, 0.0, float("inf")]), 1.0)
         tensor([2.0000, 0.2500, 1.0000, 1.0000])
     """
-    coef = (target / norm).clamp(max=torch.finfo(norm.dtype).max)  # 1e20 / 1e-20 overflows float32
-    return torch.where(norm.isfinite() & (norm > 0), coef, 1.0)
+    largest = torch.finfo(norm.dtype).max if isinstance(norm, Tensor) else np.finfo(norm.dtype).max
+    coef = minimum(target / norm, largest)  # 1e20 / 1e-20 overflows float32
+    return where((norm < torch.inf) & (norm > 0), coef, like(1.0, norm))
 
 
-class NormalizeGradient(ClipStrategy):
+class NormalizeGradient(TotalNormStrategy):
     r"""Scale the gradients so that their norm is always `norm`: large ones down, **and small ones up**.
 
     $$\hat g = \text{norm} \cdot \frac{g}{\lVert g \rVert}$$
@@ -66,4 +69,8 @@ class NormalizeGradient(ClipStrategy):
         """Scale all gradients by `norm / total norm`, or each by `norm / own norm`."""
         if self.per == "parameter":
             return ScaleEach(normalizing_coef(grads.norms(), self.norm), self.norm)
-        return Scale(normalizing_coef(grads.total_norm(), self.norm), self.norm)
+        return super().decide(grads)
+
+    def decide_on(self, norm: Scalar) -> Action:
+        """Scale all gradients by `norm / total norm`."""
+        return Scale(normalizing_coef(norm, self.norm), self.norm)

@@ -2,19 +2,18 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from lightning_clip._checks import check_count, check_fraction, check_positive, check_positive_finite
 from lightning_clip._errors import ArgumentError
-from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.state import Intake, RunningEstimates
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, where
 from lightning_clip.functional.scaling import clip_coef
 
 
-class QuantileClip(ClipStrategy):
+class QuantileClip(TotalNormStrategy):
     r"""Scale all gradients so that their total norm is at most a running estimate of a quantile of the norms.
 
     $$c_{k+1} = c_k \exp\left(\eta\,(\gamma - [N_k \le c_k])\right), \qquad \hat g = \min(1, c_k / N_k)\, g$$
@@ -70,11 +69,8 @@ class QuantileClip(ClipStrategy):
         self.estimate = _Estimate(quantile, rate, warmup_steps)
         self.intake = Intake("observed")
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, estimate / total norm)`."""
-        if not len(grads):
-            return Keep()
-        norm = grads.total_norm()
         threshold, started = self.estimate.read(norm)
         self.estimate.push(*self.intake.take(norm, threshold), started)
         return Scale(clip_coef(norm, threshold, min_scale=self.min_scale), threshold)
@@ -91,8 +87,9 @@ class _Estimate(RunningEstimates):
         self.up = math.exp(rate * quantile)
         self.down = math.exp(-rate * (1 - quantile))
 
-    def initial(self) -> tuple[Tensor]:
-        return (torch.where(self.first.full(), self.first.quantile(self.quantile), torch.inf),)
+    def initial(self) -> tuple[Scalar]:
+        return (where(self.first.full(), self.first.quantile(self.quantile), math.inf),)
 
-    def updated(self, value: Tensor) -> tuple[Tensor]:
-        return (torch.where(value <= self.limit, self.limit * self.down, self.limit * self.up),)
+    def updated(self, value: Scalar) -> tuple[Scalar]:
+        limit = self.number("limit")
+        return (where(value <= limit, limit * self.down, limit * self.up),)

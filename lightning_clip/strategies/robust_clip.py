@@ -1,55 +1,54 @@
 """`RobustClip`: clip the total norm to the median of the latest norms plus some robust standard deviations."""
 
-import torch
-from torch import Tensor
+import math
 
 from lightning_clip._checks import check_choice, check_count, check_fraction, check_non_negative, check_positive
 from lightning_clip._errors import ArgumentError
-from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, Window
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, maximum, where
 from lightning_clip.functional.scaling import clip_coef
 
 
-def robust_limit(median: Tensor, mad: Tensor, k: float, *, min_relative_std: float = 0.0) -> Tensor:
+def robust_limit(median: Scalar, mad: Scalar, k: float, *, min_relative_std: float = 0.0) -> Scalar:
     """`median + k · max(1.4826 · mad, min_relative_std · median)`.
 
     Args:
-        median: The median of a sample, `()`.
-        mad: The median absolute deviation from that median, `()`; 1.4826 times it estimates a standard deviation.
+        median: The median of a sample, a number or `()`.
+        mad: The median absolute deviation from it, like `median`; 1.4826 times it estimates a standard deviation.
         k: The number of standard deviations.
         min_relative_std: Smallest standard deviation, as a fraction of the median.
 
     Returns:
-        The limit, `()`.
+        The limit, like `median`.
 
     Example:
-        >>> round(float(robust_limit(torch.tensor(2.0), torch.tensor(0.1), 3.0)), 4)
+        >>> round(float(robust_limit(2.0, 0.1, 3.0)), 4)
         2.4448
     """
-    return median + k * torch.maximum(1.4826 * mad, min_relative_std * median)
+    return median + k * maximum(1.4826 * mad, min_relative_std * median)
 
 
-def robust_threshold(norms: Window, norm: Tensor, k: float, *, min_history: int, min_relative_std: float) -> Tensor:
+def robust_threshold(norms: Window, norm: Scalar, k: float, *, min_history: int, min_relative_std: float) -> Scalar:
     """The `robust_limit` of the latest norms; `inf` while fewer than `min_history` norms are known.
 
     Args:
         norms: The norms before the current step.
-        norm: The norm of the current step, `()`; the window takes on its dtype and device.
+        norm: The norm of the current step, a number or `()`; the window takes on its dtype and device.
         k: The number of standard deviations.
         min_history: How many norms must be known.
         min_relative_std: Smallest standard deviation, as a fraction of the median.
 
     Returns:
-        The limit, `()`.
+        The limit, like `norm`.
     """
     norms.match(norm)
     limit = robust_limit(*norms.median_and_mad(), k, min_relative_std=min_relative_std)
-    return torch.where(norms.count >= min_history, limit, torch.inf)
+    return where(norms.stored() >= min_history, limit, math.inf)
 
 
-class RobustClip(ClipStrategy):
+class RobustClip(TotalNormStrategy):
     r"""Scale all gradients so that their total norm is at most the median plus k robust standard deviations.
 
     $$c_k = m + k \max(1.4826\,\mathrm{MAD},\ \delta m), \qquad \hat g = \min(1, c_k / N_k)\, g$$
@@ -120,11 +119,8 @@ class RobustClip(ClipStrategy):
         self.norms = Window(window)
         self.intake = Intake(history)
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, limit / total norm)`."""
-        if not len(grads):
-            return Keep()
-        norm = grads.total_norm()
         min_history = self.min_history or max(1, self.window // 2)
         threshold = robust_threshold(
             self.norms, norm, self.k, min_history=min_history, min_relative_std=self.min_relative_std

@@ -5,14 +5,20 @@ from torch import Tensor
 
 from lightning_clip._checks import check_count, check_fraction, check_positive
 from lightning_clip.core.actions import Action, Scale, Sequential, Skip
+<<<<<<< HEAD
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import SkipBudget, Window
 from lightning_clip.core.strategy import ClipStrategy
+=======
+from lightning_clip.core.state import Window
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, as_tensor, scalar, where
+>>>>>>> b544c0d (core: decide on the total norm with numbers on the CPU, by one formula for numbers and tensors)
 from lightning_clip.functional.scaling import clip_coef
 from lightning_clip.strategies.robust_clip import robust_threshold
 
 
-class SkipSpikes(ClipStrategy):
+class SkipSpikes(TotalNormStrategy):
     r"""Skip the optimizer step if the total norm is more than k robust standard deviations above the median.
 
     $$\text{skip where } N > m + k \max(1.4826\,\mathrm{MAD},\ 0.05\,m)$$
@@ -70,14 +76,17 @@ class SkipSpikes(ClipStrategy):
         self.budget = SkipBudget(max_fraction, burst=max_consecutive)
         self.register_buffer("spikes_in_a_row", torch.zeros((), dtype=torch.int64))
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Skip a spike, or clip it after too many skips in a row."""
-        norm = grads.total_norm()
         threshold = robust_threshold(self.norms, norm, self.k, min_history=self.window // 2, min_relative_std=0.05)
-        counts = norm.isfinite() & (norm > 0)
-        before = self.spikes_in_a_row.to(norm.device)
+        counts = (norm < torch.inf) & (norm > 0)
+        before = scalar(self.spikes_in_a_row.to(as_tensor(norm).device))
         spike = counts & (norm > threshold)
-        self.spikes_in_a_row = torch.where(counts, (before + 1) * spike, before)
+        self.spikes_in_a_row = as_tensor(where(counts, (before + 1) * spike, before))
         self.norms.push(norm, counts)
+<<<<<<< HEAD
         skip = self.budget.take(spike & (before < self.max_consecutive), counts)
+=======
+        skip = as_tensor(spike & (before < self.max_consecutive))
+>>>>>>> b544c0d (core: decide on the total norm with numbers on the CPU, by one formula for numbers and tensors)
         return Sequential([Skip(skip), Scale(clip_coef(norm, threshold), threshold)])

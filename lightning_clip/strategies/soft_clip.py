@@ -1,46 +1,44 @@
 """`SoftClip`: shrink the total norm smoothly toward a limit, without a hard threshold."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from lightning_clip._checks import check_choice, check_fraction, check_positive
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.scaling import finite_or
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, hypot, is_finite, like, maximum, minimum, tanh, where
 
 Shape = Literal["sqrt", "rational", "tanh"]
 
-_FACTORS: dict[Shape, Callable[[Tensor], Tensor]] = {
-    "sqrt": lambda ratio: 1 / torch.hypot(ratio, torch.ones_like(ratio)),  # squares would overflow
+_FACTORS: dict[Shape, Callable[[Scalar], Scalar]] = {
+    "sqrt": lambda ratio: 1 / hypot(ratio, 1.0),  # squares would overflow
     "rational": lambda ratio: 1 / (1 + ratio),
-    "tanh": lambda ratio: ratio.tanh() / ratio,
+    "tanh": lambda ratio: tanh(ratio) / ratio,
 }
 
 
-def soft_coef(norm: Tensor, limit: float, shape: Shape) -> Tensor:
+def soft_coef(norm: Scalar, limit: float, shape: Shape) -> Scalar:
     """The factor that brings a norm smoothly below a limit; 1 if the norm is 0, NaN or infinite.
 
     Args:
-        norm: Any shape, non-negative.
+        norm: A number or a tensor of any shape, non-negative.
         limit: The value that the clipped norm approaches as the norm grows, positive.
         shape: See `SoftClip`.
 
     Returns:
-        A tensor of the shape of `norm`, each value in [0, 1].
+        A number or a tensor like `norm`, each value in [0, 1].
 
     Example:
+        >>> import torch
         >>> soft_coef(torch.tensor([0.0, 0.75, 1e6]), 1.0, "sqrt")
         tensor([1.0000e+00, 8.0000e-01, 1.0000e-06])
     """
-    factor = finite_or(_FACTORS[shape](norm / limit), 1.0).clamp(max=1.0)
-    return torch.where(norm.isfinite(), factor, 1.0)
+    factor = minimum(_FACTORS[shape](norm / limit), 1.0)
+    return where((norm < math.inf) & is_finite(factor), factor, like(1.0, norm))
 
 
-class SoftClip(ClipStrategy):
+class SoftClip(TotalNormStrategy):
     r"""Scale all gradients by one factor that falls smoothly, so that their total norm stays below `max_norm`.
 
     With r = ‖g‖ / max_norm, the factor is
@@ -84,7 +82,7 @@ class SoftClip(ClipStrategy):
         self.shape: Shape = shape
         self.min_scale = min_scale
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Scale by the smooth factor."""
-        coef = soft_coef(grads.total_norm(), self.max_norm, self.shape)
-        return Scale(coef.clamp(min=self.min_scale), self.max_norm)
+        coef = soft_coef(norm, self.max_norm, self.shape)
+        return Scale(maximum(coef, like(self.min_scale, coef)), self.max_norm)

@@ -1,9 +1,9 @@
 """`ZClip`: clip norms that are many standard deviations above a moving average."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal, Self
 
-import torch
 from torch import Tensor
 
 from lightning_clip._checks import (
@@ -14,23 +14,23 @@ from lightning_clip._checks import (
     check_non_negative,
     check_positive,
 )
-from lightning_clip.core.actions import Action, Keep, Scale
-from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar, invert, like, maximum, minimum, sqrt, where
 from lightning_clip.functional.scaling import clip_coef
 
 Mode = Literal["adaptive", "mean", "threshold"]
 
 # What is left of an outlier, from its z-score, the mean, the standard deviation, `z_thresh` and `clip_factor`.
-_LEFT: Mapping[str, Callable[[Tensor, Tensor, Tensor, float, float], Tensor]] = {
+_LEFT: Mapping[str, Callable[[Scalar, Scalar, Scalar, float, float], Scalar]] = {
     "adaptive": lambda z, mean, std, z_thresh, factor: factor * (mean + (z_thresh * std) / (z / z_thresh)),
     "mean": lambda z, mean, std, z_thresh, factor: mean,
     "threshold": lambda z, mean, std, z_thresh, factor: mean + z_thresh * std,
 }
 
 
-class ZClip(ClipStrategy):
+class ZClip(TotalNormStrategy):
     r"""Scale down the gradients of a step whose total norm has a z-score above `z_thresh`.
 
     $$z_k = \frac{N_k - \mu}{\max(s, \delta\mu) + \epsilon}, \qquad
@@ -175,24 +175,21 @@ class ZClip(ClipStrategy):
             norm_eps=1e-6,
         )
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Scale by `c / total norm` if the norm is an outlier."""
-        if not len(grads):
-            return Keep()
-        norm = grads.total_norm()
         mean, var, started = self.moments.read(norm)
-        std = torch.maximum(var.sqrt(), self.min_relative_std * mean)
+        std = maximum(sqrt(var), self.min_relative_std * mean)
         unit = std + self.eps
-        edge = torch.where(started, mean + self.z_thresh * unit, torch.inf)
+        edge = where(started, mean + self.z_thresh * unit, math.inf)
         z = (norm - mean) / unit
         left = _LEFT[self.mode](z, mean, std, self.z_thresh, self.clip_factor)
-        limit = torch.where(norm > edge, left, torch.inf)
+        limit = where(norm > edge, left, math.inf)
         self.moments.push(*self.intake.take(norm, limit if self.history == "clipped" else edge), started)
         if self.max_norm is not None:
-            limit, edge = limit.clamp(max=self.max_norm), edge.clamp(max=self.max_norm)
+            limit, edge = minimum(limit, self.max_norm), minimum(edge, self.max_norm)
         coef = clip_coef(norm, limit, eps=self.norm_eps, min_scale=self.min_scale)
         if self.norm_eps:  # as in the reference, torch's form shrinks a norm just below the limit in warmup only
-            coef = torch.where((norm > limit) | ~started, coef, 1.0)
+            coef = where((norm > limit) | invert(started), coef, like(1.0, coef))
         return Scale(coef, edge)
 
 
@@ -207,11 +204,11 @@ class _Moments(RunningEstimates):
         self.alpha = alpha
         self.robust = robust
 
-    def updated(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        mean = self.alpha * self.mean + (1 - self.alpha) * value
-        return mean, self.alpha * self.var + (1 - self.alpha) * (value - mean) ** 2
+    def updated(self, value: Scalar) -> tuple[Scalar, Scalar]:
+        mean = self.alpha * self.number("mean") + (1 - self.alpha) * value
+        return mean, self.alpha * self.number("var") + (1 - self.alpha) * (value - mean) ** 2
 
-    def initial(self) -> tuple[Tensor, Tensor]:
+    def initial(self) -> tuple[Scalar, Scalar]:
         if self.robust:
             median, mad = self.first.median_and_mad()
             return median, (1.4826 * mad) ** 2

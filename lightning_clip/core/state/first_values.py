@@ -1,9 +1,11 @@
 """`FirstValues`: the first few values, from which a rule estimates its starting level."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_clip.core.state.state import State
+from lightning_clip.functional.scalars import Scalar
 
 
 class FirstValues(State):
@@ -40,40 +42,49 @@ class FirstValues(State):
         """The number of values to keep."""
         return self.values.numel() - 1
 
-    def push(self, value: Tensor, keep: Tensor) -> None:
+    def push(self, value: Scalar, keep: Scalar) -> None:
         """Store a value if `keep` is true and fewer than `size` values are stored.
 
         Args:
-            value: `()`.
-            keep: Boolean `()`.
+            value: A number or a tensor `()`.
+            keep: A boolean or a boolean tensor `()`.
         """
         self.match(value)
+        values, count = self.array("values"), self.array("count")
+        if values is not None and count is not None:
+            if keep:
+                if count < len(values) - 1:
+                    values[count] = value
+                count += 1
+            return
         # A value that is not kept becomes a zero in the next free slot: an unconditional write saves one read.
         slot = self.count.clamp(max=self.size).view(1)
         kept = torch.where(keep & ~self.full(), value.to(self.values.dtype), 0.0)
         self.values.index_copy_(0, slot, kept.view(1))
         self.count.add_(keep)
 
-    def full(self) -> Tensor:
-        """Whether `size` values have been seen, boolean `()`."""
-        return self.count >= self.size
+    def full(self) -> Scalar:
+        """Whether `size` values have been seen, a boolean or a boolean tensor `()`."""
+        return self.number("count") >= self.size
 
     def kept(self) -> Tensor:
         """The stored values, `(size,)`; zeros in empty slots."""
         return self.values[: self.size]
 
-    def quantile(self, fraction: float) -> Tensor:
-        """The largest value of the full set with at most a given fraction of the other values below it, `()`.
+    def quantile(self, fraction: float) -> Scalar:
+        """The largest value of the full set with at most a given fraction of the other values below it.
 
         Args:
             fraction: In [0, 1]; 0.5 gives the (lower) median.
         """
-        return self._order(self.kept(), fraction)
+        values = self.array("values")
+        return self._order(self.kept() if values is None else values[:-1], fraction)
 
-    def median_and_mad(self) -> tuple[Tensor, Tensor]:
-        """The (lower) median of the full set and the median absolute deviation from it, each `()`."""
-        median = self.quantile(0.5)
-        return median, self._order((self.kept() - median).abs(), 0.5)
+    def median_and_mad(self) -> tuple[Scalar, Scalar]:
+        """The (lower) median of the full set and the median absolute deviation from it."""
+        median, values = self.quantile(0.5), self.array("values")
+        return median, self._order(abs((self.kept() if values is None else values[:-1]) - median), 0.5)
 
-    def _order(self, values: Tensor, fraction: float) -> Tensor:
-        return values.sort().values[int(fraction * (self.size - 1))]
+    def _order(self, values: Scalar, fraction: float) -> Scalar:
+        place = int(fraction * (self.size - 1))
+        return values.sort().values[place] if isinstance(values, Tensor) else np.sort(values)[place]

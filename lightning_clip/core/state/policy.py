@@ -7,13 +7,14 @@ from torch import Tensor
 
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.state import State
+from lightning_clip.functional.scalars import Scalar, invert, minimum, scalar
 
 HistoryPolicy = Literal["observed", "clipped", "winsorized", "accepted"]
 
 POLICIES: tuple[HistoryPolicy, ...] = ("observed", "clipped", "winsorized", "accepted")
 
 
-def to_store(policy: HistoryPolicy, norm: Tensor, threshold: Tensor, *, factor: float = 2.0) -> tuple[Tensor, Tensor]:
+def to_store(policy: HistoryPolicy, norm: Scalar, threshold: Scalar, *, factor: float = 2.0) -> tuple[Scalar, Scalar]:
     """The value of a norm that enters the history, and whether it enters at all. NaN and infinite norms never do.
 
     Storing spikes unchanged loosens an average for a long time. Storing clipped norms lets the average follow a genuine
@@ -23,7 +24,7 @@ def to_store(policy: HistoryPolicy, norm: Tensor, threshold: Tensor, *, factor: 
     Args:
         policy: `"observed"` stores the norm unchanged, `"clipped"` what clipping left of it, `"winsorized"` the norm
             but at most `factor` times the threshold, and `"accepted"` only norms within the threshold.
-        norm: Norms before clipping, any shape.
+        norm: Norms before clipping, a number or a tensor of any shape.
         threshold: The limits in force, of the same shape; `inf` for no limit.
         factor: How many times the threshold a winsorized norm may reach.
 
@@ -40,7 +41,7 @@ def to_store(policy: HistoryPolicy, norm: Tensor, threshold: Tensor, *, factor: 
         return norm, finite
     if policy == "accepted":
         return norm, finite & (norm <= threshold)
-    return torch.minimum(norm, threshold if policy == "clipped" else factor * threshold), finite
+    return minimum(norm, threshold if policy == "clipped" else factor * threshold), finite
 
 
 def has_signal(grads: Gradients, norms: Tensor) -> Tensor:
@@ -88,22 +89,23 @@ class Intake(State):
         self.max_rejected = max_rejected
         self.register_buffer("rejected", torch.zeros((), dtype=torch.int64))
 
-    def take(self, norm: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    def take(self, norm: Scalar, threshold: Scalar) -> tuple[Scalar, Scalar]:
         """Decide what to store of the norm of one step. Call it once per step.
 
         Args:
-            norm: The norm before clipping, `()`.
-            threshold: The limit in force, `()`; `inf` for no limit.
+            norm: The norm before clipping, a number or a tensor `()`.
+            threshold: The limit in force, like `norm`; `inf` for no limit.
 
         Returns:
-            The value to store and whether to store it, each `()`.
+            The value to store and whether to store it, each like `norm`.
         """
+        norm, threshold = scalar(norm), scalar(threshold)
         value, keep = to_store(self.policy, norm, threshold, factor=self.factor)
         keep = keep & (norm > 0)
         return value, keep if self.policy != "accepted" else self._without_deadlock(norm, keep)
 
-    def _without_deadlock(self, norm: Tensor, within: Tensor) -> Tensor:
+    def _without_deadlock(self, norm: Scalar, within: Scalar) -> Scalar:
         self.match(norm)
-        above = (norm < torch.inf) & (norm > 0) & ~within
-        self.rejected.add_(above).mul_(~within)
-        return within | (above & (self.rejected > self.max_rejected))
+        above = (norm < torch.inf) & (norm > 0) & invert(within)
+        self.set_number("rejected", (self.number("rejected") + above) * invert(within))
+        return within | (above & (self.number("rejected") > self.max_rejected))

@@ -1,10 +1,14 @@
 """`QuantileSketch`: quantiles of all values so far, in constant memory and time."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_clip.core.state.state import State
 from lightning_clip.core.state.window import Window
+from lightning_clip.functional.scalars import Scalar, choose
 
 _EXACT = 1024
 _BINS_PER_OCTAVE = 64
@@ -43,33 +47,51 @@ class QuantileSketch(State):
         """The number of values stored so far, int64 `()`."""
         return self.latest.count
 
-    def push(self, value: Tensor, keep: Tensor) -> None:
+    def stored(self) -> Scalar:
+        """The number of values stored so far, a number or a tensor `()`."""
+        return self.latest.stored()
+
+    def push(self, value: Scalar, keep: Scalar) -> None:
         """Store a value if `keep` is true.
 
         Args:
-            value: `()`, positive.
-            keep: Boolean `()`.
+            value: A positive number or a tensor `()`.
+            keep: A boolean or a boolean tensor `()`.
         """
         self.match(value)
         self.latest.push(value, keep)
-        octave = torch.where(keep, value, 1.0).log2() - _FIRST_OCTAVE
-        place = (octave * _BINS_PER_OCTAVE).long().clamp(0, _BINS - 1)
-        self.counts.index_add_(0, place.view(1), keep.long().view(1))
+        counts = self.array("counts")
+        if counts is None:
+            octaves = torch.where(keep, value, 1.0).log2() - _FIRST_OCTAVE
+            place = (octaves * _BINS_PER_OCTAVE).long().clamp(0, _BINS - 1)
+            self.counts.index_add_(0, place.view(1), keep.long().view(1))
+        elif keep:
+            octave = math.log2(value) - _FIRST_OCTAVE
+            counts[min(max(int(octave * _BINS_PER_OCTAVE), 0), _BINS - 1)] += 1
 
-    def quantile(self, fraction: float) -> Tensor:
+    def quantile(self, fraction: float) -> Scalar:
         """A quantile of all values, with linear interpolation between neighbors.
 
         Args:
             fraction: In [0, 1]; 0.5 gives the median.
 
         Returns:
-            `()`; NaN before the first value.
+            A number or a tensor `()`; NaN before the first value.
         """
-        return torch.where(self.count <= _EXACT, self.latest.quantile(fraction), self._from_counts(fraction))
+        exact = self.stored() <= _EXACT
+        return choose(exact, lambda: self.latest.quantile(fraction), lambda: self._from_counts(fraction))
 
-    def _from_counts(self, fraction: float) -> Tensor:
-        rank = (self.count - 1).to(self.latest.values.dtype) * fraction
-        low = rank.floor()
-        places = torch.searchsorted(self.counts.cumsum(0), torch.stack([low, rank.ceil()]).long() + 1)
-        ends = torch.exp2((places + 0.5) / _BINS_PER_OCTAVE + _FIRST_OCTAVE).to(rank.dtype)
-        return torch.lerp(ends[0], ends[1], rank - low)
+    def _from_counts(self, fraction: float) -> Scalar:
+        counts, values = self.array("counts"), self.latest.array("values")
+        if counts is not None and values is not None:
+            rank = (int(self.stored()) - 1) * fraction
+            below = np.cumsum(counts)
+            places = np.searchsorted(below, [int(rank) + 1, math.ceil(rank) + 1]).tolist()
+            low, high = (2.0 ** ((place + 0.5) / _BINS_PER_OCTAVE + _FIRST_OCTAVE) for place in places)
+            return values.dtype.type(low + (high - low) * (rank % 1.0))
+        dtype = self.latest.values.dtype
+        position = (self.count - 1).to(dtype) * fraction
+        lower = position.floor()
+        bins = torch.searchsorted(self.counts.cumsum(0), torch.stack([lower, position.ceil()]).long() + 1)
+        ends = torch.exp2((bins + 0.5) / _BINS_PER_OCTAVE + _FIRST_OCTAVE).to(dtype)
+        return torch.lerp(ends[0], ends[1], position - lower)

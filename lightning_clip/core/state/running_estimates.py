@@ -7,13 +7,14 @@ from torch import Tensor
 
 from lightning_clip.core.state.first_values import FirstValues
 from lightning_clip.core.state.state import State
+from lightning_clip.functional.scalars import Scalar
 
 
 class RunningEstimates(State, ABC):
     """Estimates, such as a moving mean and variance, that start from the first values and are updated by later ones.
 
-    The estimates are provisional during the first `warmup_steps` values; `read` says whether they still are. Subclasses
-    define how the estimates start and how one more value updates them.
+    The estimates are provisional during the first `warmup_steps` values; `read` says whether they still are.
+    Subclasses define how the estimates start and how one more value updates them.
 
     Args:
         warmup_steps: How many values the estimates start from.
@@ -31,38 +32,46 @@ class RunningEstimates(State, ABC):
             self.register_buffer(name, torch.tensor(number))
 
     @abstractmethod
-    def initial(self) -> tuple[Tensor, ...]:
-        """The estimates from the first values alone, each `()`, in the order of the constructor."""
+    def initial(self) -> tuple[Scalar, ...]:
+        """The estimates from the first values alone, in the order of the constructor."""
 
     @abstractmethod
-    def updated(self, value: Tensor) -> tuple[Tensor, ...]:
-        """The estimates after one more value, each `()`, in the order of the constructor.
+    def updated(self, value: Scalar) -> tuple[Scalar, ...]:
+        """The estimates after one more value, in the order of the constructor.
 
         Args:
-            value: The new value, `()`. It may be NaN or infinite: `push` then discards the result.
+            value: The new value. It may be NaN or infinite: `push` then discards the result.
         """
 
-    def read(self, norm: Tensor) -> tuple[Tensor, ...]:
+    def read(self, norm: Scalar) -> tuple[Scalar, ...]:
         """The estimates before the current step.
 
         Args:
-            norm: The norm of the current step, `()`; the buffers take on its dtype and device.
+            norm: The norm of the current step; the buffers take on its dtype and device.
 
         Returns:
-            Each estimate, `()`, then whether the warmup is over, boolean `()`.
+            Each estimate, then whether the warmup is over.
         """
         self.match(norm)
-        return (*(self.get_buffer(name) for name in self._names), self.first.full())
+        return (*(self.number(name) for name in self._names), self.first.full())
 
-    def push(self, value: Tensor, keep: Tensor, started: Tensor) -> None:
+    def push(self, value: Scalar, keep: Scalar, started: Scalar) -> None:
         """Store a value if `keep` is true.
 
         Args:
-            value: `()`.
-            keep: Boolean `()`.
-            started: Whether the warmup was over before this value, boolean `()`; the last item that `read` returned.
+            value: A number or a tensor `()`.
+            keep: A boolean or a boolean tensor `()`.
+            started: Whether the warmup was over before this value; the last item that `read` returned.
         """
         self.first.push(value, keep)
-        for name, initial, updated in zip(self._names, self.initial(), self.updated(value), strict=True):
-            kept = torch.where(keep, updated, self.get_buffer(name))
-            setattr(self, name, torch.where(started, kept, initial))
+        if isinstance(started, Tensor):
+            new = tuple(
+                torch.where(started, torch.where(keep, updated, self.get_buffer(name)), initial)
+                for name, initial, updated in zip(self._names, self.initial(), self.updated(value), strict=True)
+            )
+        elif not keep:
+            return
+        else:
+            new = self.updated(value) if started else self.initial()
+        for name, number in zip(self._names, new, strict=True):
+            self.set_number(name, number)

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scalars import Scalar, as_tensor
 
 
 class State(nn.Module):
@@ -25,20 +29,55 @@ class State(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._has_dtype = False
+        self._arrays: dict[str, tuple[Tensor, NDArray[Any]]] = {}
 
-    def match(self, value: Tensor) -> None:
+    def match(self, value: Scalar) -> None:
         """Take on the dtype of the first value, and the device of every value.
 
         Args:
-            value: The value that is about to be stored, any shape.
+            value: The value that is about to be stored, a number or a tensor of any shape.
         """
         if not self._has_dtype:
             self._has_dtype = True
-            self.to(device=value.device, dtype=value.dtype)
+            like = as_tensor(value)
+            self.to(device=like.device, dtype=like.dtype)
             return
         first = next(iter(self._buffers.values()))
-        if first is not None and first.device != value.device:
-            self.to(device=value.device)
+        if first is not None and not (first.is_cpu and not isinstance(value, Tensor)):
+            device = as_tensor(value).device
+            if first.device != device:
+                self.to(device=device)
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """The memory of a buffer as an array if it is free to read, otherwise `None`.
+
+        Args:
+            name: The name of the buffer.
+        """
+        buffer = self._buffers[name]
+        if buffer is None or not is_free_to_read(buffer):
+            return None
+        held = self._arrays.get(name)
+        if held is None or held[0] is not buffer:
+            held = self._arrays[name] = (buffer, buffer.numpy())
+        return held[1]
+
+    def number(self, name: str) -> Scalar:
+        """The value of a buffer `()`: a number if it is free to read, otherwise the tensor."""
+        array = self.array(name)
+        return self._buffers[name] if array is None else array[()]
+
+    def set_number(self, name: str, value: Scalar) -> None:
+        """Change the value of a buffer `()`."""
+        array = self.array(name)
+        if array is None:
+            setattr(self, name, value)
+        else:
+            array[()] = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the arrays: a copy of one would not share the memory of the copied buffer."""
+        return {**self.__dict__, "_arrays": {}}
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         for name, buffer in self._buffers.items():

@@ -1,6 +1,7 @@
 """`Window`: the latest values, with their median, spread and quantiles."""
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,12 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_clip.core.state.sorted_values import deviation_at
 from lightning_clip.core.state.state import State
-from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scalars import Scalar, scalar
 
 
 class Window(State):
     """The latest `size` values, in a ring buffer.
+
+    Where the values are free to read, a sorted list of them is kept beside the buffer, so that a quantile is read off
+    and a new value is inserted by bisection. On an accelerator, each quantile sorts the buffer.
 
     Loading a checkpoint of a window with another size keeps the latest values that fit.
 
@@ -43,65 +48,88 @@ class Window(State):
         self.register_buffer("values", torch.full((size,), torch.nan))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self.register_buffer("_around_middle", torch.tensor([-1, 0]), persistent=False)
+        self._sorted: tuple[Any, list[float]] = None, []
 
-    def push(self, value: Tensor, keep: Tensor) -> None:
+    def push(self, value: Scalar, keep: Scalar) -> None:
         """Store a value in place of the oldest one, if `keep` is true.
 
         Args:
-            value: `()`.
-            keep: Boolean `()`.
+            value: A number or a tensor `()`.
+            keep: A boolean or a boolean tensor `()`.
         """
+        value, keep = scalar(value), scalar(keep)
         self.match(value)
-        if is_free_to_read(self.count):
-            if keep.item():
-                self.values.numpy()[int(self.count) % self.size] = value.item()
-                self.count.add_(1)
-            return
-        slot = (self.count % self.size).view(1)
-        old = self.values.index_select(0, slot)
-        self.values.index_copy_(0, slot, torch.where(keep, value.to(old.dtype), old))
-        self.count.add_(keep)
+        values, count = self.array("values"), self.array("count")
+        if values is None or count is None:
+            slot = (self.count % self.size).view(1)
+            old = self.values.index_select(0, slot)
+            self.values.index_copy_(0, slot, torch.where(keep, value.to(old.dtype), old))
+            self.count.add_(keep)
+        elif keep:
+            ordered, place = self._ordered(), int(count) % self.size
+            if len(ordered) == self.size:
+                del ordered[bisect_left(ordered, values[place].item())]
+            values[place] = value
+            insort(ordered, values[place].item())
+            count += 1
 
-    def quantile(self, fraction: float) -> Tensor:
+    def stored(self) -> Scalar:
+        """The number of values stored so far, a number or a tensor `()`."""
+        return self.number("count")
+
+    def quantile(self, fraction: float) -> Scalar:
         """A quantile of the stored values, with linear interpolation.
 
         Args:
             fraction: In [0, 1]; 0.5 gives the median.
 
         Returns:
-            `()`; NaN before the first value.
+            A number or a tensor `()`; NaN before the first value.
         """
-        if is_free_to_read(self.count):
-            return self._quantile_on_host(fraction)
-        rank = (self._stored() - 1).to(self.values.dtype) * fraction
-        low = rank.long()
-        ends = _in_order(self.values).index_select(0, torch.stack([low, rank.ceil().long()]))
-        return torch.lerp(ends[0], ends[1], rank - low)
+        if (values := self.array("values")) is not None:
+            ordered = self._ordered() or [math.nan]
+            rank = (len(ordered) - 1) * fraction
+            low, high = ordered[int(rank)], ordered[math.ceil(rank)]
+            return values.dtype.type(low + (high - low) * (rank % 1.0))
+        place = (self._in_buffer() - 1).to(self.values.dtype) * fraction
+        lower = place.long()
+        ends = self.values.sort().values.index_select(0, torch.stack([lower, place.ceil().long()]))
+        return torch.lerp(ends[0], ends[1], place - lower)
 
-    def _quantile_on_host(self, fraction: float) -> Tensor:
-        """The same in Python arithmetic, which takes a third of the time on tensors that are free to read."""
-        rank = (min(max(int(self.count), 1), self.size) - 1) * fraction
-        ordered = np.sort(self.values.numpy())
-        low, high = ordered[int(rank)].item(), ordered[math.ceil(rank)].item()
-        return torch.tensor(low + (high - low) * (rank % 1.0), dtype=self.values.dtype)
-
-    def median(self) -> Tensor:
-        """The median, `()`: the mean of the two middle values for an even count; NaN before the first value."""
+    def median(self) -> Scalar:
+        """The median: the mean of the two middle values for an even count; NaN before the first value."""
         return self.median_and_mad()[0]
 
-    def mad(self) -> Tensor:
-        """The median absolute deviation from the median, `()`; 1.4826 times it estimates a standard deviation."""
+    def mad(self) -> Scalar:
+        """The median absolute deviation from the median; 1.4826 times it estimates a standard deviation."""
         return self.median_and_mad()[1]
 
-    def median_and_mad(self) -> tuple[Tensor, Tensor]:
+    def median_and_mad(self) -> tuple[Scalar, Scalar]:
         """Both `median()` and `mad()`, at the cost of `mad()` alone."""
-        middle = (self._stored() + self._around_middle) // 2
-        median = _mean_at(middle, self.values)
-        return median, _mean_at(middle, (self.values - median).abs())
+        if (values := self.array("values")) is not None:
+            number, ordered = values.dtype.type, self._ordered()
+            if not ordered:
+                return number(math.nan), number(math.nan)
+            places = {(len(ordered) - 1) // 2, len(ordered) // 2}
+            median = number(sum(ordered[place] for place in places)) / number(len(places))
+            deviations = [number(deviation_at(ordered, float(median), place)) for place in places]
+            return median, number(sum(deviations)) / number(len(places))
+        middle = (self._in_buffer() + self._around_middle) // 2
+        middle_value = _mean_at(middle, self.values)
+        return middle_value, _mean_at(middle, (self.values - middle_value).abs())
 
-    def _stored(self) -> Tensor:
+    def _in_buffer(self) -> Tensor:
         """The number of values in the ring buffer, but at least 1: the first slot of an empty buffer holds NaN."""
         return self.count.clamp(1, self.size)
+
+    def _ordered(self) -> list[float]:
+        """The sorted values; sorted again only if the buffer is another one or was changed from outside."""
+        values, count = self._buffers["values"], self.array("count")
+        stored = min(int(count), self.size) if count is not None else 0
+        if self._sorted[0] is not values or len(self._sorted[1]) != stored:
+            array = self.array("values")
+            self._sorted = values, [] if array is None else np.sort(array[:stored]).tolist()
+        return self._sorted[1]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -118,9 +146,4 @@ class Window(State):
 
 def _mean_at(positions: Tensor, values: Tensor) -> Tensor:
     """The mean of the values at some positions of the sorted order."""
-    return _in_order(values).index_select(0, positions).mean()
-
-
-def _in_order(values: Tensor) -> Tensor:
-    """The sorted values, NaN last; numpy sorts them on the CPU, in a fifth of the time."""
-    return torch.from_numpy(np.sort(values.numpy())) if is_free_to_read(values) else values.sort().values
+    return values.sort().values.index_select(0, positions).mean()

@@ -55,7 +55,7 @@ def test_what_is_not_to_be_kept_changes_nothing(bad):
     """Neither the latest values nor the counts change."""
     sketch = QuantileSketch()
     sketch.push(torch.tensor(bad), NO)
-    assert sketch.quantile(0.5).isnan()
+    assert np.isnan(sketch.quantile(0.5))
     sketch.push(torch.tensor(2.0), YES)
     sketch.push(torch.tensor(bad), NO)
     assert int(sketch.counts.sum()) == int(sketch.count) == 1
@@ -75,5 +75,5 @@ def test_a_restored_sketch_goes_on_the_same():
         restored.load_state_dict(torch.load(file, weights_only=True))
         for s in (sketch, restored):
             s.push(torch.tensor(0.3, dtype=torch.float64), YES)
-        assert torch.equal(restored.quantile(0.37), sketch.quantile(0.37))
-        assert restored.quantile(0.37).dtype == torch.float64
+        assert restored.quantile(0.37) == sketch.quantile(0.37)
+        assert restored.quantile(0.37).dtype == np.float64
