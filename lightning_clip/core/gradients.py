@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
+from lightning_clip.functional.blocks import blocks_of
 from lightning_clip.functional.materialize import materialize_
 from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
@@ -132,6 +133,11 @@ class Gradients:
         return tuple(dict.fromkeys(name for names in self._all_names for name in names))
 
     @property
+    def are_plain(self) -> bool:
+        """Whether all gradients are dense and held whole by this process."""
+        return self._are_plain
+
+    @property
     def locals(self) -> list[Tensor]:
         """The part of each gradient on this process, as plain dense tensors that share its memory."""
         return self.tensors if self._are_plain else [local_values(tensor) for tensor in self.tensors]
@@ -201,7 +207,7 @@ class Gradients:
         """
 
         def changed_copies() -> list[Tensor]:
-            copies = [tensor.clone() for tensor in self.tensors]
+            copies = _copied(self.tensors) if self._are_plain else [tensor.clone() for tensor in self.tensors]
             apply_(self._with(lambda: copies))
             return copies
 
@@ -247,3 +253,12 @@ class Gradients:
         if math.isfinite(total.item()):
             return wide, total
         return wide.to(norms.dtype), total.to(norms.dtype)  # NaN and infinity change no dtype of what is remembered
+
+
+def _copied(tensors: list[Tensor]) -> list[Tensor]:
+    """Copies of plain tensors, many with one operation."""
+    copies = list(tensors)  # an empty tensor is its own copy
+    for block in blocks_of(tensors):
+        for i, copy in zip(block.members, block.unflatten(block.flatten(tensors), tensors), strict=True):
+            copies[i] = copy
+    return copies

@@ -1,6 +1,6 @@
 """What optimizers keep: learning rate, the second moments that rules read, the first moments that a climb resets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,48 +10,36 @@ from torch.optim import Optimizer
 
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.functional.averaging import bias_correction
 from lightning_clip.functional.norms import local_values
 from lightning_clip.functional.reading import is_free_to_read
 
 
 @dataclass(slots=True)
-class SecondMoment:
-    """The running average of squared gradients that an optimizer keeps for one parameter, without bias correction.
+class SecondMoments:
+    """The running averages of squared gradients that an optimizer keeps, without bias correction.
 
     Attributes:
-        value: The average after `steps` steps, float32 or better, of the parameter's (local) shape; 0 before the first
-            step.
-        largest: The largest average so far, which AMSGrad divides by instead; `None` for other optimizers.
-        decay: The decay rate of the average, β2.
-        steps: The number of steps averaged, `()`, on the device where the optimizer counts them.
+        values: The average of each parameter, of its (local) shape; 0 before the first step.
+        largest: The largest averages so far, which AMSGrad divides by instead; `None` for other optimizers.
+        decays: The decay rate of each average, β2, float64 `(n,)`.
+        steps: The number of steps in each average, float64 `(n,)`.
     """
 
-    value: Tensor
-    largest: Tensor | None
-    decay: float | Tensor
+    values: list[Tensor]
+    largest: list[Tensor] | None
+    decays: Tensor
     steps: Tensor
 
-    def root(self) -> Tensor:
-        """Return the square root of the bias-corrected average; NaN before the first step."""
-        return (self.value / bias_correction(self.decay, self.steps)).sqrt()
-
-    def next_root(self, gradient: Tensor) -> Tensor:
-        """Return what `root` becomes after one more step with this gradient, which is what Adam then divides by.
+    def corrections(self, *, steps_ahead: int = 0) -> Tensor:
+        """The total weight in each average, `1 - β2^steps`, float64 `(n,)`.
 
         Args:
-            gradient: The gradient, of the shape of `value`.
-
-        Returns:
-            A tensor of the shape of `value`; at the first step, the absolute gradient.
+            steps_ahead: How many steps later.
         """
-        value = gradient.to(self.value.dtype).square().mul_(1 - self.decay).add_(self.decay * self.value)
-        if self.largest is not None:
-            value = torch.maximum(value, self.largest)
-        return value.div_(bias_correction(self.decay, self.steps + 1)).sqrt_()
+        return -torch.expm1((self.steps + steps_ahead) * self.decays.log())
 
 
-def second_moments(grads: Gradients, *, asked_by: object) -> list[SecondMoment]:
+def second_moments(grads: Gradients, *, asked_by: object) -> SecondMoments:
     """Read the second moment of each parameter that has a gradient.
 
     Args:
@@ -59,7 +47,7 @@ def second_moments(grads: Gradients, *, asked_by: object) -> list[SecondMoment]:
         asked_by: The strategy that needs the second moments, quoted in error messages.
 
     Returns:
-        `n` second moments.
+        The second moments of `n` parameters.
 
     Raises:
         ArgumentError: The gradients have no optimizer, it keeps no second moments, or a gradient is sparse or complex.
@@ -75,15 +63,39 @@ def second_moments(grads: Gradients, *, asked_by: object) -> list[SecondMoment]:
                 f"{asked_by!r} needs dense, real gradients, but that of {name!r} is sparse or complex: use AdaGC()."
             )
     group_of = {id(param): group for group in grads.optimizer.param_groups for param in group["params"]}
-    return [
-        _second_moment(grads.optimizer, group_of[id(param)], param, gradient, asked_by)
-        for param, gradient in zip(grads.params, grads.locals, strict=True)
-    ]
+    found = [_state_of(grads.optimizer, group_of[id(param)], param, asked_by) for param in grads.params]
+    largest = [state.get("max_exp_avg_sq") for state, _, _ in found]
+    pairs = list(zip(found, grads.locals, strict=True))
+    return SecondMoments(
+        values=[local_values(state["exp_avg_sq"]) if state else torch.zeros_like(g.real) for (state, _, _), g in pairs],
+        largest=None if any(one is None for one in largest) else [local_values(one) for one in largest],  # type: ignore[arg-type]
+        decays=_column([decay for _, decay, _ in found], grads.device),
+        steps=_column([steps for _, _, steps in found], grads.device),
+    )
 
 
-def _second_moment(
-    optimizer: Optimizer, group: Mapping[str, Any], param: Tensor, gradient: Tensor, asked_by: object
-) -> SecondMoment:
+def _column(numbers: Sequence[float | Tensor], device: torch.device) -> Tensor:
+    """Numbers or tensors `()` as one float64 tensor, without waiting for a device."""
+    if any(isinstance(number, Tensor) for number in numbers):
+        tensors = [
+            number if isinstance(number, Tensor) else torch.tensor(float(number), dtype=torch.float64)
+            for number in numbers
+        ]
+        column = torch.stack(tensors) if len({tensor.device for tensor in tensors}) == 1 else _gathered(tensors)
+    else:
+        column = torch.tensor(numbers, dtype=torch.float64)
+    return column.to(device=device, dtype=torch.float64, non_blocking=True)
+
+
+def _gathered(tensors: Sequence[Tensor]) -> Tensor:
+    far = next(tensor.device for tensor in tensors if not tensor.is_cpu)
+    return torch.stack([tensor.to(far, non_blocking=True) for tensor in tensors])
+
+
+def _state_of(
+    optimizer: Optimizer, group: Mapping[str, Any], param: Tensor, asked_by: object
+) -> tuple[Mapping[str, Any], float | Tensor, float | Tensor]:
+    """What the optimizer keeps for a parameter, the decay of its second moment, and the number of its steps."""
     state = optimizer.state.get(param, {})
     steps = state.get("step", group.get("step", None if state else 0.0))
     if "betas" not in group or (state and "exp_avg_sq" not in state) or steps is None:
@@ -91,14 +103,7 @@ def _second_moment(
             f"{asked_by!r} needs an optimizer that keeps second moments (`exp_avg_sq`), such as Adam, AdamW, NAdam or "
             f"RAdam, but {type(optimizer).__name__} keeps none: change the optimizer, or use AdaGC()."
         )
-    dtype = torch.promote_types(gradient.dtype, torch.float32)
-    largest = state.get("max_exp_avg_sq")
-    return SecondMoment(
-        value=local_values(state["exp_avg_sq"]).to(dtype) if state else torch.zeros_like(gradient, dtype=dtype),
-        largest=None if largest is None else local_values(largest).to(dtype),
-        decay=group["betas"][1],
-        steps=torch.as_tensor(steps).to(dtype),
-    )
+    return state, group["betas"][1], steps
 
 
 # How torch's optimizers name their first moments: SGD and RMSprop use one, the Adam family the other.

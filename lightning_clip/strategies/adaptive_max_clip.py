@@ -13,6 +13,8 @@ from lightning_clip.core.state import PerParameter, has_signal, to_store
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.averaging import next_average
+from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scaling import clip_coef
 
 
@@ -82,9 +84,16 @@ class AdaptiveMaxClip(ClipStrategy):
         peaks = grads.norms(math.inf)
         limits = self._next_limits(grads, peaks)
         coefs = clip_coef(peaks, limits, min_scale=self.min_scale)
-        sizes = (gradient.abs() for gradient in grads.locals)
-        rows = zip(sizes, coefs.unbind(), limits.unbind(), strict=True)
-        return Multiply([torch.where(size > limit.to(size), coef.to(size.device), 1.0) for size, coef, limit in rows])
+        factors: list[Tensor | None] = [None] * len(grads)
+        if is_free_to_read(coefs) and not bool((coefs < 1).any()):
+            return Multiply(factors)
+        for block in blocks_of(grads.locals):
+            sizes = block.flatten(grads.locals).abs()
+            above = sizes > block.spread(limits, like=sizes)
+            flat = torch.where(above, block.spread(coefs, like=coefs.to(sizes.device)), 1.0)
+            for i, factor in zip(block.members, block.unflatten(flat, grads.locals), strict=True):
+                factors[i] = factor
+        return Multiply(factors, acts=True)
 
     def _next_limits(self, grads: Gradients, peaks: Tensor) -> Tensor:
         """The averages including this step, `(n,)`; `inf` for a parameter without a history."""

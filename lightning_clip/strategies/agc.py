@@ -1,6 +1,7 @@
 """`AGC`: clip each unit of a weight by the ratio of its gradient norm to its weight norm."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,9 @@ from lightning_clip.core.actions import Action, Multiply
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.norms import tensor_norms, unit_norms
+from lightning_clip.functional.blocks import CACHED
+from lightning_clip.functional.norms import is_plain, tensor_norms, unit_norms
+from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scaling import clip_coef
 
 
@@ -76,18 +79,35 @@ class AGC(ClipStrategy):
         """Scale each unit by `min(1, max(min_scale, clip_factor · max(weight norm, eps) / gradient norm))`."""
         factors: list[Tensor | None] = [None] * len(grads)
         whole: list[int] = []
+        alike: dict[tuple[object, ...], list[int]] = {}
         for i, dims in enumerate(self._dims(grads)):
+            tensor = grads.tensors[i]
             if dims == ():
                 whole.append(i)
+            elif dims is not None and is_plain(tensor):
+                alike.setdefault((dims, tensor.shape, tensor.dtype, tensor.device), []).append(i)
             elif dims is not None:
-                unit = _unit_norms(grads.tensors[i], grads.params[i].detach(), dims, grads.norms().dtype)
+                unit = _unit_norms(tensor, grads.params[i].detach(), dims, grads.norms().dtype)
                 factors[i] = self._coef(*unit)
+        for key, members in alike.items():
+            self._of_units(grads, members, key[0], factors)
         if whole:  # their gradient norms are known, and one reduction measures all their weights
-            weights = tensor_norms([grads.params[i].detach() for i in whole]).unbind()
-            norms = grads.norms().unbind()
-            for i, weight in zip(whole, weights, strict=True):
-                factors[i] = self._coef(norms[i], weight.to(norms[i].device)).to(grads.tensors[i].device)
-        return Multiply(factors)
+            weights = tensor_norms([grads.params[i].detach() for i in whole]).to(grads.device)
+            norms = grads.norms()
+            coefs = self._coef(norms if len(whole) == len(norms) else torch.stack([norms[i] for i in whole]), weights)
+            _put(factors, whole, coefs, [grads.tensors[i] for i in whole])
+        return Multiply(factors, acts=True)
+
+    def _of_units(self, grads: Gradients, members: list[int], dims: Any, factors: list[Tensor | None]) -> None:
+        """Find the factors of tensors of the same shape, all at once but in portions that fit into the cache."""
+        portion = max(1, CACHED // max(1, grads.params[members[0]].numel()))
+        inner = tuple(dim + 1 for dim in dims)
+        for start in range(0, len(members), portion):
+            own = members[start : start + portion]
+            tensors = [grads.tensors[i] for i in own]
+            weights = torch.stack([grads.params[i].detach() for i in own])
+            norms = unit_norms(torch.stack(tensors), inner, dtype=grads.norms().dtype)
+            _put(factors, own, self._coef(norms, unit_norms(weights, inner)), tensors)
 
     def _coef(self, norm: Tensor, weight_norm: Tensor) -> Tensor:
         coef: Tensor = clip_coef(norm, self.clip_factor * weight_norm.clamp(min=self.eps), min_scale=self.min_scale)
@@ -121,3 +141,11 @@ def _unit_norms(grad: Tensor, weight: Tensor, dims: tuple[int, ...], dtype: torc
         dims = tuple(dim - grad.sparse_dim() + 1 for dim in dims)
         grad = grad.values()
     return unit_norms(grad, dims, dtype=dtype), unit_norms(weight, dims)
+
+
+def _put(factors: list[Tensor | None], members: list[int], coefs: Tensor, tensors: list[Tensor]) -> None:
+    """Keep the factors `(n, …)` of some tensors, unless it is free to see that all are 1."""
+    if is_free_to_read(coefs) and not bool((coefs < 1).any()):
+        return
+    for i, coef, tensor in zip(members, coefs.unbind(), tensors, strict=True):
+        factors[i] = coef.to(tensor.device)

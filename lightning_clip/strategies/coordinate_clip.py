@@ -1,11 +1,10 @@
 """`CoordinateClip`: clip each element to a moving average of its own magnitude."""
 
 from lightning_clip._checks import check_non_negative, check_positive_finite
-from lightning_clip.core.actions import Action, Multiply
+from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.element_magnitudes import ElementHistory, ElementMagnitudes, check_element_rule
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.elementwise import element_coefs_
 
 
 class CoordinateClip(ClipStrategy):
@@ -71,7 +70,4 @@ class CoordinateClip(ClipStrategy):
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, τ / (|g| + eps))`."""
-        limits = self.magnitudes.take(grads)
-        self.magnitudes.push(grads, limits)
-        magnitudes = (gradient.abs() + self.eps for gradient in grads.locals)
-        return Multiply(element_coefs_(limits, magnitudes, min_scale=self.min_scale))
+        return self.magnitudes.factors(grads, eps=self.eps, min_scale=self.min_scale)

@@ -11,12 +11,14 @@ from lightning_clip.core.actions import Action, Replace
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.blocks import CACHED
+from lightning_clip.functional.norms import is_plain
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.sharded import part_of, whole_of
 
 
 def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations: int = 16) -> Tensor:
-    """Map each singular value s of a matrix to `s / sqrt(1 + s² / limit²)`, with matrix products alone.
+    """Map each singular value s of each matrix to `s / sqrt(1 + s² / limit²)`, with matrix products alone.
 
     With c for the limit, $(I + GG^T / c^2)^{-1/2} G$ is c times the upper block of the orthogonal polar factor of the
     tall matrix $[G / c; I]$, whose singular values are at least 1. Newton-Schulz iterations find that factor. They
@@ -24,22 +26,23 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
     + GG^T / c^2$ would have errors near ε ‖G‖² / c.
 
     Args:
-        matrix: `(m, n)`, float32 or float64, real or complex.
-        norm: The Frobenius norm of the matrix, `()`.
+        matrix: `(…, m, n)`, float32 or float64, real or complex.
+        norm: The Frobenius norm of each matrix, `(…)`.
         limit: c, positive and finite.
         iterations: Number of iterations. 12 are exact up to a Frobenius norm of 1e3 limits, 16 up to 1e5, 18 up to 1e6.
             Beyond that, small singular values come out too small; none comes out too large.
 
     Returns:
-        `(m, n)`.
+        `(…, m, n)`.
     """
-    tall = matrix.mH if matrix.shape[0] < matrix.shape[1] else matrix
+    tall = matrix.mH if matrix.shape[-2] < matrix.shape[-1] else matrix
     absolute = tall.abs()
-    bound = torch.minimum(norm.to(absolute.dtype), (absolute.sum(0).amax().sqrt() * absolute.sum(1).amax().sqrt()))
+    largest = absolute.sum(-2).amax(-1).sqrt() * absolute.sum(-1).amax(-1).sqrt()
+    bound = torch.minimum(norm.to(absolute.dtype), largest)[..., None, None]
     bound = torch.hypot(bound, torch.full_like(bound, limit)) * (1 + 1e-6)
-    eye = torch.eye(tall.shape[1], dtype=tall.dtype, device=tall.device)
+    eye = torch.eye(tall.shape[-1], dtype=tall.dtype, device=tall.device)
     lowest = limit / bound
-    stacked = torch.cat([tall / bound, lowest * eye])
+    stacked = torch.cat([tall / bound, lowest * eye], dim=-2)
     for _ in range(iterations):
         if _is_known_to_be_one(lowest):
             break
@@ -48,7 +51,7 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
         factor = square.sqrt()
         stacked = stacked @ (1.5 * factor * eye - 0.5 * factor * square * (stacked.mH @ stacked))
         lowest = 0.5 * factor * lowest * (3 - square * lowest.square())
-    clipped = limit * stacked[: tall.shape[0]]
+    clipped = limit * stacked[..., : tall.shape[-2], :]
     return clipped.mH if tall is not matrix else clipped
 
 
@@ -102,27 +105,48 @@ class SpectralClip(ClipStrategy):
 
     def decide(self, grads: Gradients) -> Action:
         """Replace each gradient with its clipped version."""
-        norms, excluded = grads.norms().unbind(), self._excluded.of(grads)
+        excluded = self._excluded.of(grads)
         values: list[Tensor | None] = [None] * len(grads)
+        alike: dict[object, list[int]] = {}
         for i, (name, tensor) in enumerate(zip(grads.names, grads.tensors, strict=True)):
             if excluded[i] is None and tensor.numel():
                 _check_dense(name, tensor)
-                values[i] = part_of(self._clipped(whole_of(tensor), norms[i].to(tensor.device)), tensor)
+                shape = tensor.shape if tensor.ndim > 1 else ()  # all others are vectors, whatever their length
+                alike.setdefault((shape, tensor.dtype, tensor.device) if is_plain(tensor) else i, []).append(i)
+        for members in alike.values():
+            for own in self._portions(members, grads):
+                self._clip(own, grads, values)
         return Replace(values, self.max_singular_value)
 
-    def _clipped(self, tensor: Tensor, norm: Tensor) -> Tensor:
-        limit = self.max_singular_value
-        wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-        if tensor.ndim > 1:
-            value = soft_spectral_clip(wide.flatten(1), norm, limit, iterations=self.iterations).view_as(tensor)
+    def _portions(self, members: list[int], grads: Gradients) -> list[list[int]]:
+        """Divide tensors into portions that are clipped at once and fit into the cache."""
+        portion = max(1, CACHED // max(grads.params[i].numel() for i in members))
+        return [members[start : start + portion] for start in range(0, len(members), portion)]
+
+    def _clip(self, members: list[int], grads: Gradients, values: list[Tensor | None]) -> None:
+        """Clip tensors of the same shape, or vectors, all at once; of a sharded one, keep the part of this process."""
+        limit, tensors = self.max_singular_value, [grads.tensors[i] for i in members]
+        norms = torch.stack([grads.norms()[i] for i in members]) if len(members) < len(grads) else grads.norms()
+        norms = norms.to(tensors[0].device)
+        if tensors[0].ndim < 2 and is_plain(tensors[0]):
+            factors = torch.where(norms.isfinite(), 1 / torch.hypot(norms / limit, torch.ones_like(norms)), 1.0)
+            for i, value in zip(members, torch._foreach_mul(tensors, list(factors.unbind())), strict=True):
+                values[i] = value
+            return
+        whole = torch.stack([whole_of(tensor) for tensor in tensors])
+        wide = whole.to(torch.promote_types(whole.dtype, torch.float32))
+        if whole.ndim > 2:
+            clipped = soft_spectral_clip(wide.flatten(2), norms, limit, iterations=self.iterations).view_as(whole)
         else:
-            value = wide / torch.hypot(norm / limit, torch.ones_like(norm))
-        return torch.where(norm.isfinite(), value.to(tensor.dtype), tensor)
+            clipped = wide / torch.hypot(norms / limit, torch.ones_like(norms)).view(-1, *[1] * (wide.ndim - 1))
+        finite = norms.isfinite().view(-1, *[1] * (whole.ndim - 1))
+        for i, value in zip(members, torch.where(finite, clipped.to(whole.dtype), whole).unbind(), strict=True):
+            values[i] = part_of(value, grads.tensors[i])
 
 
 def _is_known_to_be_one(value: Tensor) -> bool:
-    """Whether a scalar is as close to 1 as its dtype allows; always `False` on an accelerator, which is not read."""
-    return is_free_to_read(value) and bool(value >= 1 - 4 * torch.finfo(value.dtype).eps)
+    """Whether values are as close to 1 as their dtype allows; always `False` on an accelerator, which is not read."""
+    return is_free_to_read(value) and bool(value.amin() >= 1 - 4 * torch.finfo(value.dtype).eps)
 
 
 def _check_dense(name: str, tensor: Tensor) -> None:

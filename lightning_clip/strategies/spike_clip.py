@@ -11,7 +11,9 @@ from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
 from lightning_clip.core.state.element_magnitudes import ElementHistory, ElementMagnitudes, check_element_rule
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.elementwise import element_coefs_
+from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.functional.elementwise import element_coef_
+from lightning_clip.functional.reading import is_free_to_read
 
 
 class SpikeClip(ClipStrategy):
@@ -74,19 +76,22 @@ class SpikeClip(ClipStrategy):
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, sqrt(theta * v) / |g|)`."""
-        multiple = self.theta**0.5
-        if self.source == "optimizer":
-            usual = self._of_optimizer(grads)
-        else:
-            usual = self.magnitudes.take(grads)
-            self.magnitudes.push(grads, usual, multiple=multiple)
-        limits = (magnitude.mul_(multiple) for magnitude in usual)
-        return Multiply(element_coefs_(limits, (tensor.abs() for tensor in grads.locals), min_scale=self.min_scale))
+        if self.source == "own":
+            return self.magnitudes.factors(grads, multiple=self.theta**0.5, min_scale=self.min_scale)
+        return self._of_optimizer(grads)
 
-    def _of_optimizer(self, grads: Gradients) -> list[Tensor]:
-        usual = []
-        for moment, norm in zip(second_moments(grads, asked_by=self), grads.norms().unbind(), strict=True):
-            ready = (moment.steps >= max(1, self.warmup_steps)) & norm.isfinite()
-            root = moment.root() * torch.where(ready, 1.0, torch.inf).to(moment.value.dtype)
-            usual.append(torch.where(moment.value > 0, root, torch.inf))
-        return usual
+    def _of_optimizer(self, grads: Gradients) -> Action:
+        moments, locals_ = second_moments(grads, asked_by=self), grads.locals
+        ready = (moments.steps >= max(1, self.warmup_steps)) & grads.norms().isfinite()
+        scales = torch.where(ready, self.theta / moments.corrections(), torch.inf)
+        factors: list[Tensor | None] = [None] * len(grads)
+        for block in blocks_of(locals_):
+            values = block.flatten(moments.values)
+            values = values.to(torch.promote_types(values.dtype, torch.float32))
+            squares = torch.where(values > 0, values * block.spread(scales, like=values), torch.inf)
+            sizes = block.flatten(locals_).abs().to(values.dtype)
+            coefs = element_coef_(squares.sqrt_(), sizes, min_scale=self.min_scale)
+            if not is_free_to_read(coefs) or bool(coefs.amin() < 1):
+                for i, factor in zip(block.members, block.unflatten(coefs, locals_), strict=True):
+                    factors[i] = factor
+        return Multiply(factors, acts=True)

@@ -10,6 +10,7 @@ from lightning_clip._checks import check_each
 from lightning_clip.core.actions import Action, Keep, Replace, Scale, ScaleEach, Sequential, Skip
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.blocks import blocks_of
 
 Limited = tuple[Tensor, Tensor]
 
@@ -76,8 +77,13 @@ def tightest_of(actions: Sequence[Action], grads: Gradients) -> Action:
     one = torch.ones((), device=grads.device)
     coefs = [one * action.coefs for action in actions if action.coefs is not None]
     if len(coefs) < len(actions):
-        left = (action.preview(grads).locals for action in actions)
-        return Replace([reduce(_nearer_to_zero, values) for values in zip(*left, strict=True)])
+        left = [action.preview(grads).locals for action in actions]
+        nearest: list[Tensor | None] = [None] * len(grads)
+        for block in blocks_of(grads.locals):
+            flat = reduce(_nearer_to_zero, (block.flatten(tensors) for tensors in left))
+            for i, value in zip(block.members, block.unflatten(flat, grads.locals), strict=True):
+                nearest[i] = value
+        return Replace(nearest)
     if any(coef.dim() for coef in coefs):
         return ScaleEach(reduce(torch.minimum, coefs))
     limits = [one * (torch.inf if action.threshold is None else action.threshold) for action in actions]

@@ -8,6 +8,7 @@ from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.functional.blocks import blocks_of
 from lightning_clip.functional.norms import tensor_norms
 from lightning_clip.functional.scaling import clip_coef
 from lightning_clip.functional.sharded import reduce_powers, sharding_of
@@ -54,6 +55,7 @@ class UpdateRMSClip(ClipStrategy):
         self.max_rms = max_rms
         self.eps = eps
         self.min_scale = min_scale
+        self._roots: tuple[list[int], Tensor] | None = None
 
     def decide(self, grads: Gradients) -> Action:
         """Scale each gradient by `min(1, max_rms / r)`."""
@@ -70,9 +72,28 @@ class UpdateRMSClip(ClipStrategy):
         Returns:
             `(n,)`, dimensionless; 0 for an empty tensor.
         """
-        norms = [
-            tensor_norms([gradient / moment.next_root(gradient).clamp_(min=self.eps)])[0]
-            for gradient, moment in zip(grads.locals, second_moments(grads, asked_by=self), strict=True)
-        ]
-        norms = reduce_powers(norms, [sharding_of(tensor) for tensor in grads.tensors], 2.0)
-        return torch.stack(torch._foreach_div(norms, [max(1, numel) ** 0.5 for numel in grads.numels()]))
+        moments, locals_ = second_moments(grads, asked_by=self), grads.locals
+        corrections = moments.corrections(steps_ahead=1)
+        ratios = list(locals_)  # those of empty gradients stay as they are
+        for block in blocks_of(locals_):
+            gradient = block.flatten(locals_)
+            gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+            decay = block.spread(moments.decays, like=gradient)
+            value = block.flatten(moments.values).to(gradient.dtype).mul_(decay)
+            value.add_(gradient.square().mul_(block.spread(1 - moments.decays, like=gradient)))
+            if moments.largest is not None:
+                value = torch.maximum(value, block.flatten(moments.largest).to(gradient.dtype))
+            root = value.div_(block.spread(corrections, like=gradient)).sqrt_().clamp_(min=self.eps)
+            for i, ratio in zip(block.members, block.unflatten(gradient / root, locals_), strict=True):
+                ratios[i] = ratio
+        norms = tensor_norms(ratios)
+        if not grads.are_plain:
+            norms = torch.stack(reduce_powers(list(norms), [sharding_of(tensor) for tensor in grads.tensors], 2.0))
+        return norms / self._roots_of(grads.numels(), norms)
+
+    def _roots_of(self, numels: list[int], like: Tensor) -> Tensor:
+        """The square roots of the numbers of elements, cached: copying a list to an accelerator blocks the host."""
+        if self._roots is None or self._roots[0] != numels or self._roots[1].device != like.device:
+            roots = torch.tensor([max(1, numel) ** 0.5 for numel in numels], dtype=torch.float64)
+            self._roots = numels, roots.to(like)
+        return self._roots[1]

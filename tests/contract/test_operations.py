@@ -58,7 +58,6 @@ def of_torch(tensors: int) -> int:
 
 
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
-@pytest.mark.skip(reason="TODO")
 def test_the_number_of_operations_does_not_depend_on_the_number_of_tensors(make):
     """20 and 100 tensors take the same operations, each for all tensors at once."""
     few, many = operations(make(), 20), operations(make(), 100)

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction
+from lightning_clip.core.actions import Multiply
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state.per_element import PerElement
+from lightning_clip.core.state.per_element import ElementBlock, PerElement
 from lightning_clip.core.state.per_parameter import PerParameter
 from lightning_clip.core.state.policy import has_signal
 from lightning_clip.functional.averaging import average_gain
+from lightning_clip.functional.elementwise import element_coef_
+from lightning_clip.functional.reading import is_free_to_read
 
 ElementHistory = Literal["observed", "clipped", "winsorized"]
 
@@ -69,51 +72,59 @@ class ElementMagnitudes(nn.Module):
         self.means = PerElement(start=torch.inf)
         self.counts = PerParameter(steps=0.0)
 
-    def take(self, grads: Gradients) -> list[Tensor]:
-        """The usual magnitude of each element, from earlier steps.
+    def factors(self, grads: Gradients, *, multiple: float = 1.0, eps: float = 0.0, min_scale: float = 0.0) -> Multiply:
+        """Limit each element to a multiple of its usual magnitude from earlier steps, and learn from this step.
+
+        Elements without a history, elements of parameters in warmup, and gradients that are NaN or infinite are not
+        limited.
 
         Args:
             grads: The gradients of this step.
+            multiple: The limit on an element, as a multiple of its usual magnitude.
+            eps: Added to each magnitude.
+            min_scale: Smallest factor on an element, in [0, 1].
 
         Returns:
-            `n` new tensors of the (local) shapes of the gradients. Elements without a history, elements of parameters
-            in warmup, and gradients that are NaN or infinite get `inf`.
+            The factor `min(1, multiple * usual / (|g| + eps))` on each element.
         """
-        means = self.means.take(grads)
+        blocks = self.means.blocks(grads)
         self._start_counts(self.means.started, grads.norms())
         (steps,) = self.counts.take(grads)
-        scales = torch.where((steps >= self.warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf).unbind()
-        return [mean.pow(1 / self.power) * scale.to(mean) for mean, scale in zip(means, scales, strict=True)]
-
-    def push(self, grads: Gradients, usual: list[Tensor], *, multiple: float = 1.0) -> None:
-        """Learn from the gradients of this step.
-
-        Args:
-            grads: The gradients of this step.
-            usual: The magnitudes that `take` returned.
-            multiple: The limit on an element, as a multiple of its usual magnitude.
-        """
-        (steps,) = self.counts.take(grads)
-        learns = has_signal(grads, grads.norms())
         gains = average_gain(self.decay, steps + 1)
-        rows = zip(
-            self.means.take(grads),
-            grads.locals,
-            usual,
-            gains.unbind(),
-            self._most(gains, multiple).unbind(),
-            learns.unbind(),
-            strict=True,
-        )
-        for mean, gradient, magnitude, gain, most, learn in rows:
-            # An average must become neither `inf` (no value yet) nor 0, which would lock out all later values.
-            limits = torch.finfo(mean.dtype)
-            stored = torch.minimum(gradient.abs().to(mean.dtype), magnitude * most.to(mean))
-            value = stored.pow(self.power).clamp_(max=limits.max)
-            value = torch.where((value > 0) & learn.to(mean.device), value, mean)
-            averaged = torch.where(mean < torch.inf, mean.lerp(value, gain.to(mean)), value)
-            mean.copy_(averaged.clamp_(min=limits.tiny))
-        self.counts.put(grads, steps + learns)
+        scales = torch.where((steps >= self.warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf)
+        most, finite = self._most(gains, multiple), grads.total_norm().isfinite()
+        factors: list[Tensor | None] = [None] * len(grads)
+        for own in blocks:
+            block, like = own.block, own.values
+            sizes = block.flatten(grads.locals).abs().to(like.dtype)
+            usual = self._root(like).mul_(block.spread(scales, like=like))
+            if not (is_free_to_read(finite) and not finite):
+                self._learn(own, sizes, usual * block.spread(most, like=like), block.spread(gains, like=like), finite)
+            coefs = element_coef_(usual.mul_(multiple), sizes.add_(eps), min_scale=min_scale)
+            if not is_free_to_read(coefs) or bool(coefs.amin() < 1):
+                for i, factor in zip(block.members, block.unflatten(coefs, grads.locals), strict=True):
+                    factors[i] = factor
+        self.counts.put(grads, steps + has_signal(grads, grads.norms()))
+        return Multiply(factors, acts=True)
+
+    def _root(self, means: Tensor) -> Tensor:
+        return means.clone() if self.power == 1 else means.sqrt() if self.power == 2 else means.pow(1 / self.power)
+
+    def _learn(self, own: ElementBlock, sizes: Tensor, most: Tensor, gain: Tensor, finite: Tensor) -> None:
+        """Move the averages toward the absolute values of this step, of which at most `most` count."""
+        means, limits = own.values, torch.finfo(own.values.dtype)
+        stored = torch.minimum(sizes, most, out=most)
+        value = stored if self.power == 1 else stored.pow_(self.power).clamp_(max=limits.max)
+        # An average must become neither `inf` (no value yet) nor 0, which would lock out all later values. Where it is
+        # free to see that no element needs it, two thirds of the work are left out.
+        free = is_free_to_read(means)
+        own.complete = own.complete or (free and bool(means.amax() < torch.inf))
+        if own.complete and bool(value.amin() >= limits.tiny):
+            means.lerp_(value, gain)
+            return
+        value = torch.where((value > 0) & finite.to(means.device), value, means)
+        averaged = torch.where(means < torch.inf, means.lerp(value, gain), value)
+        means.copy_(averaged.clamp_(min=limits.tiny))
 
     def _start_counts(self, names: tuple[str, ...], like: Tensor) -> None:
         """Reset the counts of parameters without magnitudes; a checkpoint may hold the counts alone."""

@@ -1,0 +1,118 @@
+"""`Block`: several small tensors as one flat tensor, so that an operation on all of them is one operation."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+from lightning_clip.functional.reading import is_free_to_read
+
+CACHED = 2**18
+"""The number of elements of a block on the CPU: a few blocks of them fit into the cache of a core."""
+
+
+class Block:
+    """Some tensors of a list, with the same device and dtype, that are processed one after another in flat memory.
+
+    Args:
+        members: The positions of the tensors in the list.
+        tensors: The list, of dense tensors.
+
+    Attributes:
+        members: The positions of the tensors in the list.
+        numels: The number of elements of each member.
+        numel: The number of elements of all members.
+    """
+
+    def __init__(self, members: Sequence[int], tensors: Sequence[Tensor]) -> None:
+        self.members = list(members)
+        self.numels = [tensors[i].numel() for i in self.members]
+        self.numel = sum(self.numels)
+        self._repeats: Tensor | None = None
+
+    def of(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """The members of a list."""
+        return [values[i] for i in self.members]
+
+    def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Copy the members into one flat tensor.
+
+        Args:
+            tensors: The list, of tensors with the same numbers of elements as those that the block was made of.
+
+        Returns:
+            `(numel,)`, in memory of its own.
+        """
+        if len(self.members) == 1:  # torch's function would return the same memory
+            return tensors[self.members[0]].flatten().clone()
+        flat: Tensor = _flatten_dense_tensors(self.of(tensors))  # type: ignore[no-untyped-call]
+        return flat
+
+    def unflatten(self, flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+        """Return views of a flat tensor in the shapes of the members.
+
+        Args:
+            flat: `(numel,)`.
+            like: The list whose members have the shapes.
+        """
+        return list(_unflatten_dense_tensors(flat, self.of(like)))  # type: ignore[no-untyped-call]
+
+    def spread(self, values: Tensor, *, like: Tensor) -> Tensor:
+        """Give each element the number of its tensor.
+
+        Args:
+            values: One number for each tensor of the list, `(n,)`.
+            like: The result gets its device and dtype.
+
+        Returns:
+            `(numel,)`; or `()` if the numbers are free to read and all the same.
+        """
+        if is_free_to_read(values):
+            numbers = values.tolist()
+            own = [numbers[i] for i in self.members]
+            if own.count(own[0]) == len(own):
+                return torch.full((), own[0], dtype=like.dtype, device=like.device)
+        chosen = values.to(like.device, like.dtype)
+        if len(self.members) != len(values):
+            chosen = chosen[self.members[0] : self.members[-1] + 1] if self._is_range() else self._chosen(chosen)
+        if self._repeats is None or self._repeats.device != chosen.device:
+            self._repeats = torch.tensor(self.numels, device=chosen.device)
+        return chosen.repeat_interleave(self._repeats, output_size=self.numel)
+
+    def _is_range(self) -> bool:
+        return self.members[-1] - self.members[0] + 1 == len(self.members)
+
+    def _chosen(self, values: Tensor) -> Tensor:
+        return torch.stack([values[i] for i in self.members])
+
+
+def blocks_of(tensors: Sequence[Tensor]) -> list[Block]:
+    """Divide dense tensors into blocks.
+
+    On the CPU, a block has at most 2^18 elements, unless a single tensor has more: then the temporary values of a rule
+    stay in the cache and take little memory. On an accelerator, there is one block for each device and dtype. So the
+    number of operations depends on the number of elements, but not on the number of tensors.
+
+    Args:
+        tensors: `n` dense tensors.
+
+    Returns:
+        The blocks; each tensor is in one of them, unless it is empty.
+
+    Example:
+        >>> [block.members for block in blocks_of([torch.ones(2), torch.ones(1, dtype=torch.float64), torch.ones(3)])]
+        [[0, 2], [1]]
+    """
+    groups: dict[tuple[torch.device, torch.dtype], list[list[int]]] = {}
+    filled: dict[tuple[torch.device, torch.dtype], int] = {}
+    for i, tensor in enumerate(tensors):
+        key, numel = (tensor.device, tensor.dtype), tensor.numel()
+        if not numel:
+            continue
+        group = groups.setdefault(key, [[]])
+        if group[-1] and tensor.is_cpu and filled[key] + numel > CACHED:
+            group.append([])
+        filled[key] = numel + (filled[key] if group[-1] else 0)
+        group[-1].append(i)
+    return [Block(members, tensors) for group in groups.values() for members in group]
