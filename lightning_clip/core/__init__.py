@@ -1,7 +1,8 @@
 """The core types: gradients, actions, clipping strategies, step records and the history of a run."""
 
-from lightning_clip.core.actions import Action, Clamp, Keep, Multiply, Replace, Scale, ScaleEach, Sequential, Skip, Zero
+from lightning_clip.core.actions import Action, Clamp, Keep, Scale, ScaleEach, Sequential, Skip, Zero
 from lightning_clip.core.clip import clip_
+from lightning_clip.core.element_actions import Multiply, Replace
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.names import parameter_names
 from lightning_clip.core.record.history import History

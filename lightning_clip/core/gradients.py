@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_clip.core.names import plain_name
-from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.functional.blocks import copies_of
 from lightning_clip.functional.materialize import materialize_
 from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
@@ -207,7 +207,7 @@ class Gradients:
         """
 
         def changed_copies() -> list[Tensor]:
-            copies = _copied(self.tensors) if self._are_plain else [tensor.clone() for tensor in self.tensors]
+            copies = copies_of(self.tensors) if self._are_plain else [tensor.clone() for tensor in self.tensors]
             apply_(self._with(lambda: copies))
             return copies
 
@@ -253,12 +253,3 @@ class Gradients:
         if math.isfinite(total.item()):
             return wide, total
         return wide.to(norms.dtype), total.to(norms.dtype)  # NaN and infinity change no dtype of what is remembered
-
-
-def _copied(tensors: list[Tensor]) -> list[Tensor]:
-    """Copies of plain tensors, many with one operation."""
-    copies = list(tensors)  # an empty tensor is its own copy
-    for block in blocks_of(tensors):
-        for i, copy in zip(block.members, block.unflatten(block.flatten(tensors), tensors), strict=True):
-            copies[i] = copy
-    return copies

@@ -116,3 +116,12 @@ def blocks_of(tensors: Sequence[Tensor]) -> list[Block]:
         filled[key] = numel + (filled[key] if group[-1] else 0)
         group[-1].append(i)
     return [Block(members, tensors) for group in groups.values() for members in group]
+
+
+def copies_of(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copy dense tensors with one operation for each block; an empty tensor is its own copy."""
+    copies = list(tensors)
+    for block in blocks_of(tensors):
+        for i, copy in zip(block.members, block.unflatten(block.flatten(tensors), tensors), strict=True):
+            copies[i] = copy
+    return copies

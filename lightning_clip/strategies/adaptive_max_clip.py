@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from lightning_clip._checks import check_choice, check_decay, check_fraction
-from lightning_clip.core.actions import Action, Multiply
+from lightning_clip.core.actions import Action
+from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import PerParameter, has_signal, to_store
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip._errors import ArgumentError
-from lightning_clip.core.actions import Action, Multiply
+from lightning_clip.core.actions import Action
+from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lightning_clip._checks import check_count, check_positive_finite
 from lightning_clip._errors import ArgumentError
-from lightning_clip.core.actions import Action, Replace
+from lightning_clip.core.actions import Action
+from lightning_clip.core.element_actions import Replace
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lightning_clip._checks import check_choice, check_positive
-from lightning_clip.core.actions import Action, Multiply
+from lightning_clip.core.actions import Action
+from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
 from lightning_clip.core.state.element_magnitudes import ElementHistory, ElementMagnitudes, check_element_rule

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_clip._checks import check_each
-from lightning_clip.core.actions import Action, Keep, Replace, Scale, ScaleEach, Sequential, Skip
+from lightning_clip.core.actions import Action, Keep, Scale, ScaleEach, Sequential, Skip
+from lightning_clip.core.element_actions import Replace
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.blocks import blocks_of

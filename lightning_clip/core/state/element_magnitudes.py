@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction
-from lightning_clip.core.actions import Multiply
+from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state.per_element import ElementBlock, PerElement
 from lightning_clip.core.state.per_parameter import PerParameter
