@@ -157,12 +157,12 @@ class Skip(Action):
     reads the device, once per step.
 
     Args:
-        condition: Whether to skip the step, boolean `()`.
+        condition: Whether to skip the step, a boolean or a boolean tensor `()`.
     """
 
-    def __init__(self, condition: Tensor) -> None:
-        self.coefs = torch.ones((), device=condition.device)
-        self.skipped: Tensor = condition
+    def __init__(self, condition: Scalar) -> None:
+        self.skipped: Tensor = as_tensor(condition)
+        self.coefs = torch.ones((), device=self.skipped.device)
 
     def apply_(self, grads: Gradients) -> None:
         """Remove the gradients if the condition holds."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Self
 
 import torch
@@ -32,6 +33,7 @@ class Gradients:
     Attributes:
         names: `n` parameter names, in the optimizer's order.
         params: `n` parameters.
+        are_plain: Whether all gradients are dense and held whole by this process.
         own_step: The number of steps that this optimizer completed before this one, which schedules count; `step`,
             unless it is set because `step` counts those of other optimizers too.
 
@@ -53,13 +55,13 @@ class Gradients:
         optimizer: Optimizer | None = None,
     ) -> None:
         held: dict[int, tuple[str, Tensor, Tensor]] = {}
-        self._are_plain = True
+        self.are_plain = True
         for name, param in zip(names, params, strict=True):
             if (grad := param.grad) is not None and id(param) not in held:
                 if grad.requires_grad:  # shares the memory, not the graph
                     grad = grad.detach()
                 if not is_plain(grad):
-                    self._are_plain, grad = False, materialize_(param, grad)
+                    self.are_plain, grad = False, materialize_(param, grad)
                 held[id(param)] = name, param, grad
         self.names: tuple[str, ...] = tuple([name for name, _, _ in held.values()])
         self._all_names: list[Iterable[str]] = [names]
@@ -88,16 +90,16 @@ class Gradients:
         Returns:
             The gradients.
         """
-        known = names or {}
+        names = names or {}
         pairs = [
-            (known.get(id(param)) or f"{g}.{i}", param)
+            (names.get(id(param)) or f"{g}.{i}", param)
             for g, group in enumerate(optimizer.param_groups)
             for i, param in enumerate(group["params"])
         ]
         grads = cls(
             [name for name, _ in pairs], [param for _, param in pairs], step=step, epoch=epoch, optimizer=optimizer
         )
-        grads._all_names.append(known.values())
+        grads._all_names.append(names.values())
         return grads
 
     @classmethod
@@ -133,14 +135,9 @@ class Gradients:
         return tuple(dict.fromkeys(name for names in self._all_names for name in names))
 
     @property
-    def are_plain(self) -> bool:
-        """Whether all gradients are dense and held whole by this process."""
-        return self._are_plain
-
-    @property
     def locals(self) -> list[Tensor]:
         """The part of each gradient on this process, as plain dense tensors that share its memory."""
-        return self.tensors if self._are_plain else [local_values(tensor) for tensor in self.tensors]
+        return self.tensors if self.are_plain else [local_values(tensor) for tensor in self.tensors]
 
     @property
     def device(self) -> torch.device:
@@ -203,11 +200,11 @@ class Gradients:
                 then follow from the factors.
 
         Returns:
-            The changed gradients. Tensors are copied on first access, which must come before the change is applied.
+            The changed gradients, copied on first access, which must come before the change is applied.
         """
 
         def changed_copies() -> list[Tensor]:
-            copies = copies_of(self.tensors) if self._are_plain else [tensor.clone() for tensor in self.tensors]
+            copies = copies_of(self.tensors) if self.are_plain else [tensor.clone() for tensor in self.tensors]
             apply_(self._with(lambda: copies))
             return copies
 
@@ -216,8 +213,7 @@ class Gradients:
         return preview
 
     def _with(self, make_tensors: Callable[[], list[Tensor]]) -> Self:
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
+        other = copy(self)
         other._norms, other._tensors, other._make_tensors, other._scaled = {}, None, make_tensors, None
         return other
 

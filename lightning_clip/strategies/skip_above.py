@@ -1,16 +1,18 @@
 """`SkipAbove`: skip optimizer steps whose norm is above a fixed limit."""
 
+import math
+
 from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.actions import Action, Scale, Sequential, Skip
-from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import SkipBudget
-from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.total_norm_strategy import TotalNormStrategy
+from lightning_clip.functional.scalars import Scalar
 from lightning_clip.functional.scaling import clip_coef
 
 _SAVED_SKIPS = 10
 
 
-class SkipAbove(ClipStrategy):
+class SkipAbove(TotalNormStrategy):
     r"""Skip the optimizer step if the total norm is above a fixed limit.
 
     $$\text{skip where } N > \text{max\_norm}$$
@@ -51,9 +53,8 @@ class SkipAbove(ClipStrategy):
         self.max_fraction = max_fraction
         self.budget = SkipBudget(max_fraction, burst=_SAVED_SKIPS)
 
-    def decide(self, grads: Gradients) -> Action:
+    def decide_on(self, norm: Scalar) -> Action:
         """Skip a step above the limit, or clip it if too many have been skipped."""
-        norm = grads.total_norm()
-        counts = norm.isfinite() & (norm > 0)
+        counts = (norm < math.inf) & (norm > 0)
         skip = self.budget.take(counts & (norm > self.max_norm), counts)
         return Sequential([Skip(skip), Scale(clip_coef(norm, self.max_norm), self.max_norm)])

@@ -5,15 +5,9 @@ from torch import Tensor
 
 from lightning_clip._checks import check_count, check_fraction, check_positive
 from lightning_clip.core.actions import Action, Scale, Sequential, Skip
-<<<<<<< HEAD
-from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import SkipBudget, Window
-from lightning_clip.core.strategy import ClipStrategy
-=======
-from lightning_clip.core.state import Window
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar, as_tensor, scalar, where
->>>>>>> b544c0d (core: decide on the total norm with numbers on the CPU, by one formula for numbers and tensors)
 from lightning_clip.functional.scaling import clip_coef
 from lightning_clip.strategies.robust_clip import robust_threshold
 
@@ -84,9 +78,5 @@ class SkipSpikes(TotalNormStrategy):
         spike = counts & (norm > threshold)
         self.spikes_in_a_row = as_tensor(where(counts, (before + 1) * spike, before))
         self.norms.push(norm, counts)
-<<<<<<< HEAD
         skip = self.budget.take(spike & (before < self.max_consecutive), counts)
-=======
-        skip = as_tensor(spike & (before < self.max_consecutive))
->>>>>>> b544c0d (core: decide on the total norm with numbers on the CPU, by one formula for numbers and tensors)
         return Sequential([Skip(skip), Scale(clip_coef(norm, threshold), threshold)])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.state.state import State
+from lightning_clip.functional.scalars import Scalar, as_tensor, maximum, where
 
 
 class SkipBudget(State):
@@ -39,18 +40,21 @@ class SkipBudget(State):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self.register_buffer("due", torch.tensor(self.steps_per_skip))
 
-    def take(self, wanted: Tensor, counts: Tensor) -> Tensor:
+    def take(self, wanted: Scalar, counts: Scalar) -> Scalar:
         """Decide whether a step is skipped. Call it once per step.
 
         Args:
-            wanted: Whether the rule would like to skip the step, boolean `()`.
-            counts: Whether the step counts at all, boolean `()`.
+            wanted: Whether the rule would like to skip the step, a boolean or a boolean tensor `()`.
+            counts: Whether the step counts at all, like `wanted`.
 
         Returns:
-            Whether to skip it, boolean `()`.
+            Whether to skip it, like `wanted`.
         """
-        now, due = self.count.to(wanted.device) + counts, self.due.to(wanted.device)
+        count, due = self.number("count"), self.number("due")
+        if isinstance(wanted, Tensor):
+            count, due = as_tensor(count).to(wanted.device), as_tensor(due).to(wanted.device)
+        now = count + counts
         skip = wanted & counts & (now >= due)
-        later = torch.maximum(due, now - self.saved) + self.steps_per_skip
-        self.count, self.due = now, torch.where(skip, later, due)
+        self.set_number("count", now)
+        self.set_number("due", where(skip, maximum(due, now - self.saved) + self.steps_per_skip, due))
         return skip

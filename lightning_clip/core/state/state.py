@@ -70,7 +70,7 @@ class State(nn.Module):
     def set_number(self, name: str, value: Scalar) -> None:
         """Change the value of a buffer `()`."""
         array = self.array(name)
-        if array is None:
+        if array is None or isinstance(value, Tensor):
             setattr(self, name, value)
         else:
             array[()] = value
