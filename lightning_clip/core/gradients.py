@@ -190,9 +190,7 @@ class Gradients:
         return self._with(lambda: self.tensors)
 
     def previewed(self, apply_: Callable[["Gradients"], None], coefs: Tensor | None) -> Self:
-        """Return the gradients as they would be after a change, without changing them.
-
-        `Action.preview` is the public way to call this.
+        """Return the gradients as they would be after a change, without changing them; see `Action.preview`.
 
         Args:
             apply_: The function that changes gradients in place.
