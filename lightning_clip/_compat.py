@@ -76,6 +76,36 @@ def looks_after_batch(callback: Any, trainer: Trainer) -> bool:
     return getattr(callback, "_train_time_interval", None) is not None
 
 
+CLIPPING_METHOD = "_clip_gradients"
+"""The method of a precision plugin that Lightning calls to clip."""
+
+
+def clipping_of(trainer: Trainer) -> Callable[..., None] | None:
+    """Return what Lightning calls to clip, in both optimization modes, after every `on_before_optimizer_step`.
+
+    Args:
+        trainer: The trainer that is about to fit.
+
+    Returns:
+        The method of the precision plugin, or what stands in for it; `None` if this version of Lightning has none.
+    """
+    clip: Callable[..., None] | None = getattr(trainer.precision_plugin, CLIPPING_METHOD, None)
+    return clip
+
+
+def replace_clipping(trainer: Trainer, clip: Callable[..., None]) -> None:
+    """Make Lightning call something else where it clips.
+
+    Args:
+        trainer: The trainer that is about to fit.
+        clip: What to call, with the arguments of `clipping_of(trainer)`. The plugin's own method undoes the change.
+    """
+    plugin = trainer.precision_plugin
+    vars(plugin).pop(CLIPPING_METHOD, None)
+    if clipping_of(trainer) != clip:
+        setattr(plugin, CLIPPING_METHOD, clip)
+
+
 def grad_scaler(trainer: Trainer) -> GradScaler | None:
     """Return the gradient scaler of fp16 mixed precision; `None` in every other precision."""
     scaler: GradScaler | None = getattr(trainer.precision_plugin, "scaler", None)

@@ -5,22 +5,28 @@ from copy import deepcopy
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
-from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip._checks import check_count
-from lightning_clip._compat import should_log, uncompiled
+from lightning_clip._compat import should_log
 from lightning_clip.callbacks._metrics import GroupBy, metrics_of
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
-from lightning_clip.callbacks._own_steps import OwnSteps
 from lightning_clip.callbacks._recorder import Recorder
-from lightning_clip.callbacks._step_context import StepContext, release, step_context
-from lightning_clip.callbacks._trainer import check_strategy_support, describe_run, place_of, warn_of_lost_elements
+from lightning_clip.callbacks._strategy_state import restore_strategies
+from lightning_clip.callbacks._trainer import (
+    check_strategy_support,
+    clipping_by_others,
+    describe_run,
+    place_of,
+)
+from lightning_clip.callbacks.step.action_point import StepCallback
+from lightning_clip.callbacks.step.context import StepContext
+from lightning_clip.callbacks.step.own_steps import OwnSteps
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
+from lightning_clip.core.record.pending_step import PendingStep
 from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.recurrent.gates import GateMeter
 from lightning_clip.core.strategy import ClipStrategy
@@ -32,18 +38,17 @@ from lightning_clip.strategies.no_clip import NoClip
 class StrategyChooser(Protocol):
     """A callback that may override an observer's strategy before each decision."""
 
-    def choose_strategy(self, observer: "GradientObserver", trainer: Trainer, context: StepContext, index: int) -> None:
+    def choose_strategy(self, observer: "GradientObserver", trainer: Trainer, context: StepContext) -> None:
         """Look at the step that is about to be made, and call `observer.override_strategy` if necessary.
 
         Args:
             observer: The callback whose strategy is about to decide.
             trainer: The trainer, while it is fitting.
-            context: The context of the step.
-            index: The optimizer's position in `trainer.optimizers`.
+            context: The context of the step, which knows the optimizer.
         """
 
 
-class GradientObserver(MetricsCallback):
+class GradientObserver(MetricsCallback, StepCallback):
     """Applies a strategy to each optimizer's gradients at each step, and records what happened.
 
     Attributes:
@@ -70,6 +75,7 @@ class GradientObserver(MetricsCallback):
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(flush_every_n_steps)
         self._own_steps = OwnSteps()
+        self._step: PendingStep | None = None
 
     @property
     @override
@@ -138,35 +144,42 @@ class GradientObserver(MetricsCallback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._gates.watch(pl_module)
-        run = describe_run(trainer, pl_module, strategy=repr(self.strategy))
+        run = describe_run(trainer, pl_module, strategy=self.strategy)
         self._recorder.begin(run, start_step=trainer.global_step, write=trainer.is_global_zero)
 
-    @uncompiled
     @override
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if not optimizer.param_groups:  # Lightning's stand-in for no optimizer
-            return
-        index = next((i for i, one in enumerate(trainer.optimizers) if one is optimizer), len(trainer.optimizers))
-        while index >= len(self.strategies):  # the optimizer was added after training began
-            self.strategies.append(deepcopy(self.strategy))
-        context = step_context(self, trainer, pl_module, optimizer)
-        context.count(self._own_steps.before(trainer, index))
+    def act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        self._step = None
+        context.count(self._own_steps.before(trainer, context.index))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
             if isinstance(callback, StrategyChooser):
-                callback.choose_strategy(self, trainer, context, index)
-        strategy = self._overrides.get(index, self.strategies[index])
+                callback.choose_strategy(self, trainer, context)
+        strategy = self._overrides.get(context.index, self._strategy_of(context.index))
         logged = self.group_by == "rnn" and should_log(trainer)
-        gate_norms = self._gates.measure(context.current, index, now=logged)
-        step = clip_(context.current, strategy, optimizer_index=index)
+        gate_norms = self._gates.measure(context.current, context.index, now=logged)
+        self._step = step = clip_(context.current, strategy, optimizer_index=context.index)
         step.note(gate_norms=gate_norms, place=place_of(trainer))
         context.add(step)
         self._recorder.add(step)
+
+    def _strategy_of(self, index: int) -> ClipStrategy:
+        while index >= len(self.strategies):  # the optimizer was added after training began
+            self.strategies.append(deepcopy(self.strategy))
+        return self.strategies[index]
+
+    @override
+    def take_note(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        step, self._step = self._step, None
+        others = clipping_by_others(trainer, pl_module)
+        if step is not None and others is not None:
+            label = others.call if isinstance(self.strategy, NoClip) else step.strategy
+            norm, norms = context.norms_now()
+            step.note_clipping(label, norm_after=norm, param_norms_after=norms, threshold=others.threshold)
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        release(trainer)
         if self._recorder.end_batch(outputs):
             self._publish_if_due(trainer)
             if len(self._recorder.waiting) >= self.flush_every_n_steps:
@@ -185,7 +198,7 @@ class GradientObserver(MetricsCallback):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        release(trainer)
+        super().on_exception(trainer, pl_module, exception)
         self._recorder.end()
 
     @override
@@ -215,20 +228,7 @@ class GradientObserver(MetricsCallback):
             {index: total.steps + total.empty for index, total in self._recorder.known.aggregates.items()}
         )
         self._gates.load_state_dict(state.get("gates", {"measured": {}}))
-        if state["strategy"] != repr(self.strategy):
-            rank_zero_warn(
-                f"The checkpoint was saved with {state['strategy']} and this run continues with {self.strategy!r}: "
-                "the history is kept, but the state of the earlier strategy is not."
-            )
-        elif len(state["strategies"]) != len(self.strategies):
-            rank_zero_warn(
-                f"{type(self).__name__}: the checkpoint has {len(state['strategies'])} optimizers and this run has "
-                f"{len(self.strategies)}: the history is kept, but {self.strategy!r} starts anew."
-            )
-        else:
-            for strategy, saved in zip(self.strategies, state["strategies"], strict=True):
-                strategy.load_state_dict(saved)
-            warn_of_lost_elements(self.strategies)
+        restore_strategies(type(self).__name__, self.strategies, repr(self.strategy), state)
 
 
 def observers(trainer: Trainer) -> list[GradientObserver]:

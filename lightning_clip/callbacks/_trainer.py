@@ -1,12 +1,13 @@
 """What the callbacks need from the Trainer: checks of its configuration, a description of the run, its state."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
@@ -16,8 +17,8 @@ from lightning_clip.core.names import plain_name
 from lightning_clip.core.record.pending_step import Place
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.core.snapshot import Stateful
-from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.strategies.no_clip import NoClip
 
 
 def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
@@ -63,39 +64,60 @@ def check_trainer_does_not_clip(trainer: Trainer, call: str) -> None:
         )
 
 
-def warn_of_lost_elements(strategies: Sequence[ClipStrategy]) -> None:
-    """Warn of parameters whose per-element history is not in the checkpoint, because they are sharded.
+@dataclass(frozen=True, slots=True)
+class OtherClipping:
+    """Clipping that acts after this package's callbacks.
+
+    Attributes:
+        call: What clips, for people to read.
+        threshold: The limit; `None` if it is unknown.
+    """
+
+    call: str
+    threshold: float | None = None
+
+
+def clipping_by_others(trainer: Trainer, pl_module: LightningModule) -> OtherClipping | None:
+    """Return who else clips: the module's own `configure_gradient_clipping`, or the Trainer.
 
     Args:
-        strategies: The strategies, after they have been restored.
+        trainer: The trainer, while it is fitting.
+        pl_module: The module being trained.
+
+    Returns:
+        What clips; `None` if nothing does, as always in manual optimization.
     """
-    states = [module for one in strategies for module in one.modules() if isinstance(module, PerElement)]
-    lost = list(dict.fromkeys(name for state in states for name in state.left_out))
-    if lost:
-        rank_zero_warn(
-            f"{strategies[0]!r}: the checkpoint contains no per-element history of sharded parameters "
-            f"({', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}), so they are not clipped until they have "
-            "warmed up again."
-        )
+    if not pl_module.automatic_optimization:
+        return None
+    if is_overridden("configure_gradient_clipping", pl_module):
+        return OtherClipping(f"{type(pl_module).__name__}.configure_gradient_clipping()")
+    if not trainer.gradient_clip_val:
+        return None
+    by_value = ", gradient_clip_algorithm='value'" if trainer.gradient_clip_algorithm == "value" else ""
+    limit = trainer.gradient_clip_val
+    return OtherClipping(f"Trainer(gradient_clip_val={limit!r}{by_value})", float(limit))
 
 
-def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: str) -> RunInfo:
+def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: ClipStrategy) -> RunInfo:
     """Describe the run for the header of a report.
 
     Args:
         trainer: The trainer, after its optimizers have been set up.
         pl_module: The module being trained.
-        strategy: The `repr` of the clipping strategy.
+        strategy: The clipping strategy of the callback.
 
     Returns:
-        The model, strategy, optimizers and number of elements of each parameter. Parameters of lazy layers that have
+        The model, who clips, optimizers and number of elements of each parameter. Parameters of lazy layers that have
         seen no batch have no size yet and are left out, as is the stand-in for no optimizer, which has no parameters.
     """
     model = getattr(pl_module, "_orig_mod", pl_module)
     sized = ((name, param) for name, param in pl_module.named_parameters() if not is_lazy(param))
     numels = {plain_name(name): param.numel() for name, param in sized}
     optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers if optimizer.param_groups)
-    return RunInfo(model=type(model).__name__, strategy=strategy, optimizer=optimizers, numels=numels)
+    others = clipping_by_others(trainer, pl_module)
+    calls = [repr(strategy)] if others is None or not isinstance(strategy, NoClip) else []
+    calls += [others.call] if others is not None else []
+    return RunInfo(model=type(model).__name__, strategy=", then ".join(calls), optimizer=optimizers, numels=numels)
 
 
 def _describe(optimizer: Optimizer) -> str:

@@ -8,15 +8,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip._checks import check_count, check_fraction
 from lightning_clip._compat import grad_scaler
 from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._run_callback import RunCallback
-from lightning_clip.callbacks._step_context import release, step_context
 from lightning_clip.callbacks._trainer import check_strategy_support, reset_carried_state, scale_learning_rates
 from lightning_clip.callbacks._training_state import (
     on_any_process,
@@ -25,13 +22,15 @@ from lightning_clip.callbacks._training_state import (
     weights_among,
     write_last_good,
 )
+from lightning_clip.callbacks.step.action_point import StepCallback
+from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.snapshot import Snapshot, non_finite_tensors, trained_names
 from lightning_clip.core.switching import SpikeDetector
 
 
-class DivergenceRollback(RunCallback):
+class DivergenceRollback(StepCallback):
     """Keep the last good state in host memory, and roll back to it when training diverges.
 
     A step is bad if its loss or gradient norm is NaN, infinite, or a severe outlier according to the detector. After
@@ -122,16 +121,14 @@ class DivergenceRollback(RunCallback):
             self._take(trainer, pl_module)  # a layer was unfrozen, or a scheduler or an optimizer exchanged
 
     @override
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        context = step_context(self, trainer, pl_module, optimizer)
-        if context.original.is_finite() or grad_scaler(trainer) is None:  # the scaler handles an overflow itself
+    def look(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        if context.is_finite() or grad_scaler(trainer) is None:  # the scaler handles an overflow itself
             self._norm = max(self._norm, float(context.original.total_norm()), key=_badness)
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        release(trainer)
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         readings = [self._norms.read(self._norm)]
         if isinstance(loss, Tensor):

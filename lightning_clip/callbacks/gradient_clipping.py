@@ -1,6 +1,7 @@
 """`GradientClipping`: clips gradients in the training loop."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
@@ -9,6 +10,8 @@ from lightning_clip._errors import ArgumentTypeError
 from lightning_clip.callbacks._gradient_observer import GradientObserver
 from lightning_clip.callbacks._metrics import GroupBy
 from lightning_clip.callbacks._trainer import check_trainer_does_not_clip
+from lightning_clip.callbacks.step.context import StepContext
+from lightning_clip.core.clip import clip_
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.norm_clip import NormClip
@@ -16,6 +19,10 @@ from lightning_clip.strategies.norm_clip import NormClip
 
 class GradientClipping(GradientObserver):
     """Clip gradients before each optimizer step, and record what happened.
+
+    Clips where Lightning's own clipping acts: after every `on_before_optimizer_step`, and before a
+    `configure_gradient_clipping` of the module, whose effect is recorded too. Trial steps of Lightning's tuners are
+    clipped as well, with a copy of the strategy.
 
     Works in automatic and manual optimization, with gradient accumulation (clips the accumulated gradient once), mixed
     precision (clips unscaled gradients, even with fused optimizers) and several optimizers (each has its own copy of
@@ -62,6 +69,20 @@ class GradientClipping(GradientObserver):
                 f"GradientClipping({strategy!r}): strategy must be a ClipStrategy, for instance NormClip({strategy!r})."
             )
         super().__init__(strategy, sinks, flush_every_n_steps, group_by, name)
+        self._rehearsing: dict[int, ClipStrategy] = {}
+
+    @override
+    def act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        self._rehearsing = {}
+        super().act(trainer, pl_module, context)
+
+    @override
+    def rehearse(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        index = context.index
+        if index not in self._rehearsing:
+            own = self.strategies[index] if index < len(self.strategies) else self.strategy
+            self._rehearsing[index] = deepcopy(own)
+        clip_(context.current, self._rehearsing[index], optimizer_index=index)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

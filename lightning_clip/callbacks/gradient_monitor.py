@@ -1,15 +1,15 @@
 """`GradientMonitor`: records gradients without clipping them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip.callbacks._gradient_observer import GradientObserver
 from lightning_clip.callbacks._metrics import GroupBy
-from lightning_clip.callbacks._trainer import check_trainer_does_not_clip
+from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.no_clip import NoClip
 
@@ -17,7 +17,9 @@ from lightning_clip.strategies.no_clip import NoClip
 class GradientMonitor(GradientObserver):
     """Record gradients before each optimizer step; every update stays the same, bit for bit.
 
-    Keeps the same record and logs the same metrics as `GradientClipping`. If it cannot measure a step, it warns once
+    Keeps the same record and logs the same metrics as `GradientClipping`. Beside `Trainer(gradient_clip_val=…)`, or a
+    module with a `configure_gradient_clipping` of its own, it records the norms before and after that clipping. If it
+    cannot measure a step, it warns once
     and stands aside for the rest of the run.
 
     Args:
@@ -33,8 +35,7 @@ class GradientMonitor(GradientObserver):
 
     Raises:
         ArgumentError: An argument is out of range.
-        MisconfigurationException: At fit, if the trainer clips, which no callback can see, or if its parallel strategy
-            hides the gradients.
+        MisconfigurationException: At fit, if the parallel strategy hides the gradients.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -53,16 +54,22 @@ class GradientMonitor(GradientObserver):
         self._stands_aside = False
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        check_trainer_does_not_clip(trainer, "GradientMonitor()")
+    def act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        with self._watching(trainer) as can_measure:
+            if can_measure:
+                super().act(trainer, pl_module, context)
 
     @override
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if self._stands_aside:
-            return
+    def take_note(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        with self._watching(trainer) as can_measure:
+            if can_measure:
+                super().take_note(trainer, pl_module, context)
+
+    @contextmanager
+    def _watching(self, trainer: Trainer) -> Iterator[bool]:
+        """Turn what goes wrong into one warning, after which this callback measures no more."""
         try:
-            super().on_before_optimizer_step(trainer, pl_module, optimizer)
+            yield not self._stands_aside
         except Exception as error:
             self._stands_aside = True
             reason = " ".join(str(error).split()) or type(error).__name__

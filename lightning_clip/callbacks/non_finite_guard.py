@@ -4,16 +4,15 @@ from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip._checks import check_choice, check_count
-from lightning_clip._compat import grad_scaler, uncompiled
+from lightning_clip._compat import grad_scaler
 from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._run_callback import RunCallback
-from lightning_clip.callbacks._step_context import StepContext, release, step_context
 from lightning_clip.callbacks._trainer import check_strategy_support, reset_carried_state
+from lightning_clip.callbacks.step.action_point import StepCallback
+from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.core.buffers import BufferKeeper
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.record.run_info import Event
@@ -21,7 +20,7 @@ from lightning_clip.core.record.run_info import Event
 GuardAction = Literal["skip", "raise", "stop", "zero", "ignore"]
 
 
-class NonFiniteGuard(RunCallback):
+class NonFiniteGuard(StepCallback):
     """Handle optimizer steps whose gradients contain NaN or infinity ("bad steps").
 
     A step is not bad if its norm overflows while every element is finite. The decision needs the norm on the host, so
@@ -78,12 +77,14 @@ class NonFiniteGuard(RunCallback):
         if self._buffers is None:
             self._buffers = BufferKeeper(pl_module)
 
-    @uncompiled
     @override
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        context = step_context(self, trainer, pl_module, optimizer)
+    def look(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        context.is_finite()
+
+    @override
+    def act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
         grads = context.original
-        if trainer.strategy.reduce_boolean_decision(grads.is_finite()):
+        if trainer.strategy.reduce_boolean_decision(context.is_finite()):
             self.consecutive = 0
             if len(grads):
                 self.last_good_norm = float(grads.total_norm())
@@ -138,18 +139,12 @@ class NonFiniteGuard(RunCallback):
         )
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        release(trainer)
-
-    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._buffers = None
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        release(trainer)
+        super().on_exception(trainer, pl_module, exception)
         self._buffers = None
 
     @override

@@ -14,8 +14,8 @@ from lightning_clip._errors import ArgumentError
 from lightning_clip.callbacks._gradient_observer import GradientObserver, observers
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._rung_state import RungState
-from lightning_clip.callbacks._step_context import StepContext
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
+from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.core.optimizer_state import reset_momentum_
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
@@ -102,16 +102,15 @@ class StrategySwitcher(MetricsCallback):
             )
         self._clipping = clipping[0]
 
-    def choose_strategy(self, observer: GradientObserver, trainer: Trainer, context: StepContext, index: int) -> None:
+    def choose_strategy(self, observer: GradientObserver, trainer: Trainer, context: StepContext) -> None:
         """Judge the step that is about to be made, and choose the strategy that acts on it.
 
         Args:
             observer: The callback whose strategy is about to decide; only the clipping callback is affected.
             trainer: The trainer, while it is fitting.
-            context: The context of the step.
-            index: The optimizer's position in `trainer.optimizers`.
+            context: The context of the step, which knows the optimizer.
         """
-        clipping = self._clipping
+        clipping, index = self._clipping, context.index
         if clipping is None or observer is not clipping:
             return
         state = self._states.get(index) or self._build(index, clipping)
@@ -121,7 +120,7 @@ class StrategySwitcher(MetricsCallback):
             for event in state.judge(norms, trainer.global_step, clipping):
                 clipping.add_event(event)
                 if self.reset_momentum and not self.dry_run and _is_climb(event):
-                    reset_momentum_(trainer.optimizers[index])
+                    reset_momentum_(context.optimizer)
         state.keep_warm(context.current)
         if not self.dry_run:
             clipping.override_strategy(index, state.strategy)

@@ -2,13 +2,12 @@
 
 import lightning.pytorch as pl
 import pytest
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lightning_clip import CsvSink, GradientClipping, GradientMonitor, JsonlSink
 from lightning_clip.callbacks import _gradient_observer
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._step_context import step_context
 from lightning_clip.core import Measurement
+from lightning_clip.core.clip import clip_
 from lightning_clip.sinks import read_jsonl
 from tests.support.training import Net, assert_same_weights, loader, quiet_trainer
 
@@ -26,12 +25,6 @@ def test_it_records_without_clipping(tmp_path):
     assert (run.model, run.strategy) == ("Net", "NoClip()")
     assert [record.norm_before for record in history] == [record.norm_before for record in monitor.history]
     assert len((tmp_path / "run.csv").read_text().splitlines()) == 1 + 12
-
-
-def test_a_trainer_that_clips_is_rejected():
-    """The record would not show what the trainer does afterwards."""
-    with pytest.raises(MisconfigurationException, match=r"gradient_clip_val=0\.5.*GradientMonitor\(\)"):
-        quiet_trainer(callbacks=[GradientMonitor()], gradient_clip_val=0.5).fit(Net(), loader())
 
 
 class Steps:
@@ -84,12 +77,12 @@ def test_measurements_are_in_the_checkpoint(tmp_path):
 
 
 def failing_at(step):
-    """A way to measure that fails once."""
+    """A way to measure and clip that fails once."""
 
-    def measure(callback, trainer, pl_module, optimizer):
-        if trainer.global_step == step:
+    def measure(grads, strategy, **options):
+        if grads.step == step:
             raise RuntimeError("these gradients\ncannot be measured")
-        return step_context(callback, trainer, pl_module, optimizer)
+        return clip_(grads, strategy, **options)
 
     return measure
 
@@ -98,7 +91,7 @@ def test_a_monitor_that_cannot_measure_warns_once_and_stands_aside(monkeypatch):
     """The training goes on with the same updates, and the steps measured before are kept."""
     expected, module, monitor = Net(), Net(), GradientMonitor()
     quiet_trainer().fit(expected, loader())
-    monkeypatch.setattr(_gradient_observer, "step_context", failing_at(3))
+    monkeypatch.setattr(_gradient_observer, "clip_", failing_at(3))
     trainer = quiet_trainer(callbacks=[monitor])
     message = r"^GradientMonitor cannot measure step 3 and stands aside: these gradients cannot be measured$"
     with pytest.warns(UserWarning, match=message) as caught:
@@ -112,7 +105,7 @@ def test_the_next_run_is_measured_again(monkeypatch):
     """A monitor that stood aside in one run measures in the next one."""
     monitor = GradientMonitor()
     with monkeypatch.context() as patch:
-        patch.setattr(_gradient_observer, "step_context", failing_at(0))
+        patch.setattr(_gradient_observer, "clip_", failing_at(0))
         with pytest.warns(UserWarning, match="stands aside"):
             quiet_trainer(callbacks=[monitor]).fit(Net(), loader())
     quiet_trainer(callbacks=[monitor]).fit(Net(), loader())
@@ -121,6 +114,6 @@ def test_the_next_run_is_measured_again(monkeypatch):
 
 def test_clipping_that_fails_ends_the_training(monkeypatch):
     """A step that `GradientClipping` cannot clip is an error."""
-    monkeypatch.setattr(_gradient_observer, "step_context", failing_at(3))
+    monkeypatch.setattr(_gradient_observer, "clip_", failing_at(3))
     with pytest.raises(RuntimeError, match="cannot be measured"):
         quiet_trainer(callbacks=[GradientClipping()]).fit(Net(), loader())

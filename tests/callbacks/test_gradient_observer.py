@@ -25,7 +25,8 @@ class Chooser(pl.Callback):
         self.observer, self.strategies, self.index = observer, strategies, index
         self.calls = []
 
-    def choose_strategy(self, observer, trainer, context, index):
+    def choose_strategy(self, observer, trainer, context):
+        index = context.index
         self.calls.append((observer, trainer.global_step, float(context.original.total_norm()), index))
         if observer is self.observer and index == self.index and trainer.global_step in self.strategies:
             observer.override_strategy(index, self.strategies[trainer.global_step])

@@ -107,7 +107,8 @@ def test_an_exception_in_a_batch_shows_its_step_to_a_report_before_us():
             self.seen = len(clipping.history)
 
     class Failing(Net):
-        def on_before_optimizer_step(self, optimizer):
+        def optimizer_step(self, *args, **kwargs):
+            super().optimizer_step(*args, **kwargs)
             if self.global_step == 3:
                 raise RuntimeError("out of luck")
 

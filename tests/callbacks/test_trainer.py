@@ -5,7 +5,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.core.optimizer import _MockOptimizer
 
-from lightning_clip import GradientMonitor
+from lightning_clip import GradientMonitor, NoClip, NormClip
 from lightning_clip.callbacks._trainer import check_trainer_does_not_clip, describe_run
 from tests.support.training import ManualNet, Net, TwoOptimizers, loader, quiet_trainer
 
@@ -14,13 +14,13 @@ def described(module):
     trainer = quiet_trainer()
     optimizers = module.configure_optimizers()
     trainer.strategy.optimizers = list(optimizers) if isinstance(optimizers, tuple) else [optimizers]
-    return describe_run(trainer, module, strategy="NormClip(1.0)")
+    return describe_run(trainer, module, strategy=NormClip(1.0))
 
 
 def test_a_run_is_described_by_class_optimizer_and_sizes():
     """The description has what the header of a report shows."""
     run = described(Net())
-    assert (run.model, run.strategy, run.optimizer) == ("Net", "NormClip(1.0)", "SGD(lr=0.05, momentum=0.9)")
+    assert (run.model, run.strategy, run.optimizer) == ("Net", repr(NormClip(1.0)), "SGD(lr=0.05, momentum=0.9)")
     assert run.numels == {"net.0.weight": 12, "net.0.bias": 3, "net.2.weight": 3, "net.2.bias": 1}
     assert run.seconds is None
 
@@ -49,7 +49,7 @@ def test_no_optimizer_is_none():
     """Lightning's stand-in for a missing optimizer is not described."""
     trainer = quiet_trainer()
     trainer.strategy.optimizers = [_MockOptimizer()]
-    assert describe_run(trainer, Net(), strategy="NoClip()").optimizer == ""
+    assert describe_run(trainer, Net(), strategy=NoClip()).optimizer == ""
 
 
 def test_a_trainer_that_clips_is_rejected():

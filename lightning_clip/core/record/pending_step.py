@@ -89,3 +89,18 @@ class PendingStep:
             self.skipped = skipped
         if place is not None:
             self.place = place
+
+    def note_clipping(
+        self, strategy: str, *, norm_after: Tensor, param_norms_after: Tensor, threshold: float | None
+    ) -> None:
+        """Take over what else has clipped the gradients since the decision.
+
+        Args:
+            strategy: The label of what clipped.
+            norm_after: The total 2-norm of what the optimizer gets, `()`.
+            param_norms_after: The 2-norm of each of the same gradients, `(n,)`.
+            threshold: The limit that was in force; `None` keeps that of the decision.
+        """
+        self.strategy = strategy
+        self.coefs, self.norm_after, self.param_norms_after = None, norm_after, param_norms_after
+        self.threshold = self.threshold if threshold is None else threshold

@@ -14,7 +14,7 @@ from lightning_clip import (
     StrategySwitcher,
     ThresholdSchedule,
 )
-from lightning_clip.callbacks._own_steps import OwnSteps
+from lightning_clip.callbacks.step.own_steps import OwnSteps
 from tests.support.training import TwoOptimizers, loader, quiet_trainer
 
 

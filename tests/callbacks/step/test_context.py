@@ -4,11 +4,9 @@ import gc
 import weakref
 
 import pytest
-import torch
 from torch import nn
 
 from lightning_clip import GradientClipping, GradientMonitor, GroupNormClip, NonFiniteGuard, NormClip
-from lightning_clip.callbacks import _step_context as shared
 from tests.support.training import Net, TwoOptimizers, loader, quiet_trainer
 
 
@@ -51,7 +49,7 @@ def test_gradients_live_no_longer_than_without_callbacks():
         def training_step(self, batch, batch_idx):
             return super().training_step(batch, batch_idx) * (float("nan") if batch_idx == 2 else 1.0)
 
-        def on_before_optimizer_step(self, optimizer):
+        def configure_gradient_clipping(self, optimizer, *args, **kwargs):
             seen.append(weakref.ref(self.net[0].weight.grad) if self.net[0].weight.grad is not None else None)
 
         def on_train_batch_end(self, *args):
@@ -61,29 +59,3 @@ def test_gradients_live_no_longer_than_without_callbacks():
 
     fit(Looking(), GradientMonitor(), GradientClipping(NormClip(0.7)), NonFiniteGuard("skip"))
     assert len(seen) == 6
-
-
-def test_a_step_skipped_by_the_scaler_releases_the_gradients():
-    """The optimizer is not called then, so the end of the batch releases the context."""
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
-    for callback in (GradientMonitor(), NonFiniteGuard()):
-        trainer, module = quiet_trainer(), Net()
-        trainer.strategy.optimizers = [optimizer]
-        shared.step_context(callback, trainer, module, optimizer)
-        assert optimizer in shared._contexts
-        callback.on_train_batch_end(trainer, module, None, None, 0)
-        assert optimizer not in shared._contexts
-
-
-@pytest.mark.parametrize("callback", [GradientMonitor, NonFiniteGuard])
-def test_an_exception_leaves_nothing_behind(callback):
-    """No context is kept after a fit that failed before its step."""
-
-    class Failing(Net):
-        def on_before_optimizer_step(self, optimizer):
-            raise RuntimeError("out of luck")
-
-    trainer = quiet_trainer(callbacks=[callback()])
-    with pytest.raises(RuntimeError, match="out of luck"):
-        trainer.fit(Failing(), loader())
-    assert trainer.optimizers[0] not in shared._contexts

@@ -1,11 +1,10 @@
 """`StepContext`: what this package's callbacks share about one optimizer step, so that norms are measured once."""
 
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -14,25 +13,70 @@ from lightning_clip._compat import forget_unscaling, found_non_finite, grad_scal
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.names import KnownNames
 from lightning_clip.core.record.pending_step import PendingStep
+from lightning_clip.functional.materialize import materialize_
+from lightning_clip.functional.norms import combine_norms, tensor_norms
 
 
-@dataclass(slots=True)
 class StepContext:
     """One optimizer step, as this package's callbacks see it one after the other.
 
+    The gradients are collected when the first callback asks for them. They are unscaled, even for fused optimizers.
+
+    Args:
+        trainer: The trainer, while it is fitting.
+        pl_module: The module being trained.
+        optimizer: The optimizer that is about to step.
+
     Attributes:
-        original: The gradients with the norms they had before any of these callbacks changed them.
-        current: The gradients as the next callback finds them.
+        optimizer: The optimizer that is about to step.
+        index: Its position in `trainer.optimizers`; their number, if it is not one of them.
         skipped: Whether the step is skipped, `()` or a `bool`.
         steps: What the callbacks recorded for this step so far.
-        seen_by: The `id` of each callback that has requested this context.
     """
 
-    original: Gradients
-    current: Gradients
-    skipped: Tensor | bool = False
-    steps: list[PendingStep] = field(default_factory=list)
-    seen_by: set[int] = field(default_factory=set)
+    def __init__(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        self._trainer = trainer
+        self._pl_module = pl_module
+        self._original: Gradients | None = None
+        self._current: Gradients | None = None
+        self._is_finite: bool | None = None
+        self.optimizer = optimizer
+        self.index = next((i for i, one in enumerate(trainer.optimizers) if one is optimizer), len(trainer.optimizers))
+        self.skipped: Tensor | bool = False
+        self.steps: list[PendingStep] = []
+
+    @property
+    def original(self) -> Gradients:
+        """The gradients with the norms they had before any of these callbacks changed them."""
+        if self._original is None:
+            self._original = self._current = self._collect()
+        return self._original
+
+    @property
+    def current(self) -> Gradients:
+        """The gradients as the next callback finds them."""
+        original = self.original
+        return original if self._current is None else self._current
+
+    def is_finite(self) -> bool:
+        """Return whether every element was finite at first; reads the device once."""
+        if self._is_finite is None:
+            self._is_finite = self.original.is_finite()
+        return self._is_finite
+
+    @torch.no_grad()
+    def norms_now(self) -> tuple[Tensor, Tensor]:
+        """Measure what the optimizer gets, whoever has changed, exchanged or removed gradients.
+
+        Returns:
+            The total 2-norm, `()`, and the 2-norm of each gradient that was there at first, `(n,)`.
+        """
+        held = [(param, param.grad) for param in self.original.params]
+        tensors = [
+            torch.zeros_like(param) if grad is None else materialize_(param, grad.detach()) for param, grad in held
+        ]
+        norms = tensor_norms(tensors)
+        return combine_norms(norms), norms
 
     def add(self, step: PendingStep) -> None:
         """Add what a callback did. If one callback skips the step, it is marked as skipped for all of them.
@@ -41,7 +85,7 @@ class StepContext:
             step: What the callback recorded.
         """
         if step.changed:
-            self.current = self.current.remeasured()
+            self._current = self.current.remeasured()
         self.steps.append(step)
         self._mark(step.skipped)
 
@@ -65,53 +109,21 @@ class StepContext:
         for step in self.steps:
             step.note(skipped=self.skipped)
 
+    def _collect(self) -> Gradients:
+        trainer, optimizer, step = self._trainer, self.optimizer, self._trainer.global_step
+        names, scaler = _parameter_names(self._pl_module, optimizer), grad_scaler(trainer)
+        if scaler is not None and not _unscale(scaler, optimizer, step):
+            self.skipped = True
+            return Gradients([], [], step=step, epoch=trainer.current_epoch, optimizer=optimizer)
+        grads = Gradients.of_optimizer(optimizer, names, step=step, epoch=trainer.current_epoch)
+        if scaler is not None:
+            found = found_non_finite(scaler, optimizer)
+            self.skipped = ~torch.isfinite(grads.total_norm()) if found is None else found.to(grads.device)
+        return grads
 
-_contexts: WeakKeyDictionary[Optimizer, StepContext] = WeakKeyDictionary()
+
 _names: WeakKeyDictionary[Optimizer, KnownNames] = WeakKeyDictionary()
 _unscaled_at: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
-
-
-def step_context(callback: Callback, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> StepContext:
-    """Return the context of the step that the optimizer is about to make, shared by this package's callbacks.
-
-    Args:
-        callback: The callback that requests the context. A second request by the same callback starts a new context,
-            because LBFGS evaluates a step several times.
-        trainer: The trainer, while it is fitting.
-        pl_module: The module being trained.
-        optimizer: The optimizer that is about to step.
-
-    Returns:
-        The context; its gradients are unscaled, even for fused optimizers.
-    """
-    context, step = _contexts.get(optimizer), trainer.global_step
-    if context is None or context.original.step != step or id(callback) in context.seen_by:
-        context = _contexts[optimizer] = _begin(trainer, pl_module, optimizer, step)
-    context.seen_by.add(id(callback))
-    return context
-
-
-def release(trainer: Trainer) -> None:
-    """Release the gradients of a step that was not made, for instance because the gradient scaler skipped it.
-
-    Args:
-        trainer: The trainer, after a batch or after an exception.
-    """
-    for optimizer in trainer.optimizers:
-        _contexts.pop(optimizer, None)
-
-
-def _begin(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer, step: int) -> StepContext:
-    names, scaler = _parameter_names(pl_module, optimizer), grad_scaler(trainer)
-    if scaler is not None and not _unscale(scaler, optimizer, step):
-        nothing = Gradients([], [], step=step, epoch=trainer.current_epoch, optimizer=optimizer)
-        return StepContext(nothing, nothing, skipped=True)
-    grads = Gradients.of_optimizer(optimizer, names, step=step, epoch=trainer.current_epoch)
-    context = StepContext(grads, grads)
-    if scaler is not None:
-        found = found_non_finite(scaler, optimizer)
-        context.skipped = ~torch.isfinite(grads.total_norm()) if found is None else found.to(grads.device)
-    return context
 
 
 def _unscale(scaler: GradScaler, optimizer: Optimizer, step: int) -> bool:
@@ -143,6 +155,5 @@ def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[i
 
 @uncompiled
 def _forget(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    """Release the gradients after the step, so that they live no longer than without this package."""
-    _contexts.pop(optimizer, None)
+    """After its step, an optimizer's gradients may be unscaled again."""
     _unscaled_at.pop(optimizer, None)

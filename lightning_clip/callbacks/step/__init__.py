@@ -1,0 +1,1 @@
+"""One optimizer step, as this package's callbacks see and change it."""

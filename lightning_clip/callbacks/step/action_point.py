@@ -1,0 +1,114 @@
+"""`StepCallback`: the base of callbacks that act on each optimizer step, right where Lightning clips."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from lightning_clip._compat import clipping_of, replace_clipping, uncompiled
+from lightning_clip.callbacks._run_callback import RunCallback
+from lightning_clip.callbacks.step.context import StepContext
+
+
+class StepCallback(RunCallback):
+    """A callback that acts on each optimizer step, after everything else that changes gradients.
+
+    In both optimization modes Lightning calls the `on_before_optimizer_step` of all callbacks, then that of the module,
+    and then clips. This package acts there: first every callback looks, so that what it finds out does not depend on
+    their order; then every callback acts, in order; then Lightning or the module's `configure_gradient_clipping` clips,
+    if it does; then every callback takes note.
+    """
+
+    def look(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        """Find out what has to be known about the gradients, and change nothing."""
+
+    def act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        """Change or record the gradients."""
+
+    def take_note(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        """Record what others have made of the gradients."""
+
+    def rehearse(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        """Act on a trial step of a tuner, which takes the callbacks away and whose steps belong to no run."""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            _join(trainer, self)
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Act here, once this package's last callback is called, if Lightning does not clip in one place."""
+        if clipping_of(trainer) is None and self is _step_callbacks(trainer)[-1]:
+            _take_step(_step_callbacks(trainer), trainer, pl_module, optimizer)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            _leave(trainer)
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        _leave(trainer)
+
+
+class _ActionPoint:
+    """Stands in for Lightning's own clipping, and calls it once this package's callbacks have acted."""
+
+    def __init__(self, clip: Callable[..., None]) -> None:
+        self.clip = clip
+        self.joined: list[StepCallback] = []
+
+    @uncompiled
+    def __call__(self, model: LightningModule, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        trainer = model.trainer
+        callbacks = _step_callbacks(trainer)
+        away = [callback for callback in self.joined if callback not in callbacks]
+        if away:
+            context = StepContext(trainer, model, optimizer)
+            for callback in away:
+                callback.rehearse(trainer, model, context)
+        _take_step(callbacks, trainer, model, optimizer, lambda: self.clip(model, optimizer, *args, **kwargs))
+
+
+def _take_step(
+    callbacks: Sequence[StepCallback],
+    trainer: Trainer,
+    pl_module: LightningModule,
+    optimizer: Optimizer,
+    clip: Callable[[], None] = lambda: None,
+) -> None:
+    if not optimizer.param_groups:  # Lightning's stand-in for no optimizer
+        clip()
+        return
+    context = StepContext(trainer, pl_module, optimizer)
+    for callback in callbacks:
+        callback.look(trainer, pl_module, context)
+    for callback in callbacks:
+        callback.act(trainer, pl_module, context)
+    clip()
+    for callback in callbacks:
+        callback.take_note(trainer, pl_module, context)
+
+
+def _join(trainer: Trainer, callback: StepCallback) -> None:
+    clip = clipping_of(trainer)
+    if clip is None:
+        return
+    point = clip if isinstance(clip, _ActionPoint) else _ActionPoint(clip)
+    point.joined.append(callback)
+    replace_clipping(trainer, point)
+
+
+def _leave(trainer: Trainer) -> None:
+    point = clipping_of(trainer)
+    if isinstance(point, _ActionPoint):
+        replace_clipping(trainer, point.clip)
+
+
+def _step_callbacks(trainer: Trainer) -> list[StepCallback]:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+    return [callback for callback in callbacks if isinstance(callback, StepCallback)]
