@@ -14,8 +14,10 @@ from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._strategy_state import restore_strategies
 from lightning_clip.callbacks._trainer import (
+    OtherClipping,
     check_strategy_support,
-    clipping_by_others,
+    clipping_by_module,
+    clipping_by_trainer,
     describe_run,
     place_of,
 )
@@ -76,6 +78,7 @@ class GradientObserver(MetricsCallback, StepCallback):
         self._gates = GateMeter(flush_every_n_steps)
         self._own_steps = OwnSteps()
         self._step: PendingStep | None = None
+        self._clipping_by_module: OtherClipping | None = None
 
     @property
     @override
@@ -144,6 +147,7 @@ class GradientObserver(MetricsCallback, StepCallback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._gates.watch(pl_module)
+        self._clipping_by_module = clipping_by_module(pl_module)
         run = describe_run(trainer, pl_module, strategy=self.strategy)
         self._recorder.begin(run, start_step=trainer.global_step, write=trainer.is_global_zero)
 
@@ -170,7 +174,7 @@ class GradientObserver(MetricsCallback, StepCallback):
     @override
     def take_note(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
         step, self._step = self._step, None
-        others = clipping_by_others(trainer, pl_module)
+        others = self._clipping_by_module or clipping_by_trainer(trainer)
         if step is not None and others is not None:
             label = others.call if isinstance(self.strategy, NoClip) else step.strategy
             norm, norms = context.norms_now()

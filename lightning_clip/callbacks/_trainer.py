@@ -77,24 +77,27 @@ class OtherClipping:
     threshold: float | None = None
 
 
-def clipping_by_others(trainer: Trainer, pl_module: LightningModule) -> OtherClipping | None:
-    """Return who else clips: the module's own `configure_gradient_clipping`, or the Trainer.
+def clipping_by_module(pl_module: LightningModule) -> OtherClipping | None:
+    """Return the module's own `configure_gradient_clipping`; `None` if it has none, or if Lightning does not call it.
+
+    Args:
+        pl_module: The module being trained.
+    """
+    if not pl_module.automatic_optimization or not is_overridden("configure_gradient_clipping", pl_module):
+        return None
+    return OtherClipping(f"{type(pl_module).__name__}.configure_gradient_clipping()")
+
+
+def clipping_by_trainer(trainer: Trainer) -> OtherClipping | None:
+    """Return the Trainer's own clipping; `None` if it does not clip, as always in manual optimization.
 
     Args:
         trainer: The trainer, while it is fitting.
-        pl_module: The module being trained.
-
-    Returns:
-        What clips; `None` if nothing does, as always in manual optimization.
     """
-    if not pl_module.automatic_optimization:
-        return None
-    if is_overridden("configure_gradient_clipping", pl_module):
-        return OtherClipping(f"{type(pl_module).__name__}.configure_gradient_clipping()")
-    if not trainer.gradient_clip_val:
+    limit = trainer.gradient_clip_val
+    if not limit:
         return None
     by_value = ", gradient_clip_algorithm='value'" if trainer.gradient_clip_algorithm == "value" else ""
-    limit = trainer.gradient_clip_val
     return OtherClipping(f"Trainer(gradient_clip_val={limit!r}{by_value})", float(limit))
 
 
@@ -114,7 +117,7 @@ def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: Clip
     sized = ((name, param) for name, param in pl_module.named_parameters() if not is_lazy(param))
     numels = {plain_name(name): param.numel() for name, param in sized}
     optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers if optimizer.param_groups)
-    others = clipping_by_others(trainer, pl_module)
+    others = clipping_by_module(pl_module) or clipping_by_trainer(trainer)
     calls = [repr(strategy)] if others is None or not isinstance(strategy, NoClip) else []
     calls += [others.call] if others is not None else []
     return RunInfo(model=type(model).__name__, strategy=", then ".join(calls), optimizer=optimizers, numels=numels)

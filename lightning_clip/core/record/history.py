@@ -23,7 +23,7 @@ class History:
         window: The number of step records to keep; the totals cover all steps.
 
     Attributes:
-        records: The latest step records.
+        records: The latest step records; only the very latest has the norms of its parameters.
         events: The latest events: strategy switches, rollbacks, stops.
         measurements: The first and the latest measurements of each kind.
         aggregates: The totals of the whole run, by optimizer position.
@@ -62,7 +62,10 @@ class History:
         for optimizer in dict.fromkeys(record.optimizer for record in records):
             own = [record for record in records if record.optimizer == optimizer]
             self.aggregates.setdefault(optimizer, Aggregate()).add(own)
-        self.records.extend(record.without_params() for record in records)  # `parameters` has counted them
+        if records and self.records:
+            self.records[-1] = self.records[-1].without_params()  # `parameters` has counted them
+        self.records.extend(record.without_params() for record in records[:-1])
+        self.records.extend(records[-1:])
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Add further steps to the aggregates only, not to the window or the parameter totals.

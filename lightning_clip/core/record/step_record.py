@@ -50,7 +50,8 @@ class StepRecord:
         top_param: The parameter with the largest gradient before clipping; the first that is NaN if there is one.
         top_share: Its fraction of the squared `norm_before`, in [0, 1]; `None` unless `is_sample`.
         watched: The factors that shadowed strategies would have applied, by strategy label.
-        params: The gradient norms by parameter; not written to files.
+        params: The gradient norms by parameter; `None` where they have been counted and released. They are not written
+            to files and not compared.
     """
 
     step: int
@@ -71,7 +72,7 @@ class StepRecord:
     top_param: str | None = None
     top_share: float | None = None
     watched: dict[str, float] = field(default_factory=dict)
-    params: ParamNorms | None = None
+    params: ParamNorms | None = field(default=None, compare=False)
 
     @property
     def is_sample(self) -> bool:

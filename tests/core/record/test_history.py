@@ -66,12 +66,13 @@ def test_memory_does_not_grow_with_the_run():
 
 
 def test_norms_of_parameters_are_counted_and_then_dropped():
-    """Records in the window have no parameter norms, and the caller's record keeps its own."""
-    history, given = History(), record(0)
-    history.extend([given])
-    assert history[0].params is None
+    """Only the latest record in the window has parameter norms, and the caller's records keep theirs."""
+    history, given = History(), [record(0), record(1)]
+    history.extend(given)
+    history.extend([record(2)])
+    assert [one.params is None for one in history] == [True, True, False]
     assert history.parameters.names == ["w", "b"]
-    assert given.params is not None
+    assert all(one.params is not None for one in given)
 
 
 def test_a_column_is_an_array():
