@@ -55,6 +55,18 @@ def detach(hiddens: Hiddens) -> Hiddens:
     return map_hiddens(Tensor.detach, hiddens)
 
 
+def is_finite(hiddens: Hiddens) -> bool:
+    """Return whether no tensor of a state contains NaN or infinity; reads the device."""
+    flags: list[Tensor] = []
+
+    def look(state: Tensor) -> Tensor:
+        flags.append(state.isfinite().all())
+        return state
+
+    map_hiddens(look, hiddens)
+    return not flags or bool(torch.stack([flag.to(flags[0].device) for flag in flags]).all())
+
+
 def take_rows(hiddens: Hiddens, rows: Tensor, batch_dim: int) -> Hiddens:
     """Select the states of some rows of a batch.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_clip._checks import check_count, check_rule
 from lightning_clip.modules.tbptt.chunk_plan import ChunkPlan, first_sequences, split_time
-from lightning_clip.modules.tbptt.hiddens import Hiddens, detach
+from lightning_clip.modules.tbptt.hiddens import Hiddens, detach, is_finite
 from lightning_clip.modules.tbptt.losses import WeightedMean
 from lightning_clip.modules.tbptt.manual_schedulers import step_schedulers
 
@@ -93,6 +93,7 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         self.backward_steps = backward_steps
         self.accumulate_chunks = accumulate_chunks
         self._epoch_loss = WeightedMean()
+        self._states: dict[int, Hiddens] = {}
 
     @abstractmethod
     def tbptt_step(self, chunk: Any, hiddens: Hiddens) -> tuple[Tensor | None, Hiddens]:
@@ -144,7 +145,7 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         optimizer.zero_grad()
         plan = self._plan(batch)
         shares = plan.shares / self.accumulate_chunks
-        states: dict[int, Hiddens] = {0: None}
+        states = self._states = {0: None}
         total, count, waiting = torch.zeros_like(plan.total), torch.zeros_like(plan.total), 0
         for number in range(plan.last + 1):
             loss = self._window(plan.chunks, states, number)
@@ -161,6 +162,7 @@ class TruncatedBPTTMixin(LightningModule, ABC):
                 self._step(optimizer)
                 if 0 <= self.trainer.max_steps <= self.global_step:
                     break
+        self._states = {}
         self._epoch_loss.update(total, count)
         mean = total / count.clamp(min=1)
         self.log("train_loss", mean, prog_bar=True)
@@ -182,6 +184,16 @@ class TruncatedBPTTMixin(LightningModule, ABC):
             if has_loss and loss is not None:
                 total += loss.detach() * count
         return total, plan.total
+
+    def reset_carried_state(self, *, non_finite_only: bool = False) -> None:
+        """Start the next chunk of a batch afresh; `NonFiniteGuard` and `DivergenceRollback` call this.
+
+        Args:
+            non_finite_only: Whether to keep the state of all sequences if it is finite.
+        """
+        for number, state in self._states.items():
+            if not non_finite_only or not is_finite(state):
+                self._states[number] = None
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch, and step the schedulers with interval `"epoch"`."""

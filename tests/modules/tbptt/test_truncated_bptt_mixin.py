@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_clip import GradientClipping, NormClip
+from lightning_clip import GradientClipping, NonFiniteGuard, NormClip
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
 from tests.support.kernels import skip_without_kernel
 from tests.support.streaming import Splitting, fit, sequences
@@ -391,3 +391,18 @@ def test_bad_arguments(arguments, error, message):
     """Bad arguments raise an error with the call and the rule."""
     with pytest.raises(error, match=message):
         Splitting(**arguments)
+
+
+@cells
+@pytest.mark.parametrize("backward_steps", [5, 10])
+def test_a_bad_chunk_does_not_poison_the_rest_of_its_batch(cell, backward_steps):
+    """The guard skips the steps that see the bad chunk, and the next one starts from a fresh state."""
+    inputs, targets = sequences(3, 30)
+    inputs[1, 7] = float("nan")
+    model, guard = Splitting(cell, truncated_bptt_steps=5, backward_steps=backward_steps), NonFiniteGuard()
+    clipping = GradientClipping()
+    fit(model, DataLoader(TensorDataset(inputs, targets), batch_size=3), callbacks=[clipping, guard])
+    skipped = [record.step for record in clipping.history if record.skipped]
+    assert skipped == list(range(1, 1 + backward_steps // 5))
+    assert guard.total == len(skipped)
+    assert all(param.isfinite().all() for param in model.parameters())
