@@ -1,8 +1,9 @@
 """`GradientObserver`: the base of `GradientClipping` and `GradientMonitor`, which clips, records and logs."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
@@ -21,9 +22,11 @@ from lightning_clip.callbacks._trainer import (
     describe_run,
     place_of,
 )
+from lightning_clip.callbacks._worker_exit import at_worker_exit
 from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.callbacks.step.own_steps import OwnSteps
+from lightning_clip.callbacks.step.strategy_chooser import StrategyChooser
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
@@ -34,20 +37,6 @@ from lightning_clip.core.recurrent.gates import GateMeter
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.no_clip import NoClip
-
-
-@runtime_checkable
-class StrategyChooser(Protocol):
-    """A callback that may override an observer's strategy before each decision."""
-
-    def choose_strategy(self, observer: "GradientObserver", trainer: Trainer, context: StepContext) -> None:
-        """Look at the step that is about to be made, and call `observer.override_strategy` if necessary.
-
-        Args:
-            observer: The callback whose strategy is about to decide.
-            trainer: The trainer, while it is fitting.
-            context: The context of the step, which knows the optimizer.
-        """
 
 
 class GradientObserver(MetricsCallback, StepCallback):
@@ -150,6 +139,7 @@ class GradientObserver(MetricsCallback, StepCallback):
         self._clipping_by_module = clipping_by_module(pl_module)
         run = describe_run(trainer, pl_module, strategy=self.strategy)
         self._recorder.begin(run, start_step=trainer.global_step, write=trainer.is_global_zero)
+        at_worker_exit(self._recorder.end)
 
     @override
     def act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
@@ -192,9 +182,20 @@ class GradientObserver(MetricsCallback, StepCallback):
     @override
     def _metrics(self, trainer: Trainer) -> dict[str, float]:
         self._recorder.flush()
-        prefix = _key_prefix(self, trainer)
         metrics = metrics_of(self._recorder.latest, self._recorder.known, self.group_by)
-        return {prefix + key: value for key, value in metrics.items()}
+        return {self.key_prefix(trainer) + key: value for key, value in metrics.items()}
+
+    def key_prefix(self, trainer: Trainer) -> str:
+        """Return how the keys of the metrics begin: with the name.
+
+        Args:
+            trainer: The trainer; one observer without a name needs no prefix, the first that clips.
+        """
+        if self.name:
+            return f"{self.name}/"
+        nameless = [*(one for one in observers(trainer) if not one.name), self]
+        plain = next((one for one in nameless if not isinstance(one.strategy, NoClip)), nameless[0])
+        return "" if self is plain else f"{type(self).__name__}/"
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -203,7 +204,8 @@ class GradientObserver(MetricsCallback, StepCallback):
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
-        self._recorder.end()
+        with suppress(Warning):  # where warnings are errors, they must not replace the user's exception
+            self._recorder.end()
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -239,12 +241,3 @@ def observers(trainer: Trainer) -> list[GradientObserver]:
     """Return the observers among a trainer's callbacks, in order."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
     return [callback for callback in callbacks if isinstance(callback, GradientObserver)]
-
-
-def _key_prefix(observer: GradientObserver, trainer: Trainer) -> str:
-    """Begin the keys with the observer's name. One observer without a name needs none: the first that clips."""
-    if observer.name:
-        return f"{observer.name}/"
-    nameless = [*(one for one in observers(trainer) if not one.name), observer]
-    plain = next((one for one in nameless if not isinstance(one.strategy, NoClip)), nameless[0])
-    return "" if observer is plain else f"{type(observer).__name__}/"

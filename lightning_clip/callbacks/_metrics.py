@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -22,8 +23,7 @@ def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupB
     """Compute the metrics of one batch, aggregated over the optimizer steps in it.
 
     Norms are the maximum over the batch's steps, `clip/coef` and `clip/active` the mean, and counters the totals so
-    far. Steps without a gradient enter the counters only. NaN and infinite values are omitted; `clip/nonfinite_total`
-    counts them.
+    far. Steps without a gradient enter the counters only.
 
     Args:
         records: The steps of one batch, in order.
@@ -37,20 +37,23 @@ def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupB
     for optimizer in dict.fromkeys(record.optimizer for record in records):
         own = [record for record in records if record.optimizer == optimizer]
         suffix = f"-{optimizer}" if optimizer else ""
-        result |= {key + suffix: value for key, value in _of_one(own, history, group_by).items() if np.isfinite(value)}
+        result |= {key + suffix: value for key, value in _of_one(own, history, group_by).items()}
     return result
 
 
 def publish(trainer: Trainer, metrics: Mapping[str, float]) -> None:
     """Pass metrics to all loggers, and to callbacks that monitor a metric.
 
+    Some loggers fail at NaN and infinity, so they get finite values only; `clip/nonfinite_total` counts the others.
+
     Args:
         trainer: The trainer, while it is fitting.
         metrics: The value of each metric key.
     """
     if metrics:
+        finite = {key: value for key, value in metrics.items() if isfinite(value)}
         for logger in trainer.loggers:
-            row = {**metrics, "epoch": trainer.current_epoch}  # as in the rows of Lightning's own metrics
+            row = {**finite, "epoch": trainer.current_epoch}  # as in the rows of Lightning's own metrics
             logger.log_metrics(row, step=batches_that_stepped(trainer))
         show(trainer, metrics)
 

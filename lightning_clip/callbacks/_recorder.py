@@ -50,6 +50,7 @@ class Recorder:
         self._started: float | None = None
         self._seconds_before = 0.0
         self._id = uuid4().hex
+        self._is_broken = False
 
     @property
     def run(self) -> RunInfo:
@@ -115,12 +116,24 @@ class Recorder:
     def flush(self) -> None:
         """Read the steps of the finished batches from the device into the history and the sinks.
 
-        Ctrl-C waits until this is done: steps that have left the device would be lost otherwise.
+        A device that cannot be read any more ends the record with one warning, and no training. Ctrl-C waits until this
+        is done: steps that have left the device would be lost otherwise.
         """
+        if self._is_broken:
+            self.waiting = StepBuffer()
         if not self.waiting:
             return
-        with interrupts_deferred():
-            records = self.waiting.flush()
+        try:
+            with interrupts_deferred():
+                self._flush()
+        except Exception as error:
+            self._is_broken = True
+            reason = " ".join(str(error).split()) or type(error).__name__
+            rank_zero_warn(f"The record of the gradients ends here, and the training goes on without it: {reason}")
+
+    def _flush(self) -> None:
+        records = self.waiting.flush()
+        if records:
             self.latest = records[-self._steps_of_latest :]
             self.known.extend(records)
             self._tell_sinks(lambda sink: sink.write(records))

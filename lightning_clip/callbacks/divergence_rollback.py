@@ -1,6 +1,7 @@
 """`DivergenceRollback`: restores the last good state when training diverges."""
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -26,7 +27,7 @@ from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 from lightning_clip.core.record.run_info import Event
-from lightning_clip.core.snapshot import Snapshot, non_finite_tensors, trained_names
+from lightning_clip.core.snapshot import Snapshot, Stateful, non_finite_tensors, trained_names
 from lightning_clip.core.switching import SpikeDetector
 
 
@@ -42,7 +43,7 @@ class DivergenceRollback(StepCallback):
 
     Args:
         snapshot_every_n_steps: A snapshot is taken at each multiple of this number of optimizer steps, or after the
-            next good step.
+            next good step; and with each checkpoint, because a run resumed from it starts with that snapshot.
         patience: The number of bad steps in a row that count as a divergence.
         max_restores: The largest number of rollbacks. The next divergence rolls back once more and stops training.
         lr_factor: The factor on all learning rates at each rollback, in [0, 1], also on those that torch's schedulers
@@ -130,19 +131,22 @@ class DivergenceRollback(StepCallback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        readings = [self._norms.read(self._norm)]
+        is_step = self._norm != 0  # without a gradient, a step is no sample
+        readings = [self._norms.read(self._norm)] if is_step else []
         if isinstance(loss, Tensor):
             readings.append(self._losses.read(float(loss)))
         self._norm = 0.0
         is_bad = any(reading.weight >= _SEVERE for reading in readings)
         if trainer.world_size > 1:  # losses differ between ranks, but decisions must not
             is_bad = trainer.strategy.reduce_boolean_decision(is_bad, all=False)
-        self._bad_steps = self._bad_steps + 1 if is_bad else 0
         if is_bad:
+            self._bad_steps += 1
             reset_carried_state(pl_module, non_finite_only=True)
+        elif is_step:
+            self._bad_steps = 0
         if self._bad_steps >= self.patience:
             self._roll_back(trainer, pl_module)
-        elif not is_bad and self._is_due(trainer):
+        elif not self._bad_steps and self._is_due(trainer):
             self._take(trainer, pl_module)
 
     def _is_due(self, trainer: Trainer) -> bool:
@@ -161,8 +165,11 @@ class DivergenceRollback(StepCallback):
             self._snapshot.restore_tensors(parts, bad)
             bad = non_finite_tensors(parts) - self._ignored
         if not on_any_process(trainer, bool(bad)):
-            self._snapshot = Snapshot(parts, step=trainer.global_step)
-            self._snapshot_lr_scale = self.lr_factor**self.restores
+            self._keep(parts, trainer)
+
+    def _keep(self, parts: Sequence[Stateful], trainer: Trainer) -> None:
+        self._snapshot = Snapshot(parts, step=trainer.global_step)
+        self._snapshot_lr_scale = self.lr_factor**self.restores
 
     def _roll_back(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bad_steps = 0
@@ -195,9 +202,12 @@ class DivergenceRollback(StepCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._snapshot is None or self._ignored is None or not self._snapshot.holds(pl_module):
             return
-        bad = non_finite_tensors(training_state(trainer, pl_module)) - self._ignored
+        parts = training_state(trainer, pl_module)
+        bad = non_finite_tensors(parts) - self._ignored
         if on_any_process(trainer, bool(bad)):
             write_last_good(trainer, pl_module, checkpoint, good=self._snapshot, bad=bad)
+        elif not self._bad_steps:  # a run that is resumed from here has no earlier snapshot either
+            self._keep(parts, trainer)
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,9 +1,12 @@
 """`NonFiniteGuard`: handles steps whose gradients are NaN or infinite."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_clip._checks import check_choice, check_count
@@ -15,6 +18,8 @@ from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.core.buffers import BufferKeeper
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.names import plain_name
+from lightning_clip.core.optimizer_state import non_finite_moments
 from lightning_clip.core.record.run_info import Event
 
 GuardAction = Literal["skip", "raise", "stop", "zero", "ignore"]
@@ -27,6 +32,10 @@ class NonFiniteGuard(StepCallback):
     on an accelerator this callback reads one number per step. Distributed processes agree: if one of them finds a bad
     step, all of them act on it. In fp16 mixed precision the gradient scaler itself skips bad steps and lowers its
     scale; until the scale is below 1, the guard only counts them.
+
+    A gradient can be finite and yet so large that its square is not, which makes Adam's second moment infinite and
+    freezes its weights; after such a step the guard looks at the optimizer's state, and warns (`"raise"` raises,
+    `"stop"` stops).
 
     What the forward pass of a bad step has poisoned is mended too, unless the action is `"ignore"`: NaN or infinity in
     floating-point buffers, such as BatchNorm's running statistics, is replaced by the values before the step, and rows
@@ -65,6 +74,8 @@ class NonFiniteGuard(StepCallback):
         self.consecutive = 0
         self.last_good_norm: float | None = None
         self._buffers: BufferKeeper | None = None
+        self._suspects: list[Optimizer] = []
+        self._has_told_of_moments = False
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -87,7 +98,10 @@ class NonFiniteGuard(StepCallback):
         if trainer.strategy.reduce_boolean_decision(context.is_finite()):
             self.consecutive = 0
             if len(grads):
-                self.last_good_norm = float(grads.total_norm())
+                norm = float(grads.total_norm())
+                self.last_good_norm = norm or self.last_good_norm  # a gradient of zero says nothing
+                if _square_overflows(norm, grads):
+                    self._suspects.append(context.optimizer)
                 if self._buffers is not None:
                     self._buffers.refresh()
             else:  # the module may have returned no loss because of a bad batch
@@ -126,8 +140,7 @@ class NonFiniteGuard(StepCallback):
 
     def _describe(self, grads: Gradients, trainer: Trainer, *, calibrating: bool) -> str:
         bad = grads.non_finite_names()
-        shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-        where = f"first in {shown}" if bad else "on another process"
+        where = f"first in {_shown(bad)}" if bad else "on another process"
         last = "no finite step so far" if self.last_good_norm is None else f"last good norm {self.last_good_norm:.4g}"
         remedy = "Lower the learning rate, or clip earlier with GradientClipping."
         if calibrating:
@@ -137,6 +150,35 @@ class NonFiniteGuard(StepCallback):
             f"(epoch {grads.epoch}, batch {trainer.fit_loop.batch_idx}, {self.consecutive} in a row): "
             f"{where}; {last}. {remedy}"
         )
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        suspects, self._suspects = self._suspects, []
+        for optimizer in suspects if self.action != "ignore" else ():
+            self._check_moments(trainer, pl_module, optimizer)
+
+    def _check_moments(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """The squares of a huge gradient overflow in Adam's second moment, and the weight never moves again."""
+        found = non_finite_moments(optimizer)
+        if not trainer.strategy.reduce_boolean_decision(bool(found), all=False) or self._has_told_of_moments:
+            return
+        self._has_told_of_moments = True
+        names = {id(param): plain_name(name) for name, param in pl_module.named_parameters()}
+        bad = list(dict.fromkeys(names.get(id(param), "a parameter without a name") for param, _ in found))
+        message = (
+            f"NonFiniteGuard({self.action!r}): after step {trainer.global_step - 1}, "
+            f"{found[0][1] if found else 'a moment'!r} of {type(optimizer).__name__} is infinite for {_shown(bad)}: "
+            "these weights no longer move. Clip with GradientClipping(NormClip(1.0)), and resume from an earlier "
+            "checkpoint."
+        )
+        if self.action == "raise":
+            raise NonFiniteError(message)
+        trainer.should_stop = trainer.should_stop or self.action == "stop"
+        rank_zero_warn(message)
+        for observer in observers(trainer):
+            observer.add_event(Event(trainer.global_step, "non-finite", message))
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -151,7 +193,7 @@ class NonFiniteGuard(StepCallback):
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.total = self.consecutive = 0
         self.last_good_norm = None
-        self._buffers = None
+        self._buffers, self._suspects, self._has_told_of_moments = None, [], False
 
     @override
     def _save(self) -> dict[str, Any]:
@@ -165,4 +207,13 @@ class NonFiniteGuard(StepCallback):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_buffers": None}
+        return {**super().__getstate__(), "_buffers": None, "_suspects": []}
+
+
+def _square_overflows(norm: float, grads: Gradients) -> bool:
+    """Whether the square of a gradient may be infinite in the precision of its parameter."""
+    return norm > 250 and norm**2 > min(torch.finfo(tensor.dtype).max for tensor in grads.tensors)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -141,7 +141,8 @@ class StrategySwitcher(MetricsCallback):
 
     @override
     def _metrics(self, trainer: Trainer) -> dict[str, float]:
-        return {f"clip/rung{f'-{i}' if i else ''}": float(state.rung) for i, state in self._states.items()}
+        prefix = self._clipping.key_prefix(trainer) if self._clipping is not None else ""
+        return {f"{prefix}clip/rung{f'-{i}' if i else ''}": float(state.rung) for i, state in self._states.items()}
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

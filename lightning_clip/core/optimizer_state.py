@@ -137,3 +137,24 @@ def learning_rate_of(optimizer: Optimizer | None) -> Tensor | float | None:
     if not isinstance(rate, Tensor):
         return None if rate is None else float(rate)
     return rate.item() if is_free_to_read(rate) else rate.detach().clone().reshape(())
+
+
+def non_finite_moments(optimizer: Optimizer) -> list[tuple[Tensor, str]]:
+    """Find what an optimizer keeps for its parameters and that is NaN or infinite; reads the device once.
+
+    Args:
+        optimizer: The optimizer, after a step.
+
+    Returns:
+        The parameter, and the optimizer's name, of each such tensor of the parameter's shape.
+    """
+    found = [
+        (param, name, local_values(value).isfinite().all())
+        for param, state in optimizer.state.items()
+        for name, value in state.items()
+        if isinstance(value, Tensor) and value.shape == param.shape and value.is_floating_point()
+    ]
+    if not found:
+        return []
+    flags = torch.stack([flag.to(found[0][2].device) for *_, flag in found]).tolist()
+    return [(param, name) for (param, name, _), is_finite in zip(found, flags, strict=True) if not is_finite]

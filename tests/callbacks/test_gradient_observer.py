@@ -14,7 +14,7 @@ from lightning_clip import (
     NormClip,
     StrategySwitcher,
 )
-from lightning_clip.callbacks._gradient_observer import StrategyChooser
+from lightning_clip.callbacks.step.strategy_chooser import StrategyChooser
 from tests.support.training import ManualNet, Net, TwoOptimizers, assert_same_weights, loader, quiet_trainer
 
 

@@ -4,7 +4,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from lightning_clip import Chunk, GradientClipping, NonFiniteGuard, NormClip, StatefulMixin
+from lightning_clip import Chunk, GradientClipping, NoClip, NonFiniteGuard, NormClip, StatefulMixin
+from lightning_clip._errors import NonFiniteError
 from tests.support.training import ManualNet, Net, assert_same_weights, loader, quiet_trainer, weights_of
 
 KINDS = ["sgd", "adam", "adamw", "rmsprop"]
@@ -214,3 +215,53 @@ def test_bad_arguments_are_rejected(arguments, message):
     """The message quotes the call."""
     with pytest.raises(ValueError, match=rf"NonFiniteGuard\(.*{message}"):
         NonFiniteGuard(**arguments)
+
+
+class Huge(Net):
+    """Has one gradient whose square is infinite in float32, which is finite itself."""
+
+    def on_before_optimizer_step(self, optimizer):
+        if self.global_step == 2:
+            self.net[0].weight.grad[0, 0] = 1e22
+
+
+@pytest.mark.parametrize("action", ["skip", "stop"])
+def test_an_optimizer_state_that_became_infinite_is_told_once(action):
+    """Adam would never move that weight again."""
+    guard, clipping = NonFiniteGuard(action), GradientClipping(NoClip())
+    trainer = quiet_trainer(callbacks=[guard, clipping])
+    told = (
+        r"after step 2, 'exp_avg_sq' of Adam is infinite for net\.0\.weight: these weights no longer move\. Clip with"
+    )
+    with pytest.warns(UserWarning, match=told) as caught:
+        trainer.fit(Huge("adam"), loader())
+    assert sum("exp_avg_sq" in str(one.message) for one in caught) == 1
+    assert [event.kind for event in clipping.history.events] == ["non-finite"]
+    assert trainer.global_step == (12 if action == "skip" else 3)
+
+
+def test_an_optimizer_state_that_became_infinite_can_be_an_error():
+    """The training ends where the damage was done."""
+    with pytest.raises(NonFiniteError, match="after step 2"):
+        quiet_trainer(callbacks=[NonFiniteGuard("raise")]).fit(Huge("adam"), loader())
+
+
+def test_clipped_gradients_leave_the_optimizer_state_finite():
+    """What is clipped before the optimizer gets it does no harm."""
+    guard = NonFiniteGuard("skip")
+    quiet_trainer(callbacks=[guard, GradientClipping(NormClip(1.0))]).fit(Huge("adam"), loader())
+    assert guard.total == 0
+
+
+def test_a_gradient_of_zero_is_no_last_good_norm():
+    """The message of a later failure names a norm that says something."""
+
+    class Zeros(Net):
+        def on_before_optimizer_step(self, optimizer):
+            if self.global_step > 2:
+                for param in self.parameters():
+                    param.grad.zero_()
+
+    guard = NonFiniteGuard("skip")
+    quiet_trainer(callbacks=[guard]).fit(Zeros(), loader())
+    assert guard.last_good_norm > 0
