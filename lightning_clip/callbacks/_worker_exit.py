@@ -3,25 +3,28 @@
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.util import Finalize
-from weakref import WeakMethod
+from typing import Any
+from weakref import WeakMethod, ref
 
 
-def at_worker_exit(method: Callable[[], None]) -> None:
+def at_worker_exit(method: Callable[..., None], *args: Any) -> None:
     """Call a method when this process ends, if another process started it; Lightning calls no `on_exception` there.
 
     Args:
-        method: A bound method, which is not called if its object is gone. Methods are called in the order given.
+        method: A bound method. It is not called if its object, or an argument, is gone. Methods are called in the order
+            in which they were given.
+        *args: Its arguments.
     """
     if multiprocessing.parent_process() is None:
         return
-    reference = WeakMethod(method)
+    living, arguments = WeakMethod(method), [ref(arg) for arg in args]
 
     def call() -> None:
-        living = reference()
-        if living is not None:
-            living()
+        bound, values = living(), [argument() for argument in arguments]
+        if bound is not None and None not in values:
+            bound(*values)
 
     Finalize(None, call, exitpriority=next(_PRIORITIES))
 
 
-_PRIORITIES = iter(range(1_000_000, 0, -1))
+_PRIORITIES = iter(range(1_000_000_000, 0, -1))

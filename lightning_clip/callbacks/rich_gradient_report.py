@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
 from lightning_clip.callbacks._gradient_observer import observers
+from lightning_clip.callbacks._worker_exit import at_worker_exit
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
 
 
@@ -41,6 +42,7 @@ class RichGradientReport(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._is_due = True
+        at_worker_exit(self._print_once, trainer, pl_module)
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

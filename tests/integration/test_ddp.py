@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from torch.multiprocessing import ProcessRaisedException
 
 from lightning_clip import (
     AutoClip,
@@ -132,3 +133,26 @@ def test_records_and_reports_come_from_rank_zero_alone(tmp_path, capfd):
     assert len(ranks[1]["records"]) == 6
     printed = capfd.readouterr().out
     assert printed.count("Gradient report: Net") == printed.count("SGD(") == 1
+
+
+class Breaking(Net):
+    """Raises on one rank."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.bad_rank = rank
+
+    def on_train_batch_start(self, batch, batch_idx):
+        if batch_idx == SPIKE and self.global_rank == self.bad_rank:
+            raise RuntimeError("out of luck")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_exception_in_a_worker_keeps_the_record_and_the_report(rank, tmp_path, capfd):
+    """Lightning calls no `on_exception` in forked processes."""
+    sink = JsonlSink(tmp_path / "run.jsonl")
+    callbacks = [GradientClipping(NormClip(0.7), sinks=[sink]), RichGradientReport()]
+    with pytest.raises(ProcessRaisedException, match=r"out of luck|Connection"):
+        fit_in_two(Breaking(rank), callbacks, tmp_path)
+    assert [record.step for record in read_jsonl(tmp_path / "run.jsonl")[1]][:SPIKE] == list(range(SPIKE))
+    assert capfd.readouterr().out.count("Gradient report: Breaking") == 1

@@ -25,7 +25,7 @@ class Keep(pl.Callback):
         kept: dict[str, Any] = {"weights": weights_of(pl_module), "global_step": trainer.global_step}
         for callback in trainer.callbacks:
             if isinstance(callback, GradientClipping | GradientMonitor):
-                kept["records"] = [asdict(record) for record in callback.history]
+                kept["records"] = [asdict(record.without_params()) for record in callback.history]
                 kept["events"] = [asdict(event) for event in callback.history.events]
                 kept["metrics"] = {key: float(value) for key, value in trainer.callback_metrics.items()}
                 break
