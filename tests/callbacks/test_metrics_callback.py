@@ -142,3 +142,28 @@ def test_validation_before_training_shows_nothing_of_an_earlier_run():
     fit(Validated(), monitor, look)
     fit(Validated(), monitor, look)
     assert look.seen == {}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_norm_that_is_not_finite_stops_early_and_reaches_no_logger(tmp_path, bad):
+    """EarlyStopping sees it instead of an older value; some loggers would fail at it."""
+
+    class Bad(Net):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) * (bad if self.current_epoch == 1 else 1.0)
+
+    logger = CSVLogger(tmp_path)
+    stopping = EarlyStopping("grad_norm/total", patience=100, check_finite=True)
+    trainer = fit(Bad(), GradientMonitor(), stopping, max_epochs=5, logger=logger, log_every_n_steps=1)
+    assert trainer.current_epoch == 2
+    logger.save()
+    with open(logger.experiment.metrics_file_path) as file:
+        norms = [row["grad_norm/total"] for row in csv.DictReader(file)]
+    assert [bool(norm) for norm in norms] == [True] * 6 + [False] * 6
+
+
+def test_the_rung_has_the_name_of_its_clipping():
+    """Two switchers are refused, and a name keeps the keys of other callbacks apart."""
+    clipping = GradientClipping(NoClip(), name="wide")
+    trainer = fit(Net(), clipping, StrategySwitcher([NormClip(1.0)]), log_every_n_steps=1)
+    assert {"wide/clip/rung", "wide/grad_norm/total"} <= trainer.callback_metrics.keys()

@@ -1,11 +1,14 @@
 """`Recorder`: reading in the middle of a batch loses nothing."""
 
+import warnings
+
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_clip import GradientClipping, NormClip, StrategySwitcher
+from lightning_clip.core.record import step_buffer
 from lightning_clip.core.switching import Ladder
 from tests.support.training import ManualNet, Net, assert_same_weights, loader, quiet_trainer
 
@@ -129,3 +132,37 @@ def test_a_loss_that_is_not_one_number_is_not_recorded():
     fit(Vector(), clipping)
     assert len(clipping.history) == 12
     assert {record.loss for record in clipping.history} == {None}
+
+
+def test_a_device_that_cannot_be_read_ends_the_record_and_nothing_else(monkeypatch):
+    """One warning, and the training goes on; a checkpoint contains the steps before."""
+    expected, module, clipping = Net(), Net(), GradientClipping(NormClip(0.7), flush_every_n_steps=1)
+    fit(expected, GradientClipping(NormClip(0.7)))
+    read = step_buffer._read
+
+    def failing(pieces):
+        if clipping.total(0) is not None and clipping.total(0).steps == 4:
+            raise RuntimeError("the device is gone")
+        return read(pieces)
+
+    monkeypatch.setattr(step_buffer, "_read", failing)
+    told = r"^The record of the gradients ends here, and the training goes on without it: the device is gone$"
+    with pytest.warns(UserWarning, match=told) as caught:
+        fit(module, clipping)
+    assert sum("record of the gradients" in str(one.message) for one in caught) == 1
+    assert [record.step for record in clipping.history] == [0, 1, 2, 3]
+    assert_same_weights(module, expected)
+
+
+def test_a_record_that_cannot_be_finished_does_not_replace_the_users_exception(monkeypatch):
+    """Not even where warnings are errors."""
+
+    class Failing(Net):
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            monkeypatch.setattr(step_buffer, "_read", lambda pieces: 1 / 0)
+            raise RuntimeError("out of luck")
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "The record of the gradients ends")
+        with pytest.raises(RuntimeError, match="out of luck"):
+            fit(Failing(), GradientClipping(NormClip(0.7)))
