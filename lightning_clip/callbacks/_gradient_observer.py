@@ -16,7 +16,6 @@ from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._strategy_state import restore_strategies
 from lightning_clip.callbacks._trainer import (
     OtherClipping,
-    check_strategy_support,
     clipping_by_module,
     clipping_by_trainer,
     describe_run,
@@ -125,12 +124,6 @@ class GradientObserver(MetricsCallback, StepCallback):
             measurement: A measurement of any kind.
         """
         self._recorder.add_measurement(measurement)
-
-    @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        if stage == "fit":
-            check_strategy_support(self, trainer)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -15,7 +15,7 @@ from lightning_clip._checks import check_count, check_fraction
 from lightning_clip._compat import grad_scaler
 from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._trainer import check_strategy_support, reset_carried_state, scale_learning_rates
+from lightning_clip.callbacks._trainer import reset_carried_state, scale_learning_rates
 from lightning_clip.callbacks._training_state import (
     on_any_process,
     training_state,
@@ -94,12 +94,6 @@ class DivergenceRollback(StepCallback):
         self._snapshot: Snapshot | None = None
         self._snapshot_lr_scale = 1.0
         self._ignored: set[tuple[int, str]] | None = None
-
-    @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        if stage == "fit":
-            check_strategy_support(self, trainer)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -13,7 +13,7 @@ from lightning_clip._checks import check_choice, check_count
 from lightning_clip._compat import grad_scaler
 from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._trainer import check_strategy_support, reset_carried_state
+from lightning_clip.callbacks._trainer import reset_carried_state
 from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.core.buffers import BufferKeeper
@@ -76,12 +76,6 @@ class NonFiniteGuard(StepCallback):
         self._buffers: BufferKeeper | None = None
         self._suspects: list[Optimizer] = []
         self._has_told_of_moments = False
-
-    @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        if stage == "fit":
-            check_strategy_support(self, trainer)
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from lightning_clip._compat import clipping_of, replace_clipping, uncompiled
 from lightning_clip.callbacks._run_callback import RunCallback
+from lightning_clip.callbacks._trainer import check_strategy_support
 from lightning_clip.callbacks.step.context import StepContext
 
 
@@ -37,12 +38,13 @@ class StepCallback(RunCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
+            check_strategy_support(self, trainer)
             _join(trainer, self)
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Act here, once this package's last callback is called, if Lightning does not clip in one place."""
-        if clipping_of(trainer) is None and self is _step_callbacks(trainer)[-1]:
+        if not isinstance(clipping_of(trainer), _ActionPoint) and self is _step_callbacks(trainer)[-1]:
             _take_step(_step_callbacks(trainer), trainer, pl_module, optimizer)
 
     @override
