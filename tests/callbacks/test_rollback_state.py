@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelPruning, StochasticWeightAveraging
 
 from lightning_clip import DivergenceRollback
 from tests.support.poisoned_steps import Poisoned
@@ -101,3 +101,20 @@ def test_averages_of_the_weights_are_rolled_back_too(rollback_first, tmp_path):
     saved = torch.load(tmp_path / "saved.ckpt", weights_only=True)
     for key in ("state_dict", "current_model_state"):
         assert all(value.isfinite().all() for value in saved[key].values()), key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1, annealing_epochs=1),
+        lambda: ModelPruning("l1_unstructured", amount=0.3, parameter_names=["weight"], verbose=0),
+    ],
+    ids=["SWA", "pruning"],
+)
+def test_it_rolls_back_beside_callbacks_that_exchange_weights_or_schedulers(other):
+    """The weights are finite in the end, and so is an average of them."""
+    callbacks = [other(), DivergenceRollback(snapshot_every_n_steps=2)]
+    module = Poisoned(steps=range(14, 17))
+    quiet_trainer(callbacks=callbacks, max_epochs=4).fit(module, loader())
+    assert callbacks[1].restores == 1
+    assert all(value.isfinite().all() for value in weights_of(module).values())

@@ -5,9 +5,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader, TensorDataset
+
+from tests.support.training import quiet_trainer
 
 STEPS, FEATURES, HIDDEN = 24, 3, 8
 
@@ -97,3 +100,22 @@ class StepByStep(Recurrent):
 def notices(told: Any) -> list[str]:
     """Return those of the recorded warnings that come from a monitor."""
     return [text for one in told if "Monitor" in (text := str(one.message))]
+
+
+def fit(module, *callbacks, data=None, **options):
+    trainer = quiet_trainer(callbacks=list(callbacks), **{"max_epochs": 1, **options})
+    validates = data is None and is_overridden("validation_step", module)
+    trainer.fit(module, sequences() if data is None else data, sequences() if validates else None)
+    return trainer
+
+
+def everything_after(make, data, tmp_path, *callbacks, **options):
+    """Return everything in a checkpoint but the callbacks, and the state of the random number generator."""
+    torch.manual_seed(7)
+    module = make()
+    trainer = fit(module, *callbacks, data=data and data(), **options)
+    drawn = torch.get_rng_state()
+    trainer.save_checkpoint(tmp_path / "all.ckpt")
+    saved = torch.load(tmp_path / "all.ckpt", weights_only=False)
+    del saved["callbacks"]
+    return {**saved, "drawn": drawn, "mode": module.training, "grads": [p.grad for p in module.parameters()]}

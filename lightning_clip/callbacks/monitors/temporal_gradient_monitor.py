@@ -42,7 +42,8 @@ class TemporalGradientMonitor(RecurrentMonitor):
     result is a `TemporalProfile`: the growth rate over lag with its R², the lags within which the gradient falls to 1%
     and its norms reach 99% of their sum, and a verdict: exploding, vanishing or healthy. It goes into the record and
     report of every `GradientClipping` and `GradientMonitor` of the trainer, and to the loggers as `rnn/growth_rate`
-    (per step), `rnn/horizon` (steps) and, if the gradient vanishes, `rnn/half_life` (steps).
+    (per step), `rnn/horizon` (steps) and, if the gradient vanishes, `rnn/half_life` (steps); with several monitors, the
+    keys begin with the name of the layer.
 
     The loss is a fixed random projection of the last state, not the loss of the task. Rate and horizon do not depend on
     its scale and hardly on its direction. A fixed direction makes all profiles comparable, and this loss exists even if
@@ -161,7 +162,13 @@ class TemporalGradientMonitor(RecurrentMonitor):
                 self._peaks.append(profile.peak)
             for observer in observers(trainer):
                 observer.add_measurement(profile.to_measurement())
-            publish(trainer, _metrics(profile))
+            publish(trainer, {self._key_prefix(trainer) + key: value for key, value in _metrics(profile).items()})
+
+    def _key_prefix(self, trainer: Trainer) -> str:
+        """Several monitors keep their metrics apart by the name of the layer."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+        several = sum(isinstance(callback, TemporalGradientMonitor) for callback in callbacks) > 1
+        return f"{self.layer}/" if self.layer and several else ""
 
     def _measure(self, step: int, name: str, layer: nn.RNNBase, call: LayerCall) -> TemporalProfile:
         flow = gradient_flow(
