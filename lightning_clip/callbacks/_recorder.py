@@ -123,13 +123,14 @@ class Recorder:
             self.waiting = StepBuffer()
         if not self.waiting:
             return
+        waiting = len(self.waiting)
         try:
             with interrupts_deferred():
                 self._flush()
         except Exception as error:
             self._is_broken = True
             reason = " ".join(str(error).split()) or type(error).__name__
-            rank_zero_warn(f"The record of the gradients ends here, and the training goes on without it: {reason}")
+            rank_zero_warn(f"The last {waiting} steps cannot be read, and the record ends before them: {reason}")
 
     def _flush(self) -> None:
         records = self.waiting.flush()
@@ -159,17 +160,9 @@ class Recorder:
         self._tell_sinks(lambda sink: sink.measurement(measurement) if isinstance(sink, MeasurementSink) else None)
 
     def end(self) -> None:
-        """Flush all steps, stop the clock and close the sinks.
-
-        Steps that cannot be read, for instance after an error on the device, are one warning: the training has ended.
-        """
+        """Flush all steps, stop the clock and close the sinks."""
         self.end_batch()
-        waiting = len(self.waiting)
-        try:
-            self.flush()
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            rank_zero_warn(f"The last {waiting} steps cannot be read and are not in the record: {reason}")
+        self.flush()
         self._seconds_before, self._started = self._seconds(), None
         self._tell_sinks(lambda sink: sink.close(self.run, self.known.parameters))
         self._open = []

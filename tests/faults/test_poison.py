@@ -38,8 +38,11 @@ POLICIES: dict[str, tuple[Callable[[], list[pl.Callback]], set[str]]] = {
     "guard, clipping": (lambda: [NonFiniteGuard(), GradientClipping(AutoClip(50, window=8))], NON_FINITE),
     "clipping, guard": (lambda: [GradientClipping(AutoClip(50, window=8)), NonFiniteGuard()], NON_FINITE),
     "value clipping, guard": (lambda: [GradientClipping(ValueClip(0.1)), NonFiniteGuard()], NON_FINITE),
-    "skip spikes": (lambda: [GradientClipping(SkipSpikes(50.0, window=8))], {"huge"}),
-    "skip spikes, guard": (lambda: [GradientClipping(SkipSpikes(50.0, window=8)), NonFiniteGuard()], EVERY),
+    "skip spikes": (lambda: [GradientClipping(SkipSpikes(50.0, window=8, max_fraction=1.0))], {"huge"}),
+    "skip spikes, guard": (
+        lambda: [GradientClipping(SkipSpikes(50.0, window=8, max_fraction=1.0)), NonFiniteGuard()],
+        EVERY,
+    ),
     "rollback": (lambda: [rollback()], EVERY),
     "rollback, guard, monitor": (lambda: [rollback(), NonFiniteGuard(), GradientMonitor()], EVERY),
 }

