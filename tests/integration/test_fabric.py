@@ -1,7 +1,6 @@
 """`clip_` with Lightning Fabric does the same as `GradientClipping` with the Trainer."""
 
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from lightning.fabric.plugins import MixedPrecision
 
 from lightning_clip import NormClip
 from tests.support.examples import example
-from tests.support.regression import NO_PLACE, STEPS, STRATEGIES, with_a_trainer
+from tests.support.regression import STEPS, STRATEGIES, as_of_a_loop, with_a_trainer
 from tests.support.training import assert_same_weights
 
 loop = example("07_fabric")
@@ -23,7 +22,7 @@ def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
     history = loop.train(Fabric(accelerator="cpu", devices=1), ours, loop.batches(STEPS), deepcopy(strategy))
     expected = with_a_trainer(theirs, loop.batches(STEPS), strategy)
     assert_same_weights(ours, theirs)
-    assert list(history) == [replace(record, **NO_PLACE) for record in expected]
+    assert list(history) == as_of_a_loop(expected)
     assert any(record.clipped or record.skipped for record in history)
 
 

@@ -1,12 +1,11 @@
 """`clip_` in a plain PyTorch loop does the same as `GradientClipping` with the Trainer."""
 
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 
 from tests.support.examples import example
-from tests.support.regression import NO_PLACE, STEPS, STRATEGIES, with_a_trainer
+from tests.support.regression import STEPS, STRATEGIES, as_of_a_loop, with_a_trainer
 from tests.support.training import assert_same_weights
 
 
@@ -18,7 +17,7 @@ def test_it_gives_the_weights_and_records_of_the_trainer(strategy):
     history = loop.train(ours, loop.batches(STEPS), deepcopy(strategy))
     expected = with_a_trainer(theirs, loop.batches(STEPS), strategy)
     assert_same_weights(ours, theirs)
-    assert list(history) == [replace(record, **NO_PLACE) for record in expected]
+    assert list(history) == as_of_a_loop(expected)
     assert [name.removeprefix("net.") for name in expected.parameters.names] == history.parameters.names
     assert history.parameters.clipped.tolist() == expected.parameters.clipped.tolist()
     assert any(record.clipped or record.skipped for record in history)

@@ -1,5 +1,7 @@
 """The training of the examples without a Trainer, repeated with a Trainer."""
 
+from dataclasses import replace
+
 import lightning.pytorch as pl
 import torch
 from torch import nn
@@ -19,9 +21,6 @@ from lightning_clip import (
 )
 from lightning_clip.core import History
 from tests.support.training import quiet_trainer
-
-NO_PLACE: dict[str, None] = dict.fromkeys(("epoch", "first_batch", "batch"))
-"""What a loop without a Trainer does not know of a step."""
 
 STEPS = 60
 STRATEGIES = [
@@ -56,3 +55,9 @@ def with_a_trainer(net: nn.Module, batches: list, strategy: ClipStrategy) -> His
     callback = GradientClipping(strategy)
     quiet_trainer(callbacks=[callback], max_epochs=1).fit(Regression(net), DataLoader(batches, batch_size=None))
     return callback.history
+
+
+def as_of_a_loop(history):
+    """The records without what a loop does not know of a step, and with the loop's own names."""
+    unknown = dict.fromkeys(("epoch", "first_batch", "batch"))
+    return [replace(record, **unknown, top_param=record.top_param.removeprefix("net.")) for record in history]
