@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lightning_clip.core.record.histogram import LogHistogram
+from lightning_clip.core.record.adaptive_histogram import AdaptiveHistogram
 from lightning_clip.core.record.step_record import StepRecord
 
 
@@ -28,8 +28,9 @@ class ParameterTotals:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self._found: tuple[tuple[str, ...] | None, list[int]] = None, []
         self.steps = self.clipped = self.max = self.share = np.zeros(0)
-        self.sketch = LogHistogram(0, bins_per_octave=32, octaves=(-64, 100))
+        self.sketch = AdaptiveHistogram()
 
     def add(self, records: Sequence[StepRecord]) -> None:
         """Add further steps; those without parameter norms or whose total norm is 0, NaN or infinite are ignored.
@@ -59,15 +60,17 @@ class ParameterTotals:
         self.sketch.add(table)
 
     def _rows(self, names: tuple[str, ...]) -> list[int]:
-        known = set(self.names)
-        new = [name for name in names if name not in known]
+        known = None if self._found[0] is names else set(self.names)
+        new = [] if known is None else [name for name in names if name not in known]
         if new:
             self.names += new
             for column in self._COLUMNS:
                 setattr(self, column, np.concatenate([getattr(self, column), np.zeros(len(new))]))
             self.sketch.add_rows(len(new))
-        position = {name: i for i, name in enumerate(self.names)}
-        return [position[name] for name in names]
+        if self._found[0] is not names:
+            position = {name: i for i, name in enumerate(self.names)}
+            self._found = names, [position[name] for name in names]
+        return self._found[1]
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain lists and tensors."""
@@ -76,7 +79,7 @@ class ParameterTotals:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.names = list(state["names"])
+        self.names, self._found = list(state["names"]), (None, [])
         for column in self._COLUMNS:
             setattr(self, column, np.asarray(state[column], dtype=np.float64).copy())
         self.sketch.load_state_dict(state["sketch"])

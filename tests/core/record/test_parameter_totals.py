@@ -8,6 +8,7 @@ import torch
 from lightning_clip.core import StepRecord
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.step_record import ParamNorms
+from lightning_clip.sinks.jsonl import _encoded, _lists
 
 
 def record(step: int, norms: dict[str, float], clipped: dict[str, bool] | None = None) -> StepRecord:
@@ -83,18 +84,31 @@ def test_shares_of_very_large_norms_do_not_overflow():
     assert found.share.tolist() == pytest.approx([9 / 25, 16 / 25])
 
 
-def test_quantiles_are_those_of_numpy_within_a_bin():
-    """With 32 bins per octave, quantiles are accurate to about 1%."""
+def test_quantiles_are_close_to_those_of_numpy():
+    """For norms that range over a factor of 1,000, quantiles are accurate to about 4%."""
     norms = np.random.default_rng(0).lognormal(size=(500, 2))
     found = totals(*(record(k, {"w": w, "b": b}) for k, (w, b) in enumerate(norms)))
     exact = np.quantile(norms, [0.1, 0.5, 0.9], axis=0, method="lower")
-    np.testing.assert_allclose(found.sketch.quantiles([0.1, 0.5, 0.9]), exact, rtol=0.011)
+    np.testing.assert_allclose(found.sketch.quantiles([0.1, 0.5, 0.9]), exact, rtol=0.04)
 
 
 def test_memory_does_not_grow_with_steps():
-    """A parameter whose norms span a factor of 2,000 takes about 2 kB, however long the run."""
+    """A parameter takes about 300 bytes, however long the run and however wide the range of its norms."""
     found = totals(*(record(k, {"w": 1.0 + k}) for k in range(2000)))
-    assert found.sketch.counts.nbytes < 2_500
+    assert found.sketch.counts.nbytes < 300
+
+
+def test_ten_thousand_parameters_stay_small_in_a_checkpoint_and_in_a_record():
+    """At most 4 MB and 2 MB, whatever the norms."""
+    found = ParameterTotals()
+    random = np.random.default_rng(0)
+    names = tuple(f"encoder.layers.{k}.weight" for k in range(10_000))
+    for _ in range(4):
+        found._add(names, np.exp(random.normal(size=(50, 10_000), scale=5.0)), random.random((50, 10_000)) < 0.5)
+    file = io.BytesIO()
+    torch.save(found.state_dict(), file)
+    assert file.tell() < 4e6
+    assert len(_encoded({"totals": {"layers": _lists(found.state_dict())}})) < 2e6
 
 
 def test_restored_totals_continue():
