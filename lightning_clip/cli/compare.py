@@ -1,50 +1,21 @@
 """`compare`: run a study, print the comparison and save the results."""
 
-import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
 from lightning_clip._errors import InputError
-from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.cli.progress import StudyProgress
 from lightning_clip.reports.formats import counted, duration
 from lightning_clip.reports.text import output_console, to_text
 from lightning_clip.studies.comparison.result import RunResult
-from lightning_clip.studies.engines import ENGINES, Engine
+from lightning_clip.studies.engines import Engine
 from lightning_clip.studies.results import ResultsFolder, StudyResults, next_free_folder
 from lightning_clip.studies.runner import can_flush_denormals, run_study
 from lightning_clip.studies.story import story, write_figure
 from lightning_clip.studies.study_file import load_study
-
-_ENGINE = """\
-where to run: in processes on this machine (processes forks them, loky is joblib's own), on a Dask cluster
-(at DASK_SCHEDULER_ADDRESS, or a new one on this machine) or on a Ray cluster (at RAY_ADDRESS, or a new one on this
-machine); dask and ray are extras"""
-
-
-def run(args: list[str]) -> int:
-    """Run `compare` with its options, and return the exit code."""
-    parser = OneLineParser(prog="lightning-clip compare", description="Run a study and print the comparison.")
-    parser.add_argument("--config", default="mlp-regression", help="a study's YAML file, or the name of a built-in one")
-    parser.add_argument("--seeds", type=PositiveInt, help="number of seeds; by default, as many as the study says")
-    parser.add_argument("--jobs", type=PositiveInt, help="runs at a time; by default, one per core or worker")
-    parser.add_argument("--engine", choices=list(ENGINES), default="processes", help=_ENGINE)
-    parser.add_argument("--output", help="folder for the results; by default, a new one under runs/")
-    parser.add_argument("--resume", action="store_true", help="continue the interrupted study in --output")
-    options = parser.parse_args(args[1:])
-    return compare(
-        options.config,
-        seeds=options.seeds,
-        jobs=options.jobs,
-        output=Path(options.output) if options.output else None,
-        resume=options.resume,
-        command=shlex.join(["lightning-clip", *args]),
-        engine=ENGINES[options.engine](),
-    )
 
 
 def compare(

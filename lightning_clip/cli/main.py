@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 from lightning_clip._errors import NonFiniteError, line_about
 from lightning_clip._version import __version__
+from lightning_clip.cli import commands
 from lightning_clip.cli.parser import OneLineParser, refuse
 
 _USAGE = """\
@@ -24,11 +24,11 @@ Compare and report:
 """
 
 _COMMANDS = {
-    "compare": "compare",
-    "report": "report",
-    **dict.fromkeys(("fit", "validate", "test", "predict"), "fit"),
+    "compare": "run_compare",
+    "report": "run_report",
+    **dict.fromkeys(("fit", "validate", "test", "predict"), "run_fit"),
 }
-"""The file of `lightning_clip/cli/` that implements each command; its function `run` takes the arguments."""
+"""The function in `cli/commands.py` that runs each command with the arguments."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -50,9 +50,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if given[0] not in _COMMANDS:
         return refuse(f"{given[0]!r} is not a command; use one of {', '.join(_COMMANDS)}")
     OneLineParser.begin(given[0])
-    command = import_module(f"lightning_clip.cli.{_COMMANDS[given[0]]}")
     try:
-        code: int = command.run(given)
+        code: int = getattr(commands, _COMMANDS[given[0]])(given)
         return code
     except KeyboardInterrupt:
         return 130

@@ -2,19 +2,10 @@
 
 from pathlib import Path
 
-from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.reports.record import load_record
 from lightning_clip.reports.text import output_console
 from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.story import story
-
-
-def run(args: list[str]) -> int:
-    """Run `report` with its options, and return the exit code."""
-    parser = OneLineParser(prog="lightning-clip report", description="Reprint the report of a study or run.")
-    parser.add_argument("path", type=str, help="the folder of a study, or the .jsonl record of one run")
-    report(Path(parser.parse_args(args[1:]).path))
-    return 0
 
 
 def report(path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from lightning_clip import MLPRegressor, __version__
+from lightning_clip.cli.commands import ENGINE_NAMES
+from lightning_clip.studies.engines import ENGINES
 from tests.support.command import call, refusal
 
 PARTS = ("--model=MLPRegressor", "--data=RegressionDataModule", "--trainer.accelerator=cpu", "--trainer.logger=false")
@@ -55,6 +57,26 @@ def test_each_command_explains_its_options(command, capsys):
     expected = {"compare": "--resume", "report": "path", "fit": "--trainer.max_epochs"}
     assert f"usage: lightning-clip {'[options] ' if command == 'fit' else ''}{command}" in text
     assert expected[command] in text
+
+
+def test_help_imports_nothing_heavy():
+    """What takes seconds to import is imported after the options are read."""
+    heavy = ("torch", "lightning", "numpy", "rich", "joblib", "matplotlib", "sklearn", "torchmetrics")
+    code = (
+        "import contextlib, io, sys\n"
+        "from lightning_clip.cli import main\n"
+        "for args in (['--help'], ['--version'], ['report', '--help'], ['compare', '--help'], ['compare', '--jobs=0']):\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        main(args)\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_names_of_engines_are_those_that_exist():
+    """They are written down twice, because the engines take seconds to import."""
+    assert list(ENGINE_NAMES) == list(ENGINES)
 
 
 def test_class_names_are_enough_to_train(capsys):
