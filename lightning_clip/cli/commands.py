@@ -55,6 +55,6 @@ def run_report(args: list[str]) -> int:
 
 def run_fit(args: list[str]) -> int:
     """Run a subcommand of LightningCLI with its options, and return the exit code."""
-    from lightning_clip.cli import fit
+    from lightning_clip.cli.fit import run
 
-    return fit.run(args)
+    return run(args)

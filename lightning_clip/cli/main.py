@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from lightning_clip._errors import NonFiniteError, line_about
 from lightning_clip._version import __version__
-from lightning_clip.cli import commands
+from lightning_clip.cli.commands import run_compare, run_fit, run_report
 from lightning_clip.cli.parser import OneLineParser, refuse
 
 _USAGE = """\
@@ -24,11 +24,10 @@ Compare and report:
 """
 
 _COMMANDS = {
-    "compare": "run_compare",
-    "report": "run_report",
-    **dict.fromkeys(("fit", "validate", "test", "predict"), "run_fit"),
+    "compare": run_compare,
+    "report": run_report,
+    **dict.fromkeys(("fit", "validate", "test", "predict"), run_fit),
 }
-"""The function in `cli/commands.py` that runs each command with the arguments."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -51,8 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return refuse(f"{given[0]!r} is not a command; use one of {', '.join(_COMMANDS)}")
     OneLineParser.begin(given[0])
     try:
-        code: int = getattr(commands, _COMMANDS[given[0]])(given)
-        return code
+        return _COMMANDS[given[0]](given)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
