@@ -6,7 +6,7 @@ from typing import Literal
 from lightning_clip._checks import check_choice, check_count, check_fraction, check_percentile
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.state import Intake, QuantileSketch, Window
+from lightning_clip.core.state import EXPLOSION, Intake, QuantileSketch, Window, check_explosion
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar, where
 from lightning_clip.functional.scaling import clip_coef
@@ -36,6 +36,8 @@ class AutoClip(TotalNormStrategy):
         min_history: How many norms must be known before the first step is clipped.
         history: How norms are stored: `"observed"` stores them unchanged, `"winsorized"` at most at twice the limit.
             There is no `"clipped"`, because a percentile of clipped norms could only fall.
+        explosion: A norm above this multiple of the limit is an explosion and not a new level: after five in a row,
+            only one in twenty is stored, as at most twice the limit. `inf` stores all.
         min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
@@ -62,6 +64,7 @@ class AutoClip(TotalNormStrategy):
         include_current: bool = False,
         min_history: int = 1,
         history: Literal["observed", "winsorized"] = "observed",
+        explosion: float = EXPLOSION,
         min_scale: float = 0.0,
     ) -> None:
         super().__init__()
@@ -69,6 +72,7 @@ class AutoClip(TotalNormStrategy):
         check_fraction("AutoClip", min_scale=min_scale)
         check_choice("AutoClip", ("observed", "winsorized"), history=history)
         check_count("AutoClip", min_history=min_history)
+        check_explosion("AutoClip", explosion)
         if window is not None:
             check_count("AutoClip", window=window)
         if include_current and history != "observed":
@@ -81,9 +85,10 @@ class AutoClip(TotalNormStrategy):
         self.include_current = include_current
         self.min_history = min_history
         self.history = history
+        self.explosion = explosion
         self.min_scale = min_scale
         self.norms = QuantileSketch() if window is None else Window(window)
-        self.intake = Intake(history)
+        self.intake = Intake(history, explosion=explosion)
 
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, percentile / total norm)`."""

@@ -1,15 +1,32 @@
 """`EmaRatioClip`: clip norms far above a slow average down to a fast average."""
 
 import math
+from typing import Self
 
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive_finite
+from lightning_clip._checks import (
+    check_choice,
+    check_count,
+    check_decay,
+    check_fraction,
+    check_non_negative,
+    check_positive,
+    check_positive_finite,
+)
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
+from lightning_clip.core.state import (
+    EXPLOSION,
+    POLICIES,
+    HistoryPolicy,
+    Intake,
+    RunningEstimates,
+    check_explosion,
+)
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
-from lightning_clip.functional.scalars import Scalar, lerp, maximum, where
+from lightning_clip.functional.averaging import average_gain
+from lightning_clip.functional.scalars import Scalar, lerp, maximum, minimum, where
 from lightning_clip.functional.scaling import clip_coef
 
 
@@ -20,17 +37,20 @@ class EmaRatioClip(TotalNormStrategy):
     F_k = \alpha F_{k-1} + (1 - \alpha)\, x_k, \quad S_k = \beta S_{k-1} + (1 - \beta)\, x_k$$
 
     With two limits instead of one, ordinary fluctuations are left alone, and a clipped norm ends near its usual size
-    rather than at the edge of what is tolerated. This is a good adaptive rule to start with: it has no scale to tune,
-    and a single bad step costs it nothing.
+    rather than at the edge of what is tolerated. This is the adaptive rule to start with, because it protects a run from
+    its first step on:
 
-    The value x that enters the averages determines how the rule handles spikes and genuine changes. With the default
-    `"winsorized"`, a clipped norm counts as at most twice what was left of it. A single spike of any size moves the
-    trigger by 1.2%, and the rule follows a jump of the level to 8 times within 80 steps, the pace of the slow average
-    itself.
+    - During the first `warmup_steps` steps, norms are clipped to `start_norm`. Both averages then start at the (lower)
+      median of what was left, so neither a spike nor an explosion at the start sets the level.
+    - A single spike of any size moves the trigger by 1.2%. The rule follows a jump of the level to 8 times within 80
+      steps.
+    - An explosion that lasts for 250 steps raises the limit to at most 10 times the level, whatever its size.
+    - A norm above `max_norm` is never left.
 
-    Nothing is clipped during the first `warmup_steps` steps. Both averages start at the (lower) median of these norms.
-    This ignores a spike among them or a steep start of the run, and leaves no bias to correct. Norms that are zero, NaN
-    or infinite do not change the state.
+    Norms that ought to be above `max_norm` are clipped at every step. With SGD, that acts as a smaller learning rate,
+    and the report says so. `EmaRatioClip(start_norm=math.inf, max_norm=math.inf)` depends on no scale, and protects no
+    first steps. The value x that enters the averages determines how the rule handles spikes and genuine changes. Norms
+    that are zero, NaN or infinite do not change the state.
 
     Args:
         trigger: r, the multiple of the slow average above which a norm is clipped; greater than `target`.
@@ -40,23 +60,28 @@ class EmaRatioClip(TotalNormStrategy):
         history: How a norm enters the averages: `"observed"` stores it unchanged, `"clipped"` after clipping,
             `"winsorized"` at most at twice what clipping left of it, and `"accepted"` only if it was not clipped (or
             after more than 20 clipped norms in a row).
-        warmup_steps: How many norms must be seen before the first step is clipped.
+        warmup_steps: How many norms must be seen before the averages start.
+        start_norm: Largest total norm during the warmup, in the unit of the loss gradient.
+        max_norm: Largest total norm after it.
+        bias_correction: Whether later norms weigh more while few are known, as in an average that started at zero.
+        explosion: A norm above this multiple of the limit is an explosion and not a new level: after five in a row,
+            only one in twenty is stored, as at most twice the limit. `inf` stores all.
+        norm_eps: Added to the norm in the quotient; 0 is exact, 1e-6 matches the source and torch.
         min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
         ArgumentTypeError: An argument has the wrong type.
-        ArgumentError: `trigger` is not greater than `target`, one of them is not positive, a decay is outside [0, 1),
-            `warmup_steps` is below 1, `min_scale` is outside [0, 1], or `history` is unknown.
+        ArgumentError: `trigger` is not greater than `target`, another argument is out of range, or `history` is
+            unknown.
 
     Example:
         >>> EmaRatioClip(3.0).label
         'EmaRatioClip(3.0)'
 
     References:
-        The authors of "PDE-Transformer", `EmaGradClip`, 2025, https://github.com/tum-pbs/pde-transformer. It stores
-        what was left of a clipped norm, as `history="clipped"` does. We differ in the start (there from the first norm,
-        with bias correction), in the default history, in the exact quotient (there 1e-6 is added to the norm), in never
-        raising a norm when the fast average is far above the slow one, and in skipping non-finite norms.
+        The authors of "PDE-Transformer", `EmaGradClip`, 2025, https://github.com/tum-pbs/pde-transformer.
+        `EmaRatioClip.reference()` is their rule. Our defaults differ in the warmup, in `max_norm`, in the history (there
+        `"clipped"`, and every explosion is stored) and in the exact quotient.
     """
 
     def __init__(
@@ -68,6 +93,11 @@ class EmaRatioClip(TotalNormStrategy):
         slow: float = 0.99,
         history: HistoryPolicy = "winsorized",
         warmup_steps: int = 10,
+        start_norm: float = 1.0,
+        max_norm: float = 16.0,
+        bias_correction: bool = False,
+        explosion: float = EXPLOSION,
+        norm_eps: float = 0.0,
         min_scale: float = 0.0,
     ) -> None:
         super().__init__()
@@ -76,28 +106,70 @@ class EmaRatioClip(TotalNormStrategy):
             raise ArgumentError(
                 f"EmaRatioClip(trigger={trigger}, target={target}): trigger must be greater than target."
             )
+        check_positive("EmaRatioClip", start_norm=start_norm, max_norm=max_norm)
         check_decay("EmaRatioClip", fast=fast, slow=slow)
         check_count("EmaRatioClip", warmup_steps=warmup_steps)
         check_fraction("EmaRatioClip", min_scale=min_scale)
+        check_non_negative("EmaRatioClip", norm_eps=norm_eps)
         check_choice("EmaRatioClip", POLICIES, history=history)
+        check_explosion("EmaRatioClip", explosion)
         self.trigger = trigger
         self.target = target
         self.fast = fast
         self.slow = slow
         self.history = history
         self.warmup_steps = warmup_steps
+        self.start_norm = start_norm
+        self.max_norm = max_norm
+        self.bias_correction = bias_correction
+        self.explosion = explosion
+        self.norm_eps = norm_eps
         self.min_scale = min_scale
-        self.levels = _Levels(fast, slow, warmup_steps)
-        self.intake = Intake(history)
+        self.levels = _Levels(fast, slow, warmup_steps, bias_correction=bias_correction)
+        self.intake = Intake(history, explosion=explosion)
+
+    @classmethod
+    def reference(cls, trigger: float = 2.0, *, target: float = 1.1, fast: float = 0.9, slow: float = 0.99) -> Self:
+        """The authors' rule: the same factors, up to the rounding of the norms, from the second step on.
+
+        Three things differ on purpose: a first norm above 10,000 is not clipped (there, to 1); a norm above the trigger
+        but below the target is stored as it is (there, as the target); and norms that are zero, NaN or infinite are not
+        stored (there, a single one poisons both averages).
+
+        Args:
+            trigger: The authors' `max_norm_ratio`.
+            target: The authors' `clip_norm_ratio`.
+            fast: The authors' `ema_coef1`.
+            slow: The authors' `ema_coef2`.
+
+        Returns:
+            The strategy.
+        """
+        return cls(
+            trigger,
+            target=target,
+            fast=fast,
+            slow=slow,
+            history="clipped",
+            warmup_steps=1,
+            start_norm=math.inf,
+            max_norm=math.inf,
+            bias_correction=True,
+            explosion=math.inf,
+            norm_eps=1e-6,
+        )
 
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `target * F / total norm` if the norm is above `trigger * S`."""
         fast, slow, started = self.levels.read(norm)
-        left = self.target * fast
-        threshold = where(started, maximum(self.trigger * slow, left), math.inf)
+        left = minimum(self.target * fast, self.max_norm)
+        threshold = minimum(maximum(self.trigger * slow, left), self.max_norm)
         limit = where(norm > threshold, left, math.inf)
-        self.levels.push(*self.intake.take(norm, limit), started)
-        return Scale(clip_coef(norm, limit, min_scale=self.min_scale), threshold)
+        value, keep = self.intake.take(norm, where(started, limit, math.inf))
+        self.levels.push(where(started, value, minimum(value, self.start_norm)), keep, started)
+        threshold, limit = (where(started, one, self.start_norm) for one in (threshold, limit))
+        coef = clip_coef(norm, limit, eps=self.norm_eps, min_scale=self.min_scale)
+        return Scale(coef, threshold)
 
 
 class _Levels(RunningEstimates):
@@ -106,10 +178,11 @@ class _Levels(RunningEstimates):
     fast: Tensor
     slow: Tensor
 
-    def __init__(self, fast_decay: float, slow_decay: float, warmup_steps: int) -> None:
+    def __init__(self, fast_decay: float, slow_decay: float, warmup_steps: int, *, bias_correction: bool) -> None:
         super().__init__(warmup_steps, fast=0.0, slow=0.0)
         self.fast_decay = fast_decay
         self.slow_decay = slow_decay
+        self.bias_correction = bias_correction
 
     def initial(self) -> tuple[Scalar, Scalar]:
         median = self.first.quantile(0.5)
@@ -117,4 +190,12 @@ class _Levels(RunningEstimates):
 
     def updated(self, value: Scalar) -> tuple[Scalar, Scalar]:
         fast, slow = self.number("fast"), self.number("slow")
-        return lerp(fast, value, 1 - self.fast_decay), lerp(slow, value, 1 - self.slow_decay)
+        return self._averaged(fast, value, self.fast_decay), self._averaged(slow, value, self.slow_decay)
+
+    def _averaged(self, mean: Scalar, value: Scalar, decay: float) -> Scalar:
+        if not self.bias_correction:
+            return lerp(mean, value, 1 - decay)
+        count = self.first.number("count")  # `push` has counted this value already
+        if isinstance(count, Tensor):
+            return mean + average_gain(decay, count.to(mean.dtype)) * (value - mean)
+        return mean + type(mean)((1 - decay) / -math.expm1(int(count) * math.log(decay or 5e-324))) * (value - mean)

@@ -7,7 +7,7 @@ from torch import Tensor
 from lightning_clip._checks import check_count, check_fraction, check_positive, check_positive_finite
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.state import Intake, RunningEstimates
+from lightning_clip.core.state import EXPLOSION, Intake, RunningEstimates, check_explosion
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar, where
 from lightning_clip.functional.scaling import clip_coef
@@ -33,6 +33,8 @@ class QuantileClip(TotalNormStrategy):
         rate: $\eta$, the pace, as a fraction of the limit per optimizer step.
         warmup_steps: How many norms must be seen before the first step is clipped; at least 2, so that the limit can
             start below a spike.
+        explosion: A norm above this multiple of the limit is an explosion and not a new level: after five in a row,
+            only one in twenty is stored, as at most twice the limit. `inf` stores all.
         min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
@@ -51,7 +53,13 @@ class QuantileClip(TotalNormStrategy):
     """
 
     def __init__(
-        self, quantile: float = 0.9, *, rate: float = 0.05, warmup_steps: int = 10, min_scale: float = 0.0
+        self,
+        quantile: float = 0.9,
+        *,
+        rate: float = 0.05,
+        warmup_steps: int = 10,
+        explosion: float = EXPLOSION,
+        min_scale: float = 0.0,
     ) -> None:
         super().__init__()
         check_positive("QuantileClip", quantile=quantile)
@@ -62,12 +70,14 @@ class QuantileClip(TotalNormStrategy):
             )
         check_positive_finite("QuantileClip", rate=rate)
         check_count("QuantileClip", at_least=2, warmup_steps=warmup_steps)
+        check_explosion("QuantileClip", explosion)
         self.quantile = quantile
         self.rate = rate
         self.warmup_steps = warmup_steps
+        self.explosion = explosion
         self.min_scale = min_scale
         self.estimate = _Estimate(quantile, rate, warmup_steps)
-        self.intake = Intake("observed")
+        self.intake = Intake("observed", explosion=explosion)
 
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, estimate / total norm)`."""

@@ -5,7 +5,7 @@ import math
 from lightning_clip._checks import check_choice, check_count, check_fraction, check_non_negative, check_positive
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, Window
+from lightning_clip.core.state import EXPLOSION, POLICIES, HistoryPolicy, Intake, Window, check_explosion
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar, maximum, where
 from lightning_clip.functional.scaling import clip_coef
@@ -30,8 +30,12 @@ def robust_limit(median: Scalar, mad: Scalar, k: float, *, min_relative_std: flo
     return median + k * maximum(1.4826 * mad, min_relative_std * median)
 
 
-def robust_threshold(norms: Window, norm: Scalar, k: float, *, min_history: int, min_relative_std: float) -> Scalar:
+def robust_threshold(
+    norms: Window, norm: Scalar, k: float, *, min_history: int, min_relative_std: float, explosion: float = EXPLOSION
+) -> Scalar:
     """The `robust_limit` of the latest norms; `inf` while fewer than `min_history` norms are known.
+
+    Once a fourth of `min_history` norms are known, the limit is in force for an explosion alone.
 
     Args:
         norms: The norms before the current step.
@@ -39,13 +43,16 @@ def robust_threshold(norms: Window, norm: Scalar, k: float, *, min_history: int,
         k: The number of standard deviations.
         min_history: How many norms must be known.
         min_relative_std: Smallest standard deviation, as a fraction of the median.
+        explosion: The multiple of the limit above which a norm is an explosion.
 
     Returns:
         The limit, like `norm`.
     """
     norms.match(norm)
     limit = robust_limit(*norms.median_and_mad(), k, min_relative_std=min_relative_std)
-    return where(norms.stored() >= min_history, limit, math.inf)
+    known = norms.stored()
+    early = (known >= max(1, min_history // 4)) & (norm > explosion * limit)
+    return where(early | (known >= min_history), limit, math.inf)
 
 
 class RobustClip(TotalNormStrategy):
@@ -59,7 +66,8 @@ class RobustClip(TotalNormStrategy):
     thousand norms of a normal distribution, and one in eighty of a log-normal distribution with a standard deviation of
     0.25 in the logarithm.
 
-    Nothing is clipped until `min_history` norms are known. Norms that are zero, NaN or infinite are not stored.
+    Until `min_history` norms are known, only explosions are clipped, and nothing is before a fourth of them are. Norms
+    that are zero, NaN or infinite are not stored.
 
     Args:
         k: How many standard deviations a norm may be above the median.
@@ -70,6 +78,8 @@ class RobustClip(TotalNormStrategy):
             above it).
         min_relative_std: $\delta$, the smallest standard deviation as a fraction of the median. Without it, the
             slightest rise after a quiet period counts as an outlier.
+        explosion: A norm above this multiple of the limit is an explosion and not a new level: after five in a row,
+            only one in twenty is stored, as at most twice the limit. `inf` stores all.
         min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
@@ -96,6 +106,7 @@ class RobustClip(TotalNormStrategy):
         min_history: int | None = None,
         history: HistoryPolicy = "observed",
         min_relative_std: float = 0.05,
+        explosion: float = EXPLOSION,
         min_scale: float = 0.0,
     ) -> None:
         super().__init__()
@@ -104,6 +115,7 @@ class RobustClip(TotalNormStrategy):
         check_non_negative("RobustClip", min_relative_std=min_relative_std)
         check_fraction("RobustClip", min_scale=min_scale)
         check_choice("RobustClip", POLICIES, history=history)
+        check_explosion("RobustClip", explosion)
         if min_history is not None:
             check_count("RobustClip", min_history=min_history)
             if min_history > window:
@@ -115,15 +127,21 @@ class RobustClip(TotalNormStrategy):
         self.min_history = min_history
         self.history = history
         self.min_relative_std = min_relative_std
+        self.explosion = explosion
         self.min_scale = min_scale
         self.norms = Window(window)
-        self.intake = Intake(history)
+        self.intake = Intake(history, explosion=explosion)
 
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, limit / total norm)`."""
         min_history = self.min_history or max(1, self.window // 2)
         threshold = robust_threshold(
-            self.norms, norm, self.k, min_history=min_history, min_relative_std=self.min_relative_std
+            self.norms,
+            norm,
+            self.k,
+            min_history=min_history,
+            min_relative_std=self.min_relative_std,
+            explosion=self.explosion,
         )
         self.norms.push(*self.intake.take(norm, threshold))
         return Scale(clip_coef(norm, threshold, min_scale=self.min_scale), threshold)

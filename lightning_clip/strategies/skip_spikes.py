@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lightning_clip._checks import check_count, check_fraction, check_positive
 from lightning_clip.core.actions import Action, Scale, Sequential, Skip
-from lightning_clip.core.state import SkipBudget, Window
+from lightning_clip.core.state import Intake, SkipBudget, Window
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar, as_tensor, scalar, where
 from lightning_clip.functional.scaling import clip_coef
@@ -26,9 +26,10 @@ class SkipSpikes(TotalNormStrategy):
     limit too. So a class of batches that recurs is learned from instead of being dropped forever. With the defaults,
     the first step that may be skipped is the hundredth, and a quiet time saves up at most five skips.
 
-    Nothing is skipped until `window / 2` norms are known. Norms that are zero, NaN or infinite are neither stored nor
-    skipped: use a guard against non-finite gradients for those. On an accelerator, the decision is read from the device
-    once per step.
+    Until `window / 2` norms are known, only a norm above 32 times the limit is skipped or clipped, and nothing before
+    `window / 8` are. Of such norms, only one in twenty is remembered after five in a row, so an explosion is no new
+    level. Norms that are zero, NaN or infinite are neither stored nor skipped: use a guard against non-finite gradients
+    for those. On an accelerator, the decision is read from the device once per step.
 
     Args:
         k: How many standard deviations a norm may be above the median.
@@ -67,6 +68,7 @@ class SkipSpikes(TotalNormStrategy):
         self.max_consecutive = max_consecutive
         self.max_fraction = max_fraction
         self.norms = Window(window)
+        self.intake = Intake("observed")
         self.budget = SkipBudget(max_fraction, burst=max_consecutive)
         self.register_buffer("spikes_in_a_row", torch.zeros((), dtype=torch.int64))
 
@@ -77,6 +79,6 @@ class SkipSpikes(TotalNormStrategy):
         before = scalar(self.spikes_in_a_row.to(as_tensor(norm).device))
         spike = counts & (norm > threshold)
         self.spikes_in_a_row = as_tensor(where(counts, (before + 1) * spike, before))
-        self.norms.push(norm, counts)
+        self.norms.push(*self.intake.take(norm, threshold))
         skip = self.budget.take(spike & (before < self.max_consecutive), counts)
         return Sequential([Skip(skip), Scale(clip_coef(norm, threshold), threshold)])

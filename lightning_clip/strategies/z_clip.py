@@ -15,7 +15,14 @@ from lightning_clip._checks import (
     check_positive,
 )
 from lightning_clip.core.actions import Action, Scale
-from lightning_clip.core.state import POLICIES, HistoryPolicy, Intake, RunningEstimates
+from lightning_clip.core.state import (
+    EXPLOSION,
+    POLICIES,
+    HistoryPolicy,
+    Intake,
+    RunningEstimates,
+    check_explosion,
+)
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar, invert, like, maximum, minimum, sqrt, where
 from lightning_clip.functional.scaling import clip_coef
@@ -69,6 +76,8 @@ class ZClip(TotalNormStrategy):
             leaves of it, `"winsorized"` the largest norm that is not an outlier, and `"accepted"` nothing (until more
             than 20 outliers in a row). `"clipped"` never follows a jump to 8 times in the first two modes, because they
             leave an outlier close to the mean.
+        explosion: A norm above this multiple of the limit is an explosion and not a new level: after five in a row,
+            only one in twenty is stored, as at most twice the limit. `inf` stores all.
         norm_eps: Added to the norm in the quotient; 0 is exact, 1e-6 matches the reference and torch.
         min_scale: Smallest scaling factor, in [0, 1].
 
@@ -100,6 +109,7 @@ class ZClip(TotalNormStrategy):
         min_relative_std: float = 0.05,
         robust_warmup: bool = True,
         history: HistoryPolicy = "winsorized",
+        explosion: float = EXPLOSION,
         norm_eps: float = 0.0,
         min_scale: float = 0.0,
     ) -> None:
@@ -111,6 +121,7 @@ class ZClip(TotalNormStrategy):
         check_count("ZClip", warmup_steps=warmup_steps)
         check_choice("ZClip", tuple(_LEFT), mode=mode)
         check_choice("ZClip", POLICIES, history=history)
+        check_explosion("ZClip", explosion)
         check_non_negative("ZClip", eps=eps, min_relative_std=min_relative_std, norm_eps=norm_eps)
         self.z_thresh = z_thresh
         self.alpha = alpha
@@ -122,10 +133,11 @@ class ZClip(TotalNormStrategy):
         self.min_relative_std = min_relative_std
         self.robust_warmup = robust_warmup
         self.history = history
+        self.explosion = explosion
         self.norm_eps = norm_eps
         self.min_scale = min_scale
         self.moments = _Moments(alpha, warmup_steps, robust=robust_warmup)
-        self.intake = Intake(history, factor=1.0)
+        self.intake = Intake(history, factor=1.0, explosion=explosion)
 
     @classmethod
     def reference(
@@ -172,6 +184,7 @@ class ZClip(TotalNormStrategy):
             min_relative_std=0.0,
             robust_warmup=False,
             history="accepted" if skip_update_on_spike else "clipped",
+            explosion=math.inf,
             norm_eps=1e-6,
         )
 

@@ -1,5 +1,6 @@
 """State of adaptive strategies, kept in buffers: windows, moving averages, numbers per parameter and per element."""
 
+from lightning_clip.core.state.explosions import EXPLOSION, ExplosionCount, check_explosion, explosion_enters
 from lightning_clip.core.state.first_values import FirstValues
 from lightning_clip.core.state.per_element import PerElement
 from lightning_clip.core.state.per_parameter import ALL_PARAMETERS, PerParameter
@@ -12,7 +13,9 @@ from lightning_clip.core.state.window import Window
 
 __all__ = [
     "ALL_PARAMETERS",
+    "EXPLOSION",
     "POLICIES",
+    "ExplosionCount",
     "FirstValues",
     "HistoryPolicy",
     "Intake",
@@ -23,6 +26,8 @@ __all__ = [
     "SkipBudget",
     "State",
     "Window",
+    "check_explosion",
+    "explosion_enters",
     "has_signal",
     "to_store",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.state.explosions import EXPLOSION, ExplosionCount
 from lightning_clip.core.state.state import State
 from lightning_clip.functional.scalars import Scalar, invert, minimum, scalar
 
@@ -63,12 +64,13 @@ class Intake(State):
     A norm of exactly zero means that there was no signal, not that gradients are small, so it is skipped. With plain
     `"accepted"`, a history could never follow a genuine rise, because every later norm would be above the threshold. So
     once more than `max_rejected` norms in a row were above it, norms enter unchanged until one is within the threshold
-    again.
+    again. Of the norms above `explosion` times the threshold, only some enter: see `ExplosionCount`.
 
     Args:
         policy: See `to_store`.
         factor: How many times the threshold a winsorized norm may reach.
         max_rejected: How many norms in a row `"accepted"` may reject.
+        explosion: The multiple of the threshold above which a norm is an explosion; `inf` for none.
 
     Attributes:
         rejected: The number of norms in a row above the threshold, int64 `()`; counted for `"accepted"` only.
@@ -82,11 +84,14 @@ class Intake(State):
 
     rejected: Tensor
 
-    def __init__(self, policy: HistoryPolicy, *, factor: float = 2.0, max_rejected: int = 20) -> None:
+    def __init__(
+        self, policy: HistoryPolicy, *, factor: float = 2.0, max_rejected: int = 20, explosion: float = EXPLOSION
+    ) -> None:
         super().__init__()
         self.policy = policy
         self.factor = factor
         self.max_rejected = max_rejected
+        self.explosions = ExplosionCount(explosion)
         self.register_buffer("rejected", torch.zeros((), dtype=torch.int64))
 
     def take(self, norm: Scalar, threshold: Scalar) -> tuple[Scalar, Scalar]:
@@ -102,7 +107,10 @@ class Intake(State):
         norm, threshold = scalar(norm), scalar(threshold)
         value, keep = to_store(self.policy, norm, threshold, factor=self.factor)
         keep = keep & (norm > 0)
-        return value, keep if self.policy != "accepted" else self._without_deadlock(norm, keep)
+        if self.policy == "accepted":
+            keep = self._without_deadlock(norm, keep)
+        value, enters = self.explosions.take(norm, threshold, value)
+        return value, keep & enters
 
     def _without_deadlock(self, norm: Scalar, within: Scalar) -> Scalar:
         self.match(norm)
