@@ -1,6 +1,7 @@
 """`AdaGC`: clip each gradient relative to a moving average of its own norm."""
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -9,7 +10,17 @@ from lightning_clip._checks import check_choice, check_count, check_decay, check
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import ALL_PARAMETERS, POLICIES, HistoryPolicy, PerParameter, has_signal, to_store
+from lightning_clip.core.state import (
+    ALL_PARAMETERS,
+    EXPLOSION,
+    POLICIES,
+    ExplosionTable,
+    HistoryPolicy,
+    PerParameter,
+    check_explosion,
+    has_signal,
+    to_store,
+)
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.scaling import clip_coef
 
@@ -58,6 +69,8 @@ class AdaGC(ClipStrategy):
         warmup_steps: The step, counted from 1, at which a parameter's own limit takes over; the paper's T_start.
         history: How a norm enters the level: `"observed"` stores it unchanged, `"clipped"` after clipping,
             `"winsorized"` at most twice the limit, and `"accepted"` only if it is within the limit.
+        explosion: A norm above this multiple of its limit is an explosion and not a new level: after five in a row,
+            only one in twenty is stored, as at most twice the limit. `inf` stores all.
         floor: Smallest level, as a fraction of the median of the levels of all parameters.
         min_scale: Smallest scaling factor, in [0, 1].
         paper: Whether to use the paper's exact rule: the level starts at the smallest norm of the warmup, learns
@@ -76,8 +89,9 @@ class AdaGC(ClipStrategy):
     References:
         Guoxia Wang, Shuai Li, Congliang Chen, Jinle Zeng, Jiabin Yang, Dianhai Yu, Yanjun Ma, Li Shen, "AdaGC:
         Improving Training Stability for Large Language Model Pretraining", 2025, https://arxiv.org/abs/2502.11034.
-        Unless `paper=True`, we differ in the starting level, in what is stored, in the floor, and in counting the
-        warmup separately for each parameter, so that a parameter that joins late gets one too.
+        `AdaGC.reference()` is the paper's rule. Unless `paper=True`, we differ in the starting level, in what is stored,
+        in the floor, and in counting the warmup separately for each parameter, so that a parameter that joins late gets
+        one too.
     """
 
     def __init__(
@@ -88,6 +102,7 @@ class AdaGC(ClipStrategy):
         max_norm: float = 1.0,
         warmup_steps: int = 100,
         history: HistoryPolicy = "winsorized",
+        explosion: float = EXPLOSION,
         floor: float = 0.01,
         min_scale: float = 0.0,
         paper: bool = False,
@@ -98,6 +113,7 @@ class AdaGC(ClipStrategy):
         check_decay("AdaGC", decay=decay)
         check_count("AdaGC", at_least=0, warmup_steps=warmup_steps)
         check_choice("AdaGC", POLICIES, history=history)
+        check_explosion("AdaGC", explosion)
         check_fraction("AdaGC", floor=floor, min_scale=min_scale)
         if paper and (history, floor, min_scale) != ("winsorized", 0.01, 0.0):
             raise ArgumentError(
@@ -109,12 +125,33 @@ class AdaGC(ClipStrategy):
         self.max_norm = max_norm
         self.warmup_steps = warmup_steps
         self.history = history
+        self.explosion = explosion
         self.floor = floor
         self.min_scale = min_scale
         self.paper = paper
         self.eps = eps
         self.levels = PerParameter(level=math.inf, rejected=0.0)  # `inf`: no level yet
         self.clock = PerParameter(steps=0.0)
+        self.explosions = ExplosionTable(math.inf if paper else explosion)
+
+    @classmethod
+    def reference(
+        cls, clip_factor: float = 1.05, *, decay: float = 0.98, max_norm: float = 1.0, warmup_steps: int = 100
+    ) -> Self:
+        """The paper's rule with its constants, `paper=True`; equal to `pytorch_optimizer`'s AdaGC up to rounding.
+
+        One thing differs on purpose: a step with a NaN or infinite gradient changes no level.
+
+        Args:
+            clip_factor: The paper's λ_rel.
+            decay: The paper's β.
+            max_norm: The paper's λ_abs.
+            warmup_steps: The paper's T_start.
+
+        Returns:
+            The strategy.
+        """
+        return cls(clip_factor, decay=decay, max_norm=max_norm, warmup_steps=warmup_steps, paper=True)
 
     def decide(self, grads: Gradients) -> Action:
         """Scale by one factor for all gradients during warmup, then by `min(1, clip_factor * level / norm)`."""
@@ -137,7 +174,8 @@ class AdaGC(ClipStrategy):
         step = self._step(grads)
         value, fits = to_store("clipped" if self.paper else self.history, norms, limit)
         observed = finite.expand_as(norms) if self.paper else has_signal(grads, norms)
-        stored = observed & (fits | (rejected >= MAX_REJECTED))
+        value, enters = self.explosions.take_each(grads.names, norms, limit, value, observed)
+        stored = observed & enters & (fits | (rejected >= MAX_REJECTED))
         started = torch.minimum(level, value) if self.paper else next_median(level, value, step)
         learned = torch.where(warming, started, self.decay * level + (1 - self.decay) * value)
         learned = torch.where(level.isinf(), value, learned)

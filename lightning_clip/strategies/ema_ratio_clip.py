@@ -37,8 +37,8 @@ class EmaRatioClip(TotalNormStrategy):
     F_k = \alpha F_{k-1} + (1 - \alpha)\, x_k, \quad S_k = \beta S_{k-1} + (1 - \beta)\, x_k$$
 
     With two limits instead of one, ordinary fluctuations are left alone, and a clipped norm ends near its usual size
-    rather than at the edge of what is tolerated. This is the adaptive rule to start with, because it protects a run from
-    its first step on:
+    rather than at the edge of what is tolerated. This is the adaptive rule to start with, because it protects a run
+    from its first step on:
 
     - During the first `warmup_steps` steps, norms are clipped to `start_norm`. Both averages then start at the (lower)
       median of what was left, so neither a spike nor an explosion at the start sets the level.
@@ -80,8 +80,8 @@ class EmaRatioClip(TotalNormStrategy):
 
     References:
         The authors of "PDE-Transformer", `EmaGradClip`, 2025, https://github.com/tum-pbs/pde-transformer.
-        `EmaRatioClip.reference()` is their rule. Our defaults differ in the warmup, in `max_norm`, in the history (there
-        `"clipped"`, and every explosion is stored) and in the exact quotient.
+        `EmaRatioClip.reference()` is their rule. Our defaults differ in the warmup, in `max_norm`, in the history
+        (there `"clipped"`, and every explosion is stored) and in the exact quotient.
     """
 
     def __init__(

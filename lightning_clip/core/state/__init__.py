@@ -1,6 +1,12 @@
 """State of adaptive strategies, kept in buffers: windows, moving averages, numbers per parameter and per element."""
 
-from lightning_clip.core.state.explosions import EXPLOSION, ExplosionCount, check_explosion, explosion_enters
+from lightning_clip.core.state.explosions import (
+    EXPLOSION,
+    ExplosionCount,
+    ExplosionTable,
+    check_explosion,
+    explosion_enters,
+)
 from lightning_clip.core.state.first_values import FirstValues
 from lightning_clip.core.state.per_element import PerElement
 from lightning_clip.core.state.per_parameter import ALL_PARAMETERS, PerParameter
@@ -16,6 +22,7 @@ __all__ = [
     "EXPLOSION",
     "POLICIES",
     "ExplosionCount",
+    "ExplosionTable",
     "FirstValues",
     "HistoryPolicy",
     "Intake",

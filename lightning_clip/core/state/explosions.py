@@ -1,8 +1,10 @@
-"""`ExplosionCount`: keeps a sustained explosion from carrying a limit away."""
+"""`ExplosionCount`, `ExplosionTable`: they keep a sustained explosion from carrying limits away."""
 
 import torch
+from torch import Tensor
 
 from lightning_clip._checks import check_positive, check_rule
+from lightning_clip.core.state.per_parameter import PerParameter
 from lightning_clip.core.state.state import State
 from lightning_clip.functional.scalars import Scalar, as_tensor, minimum, where
 
@@ -63,7 +65,7 @@ class ExplosionCount(State):
     """
 
     absent_in_old_checkpoints = True
-    in_a_row: torch.Tensor
+    in_a_row: Tensor
 
     def __init__(self, multiple: float) -> None:
         super().__init__()
@@ -91,3 +93,38 @@ class ExplosionCount(State):
         in_a_row = where(counts, (before + 1) * exploded, before)
         self.set_number("in_a_row", in_a_row)
         return where(in_a_row > IN_FULL, minimum(value, 2 * limit), value), explosion_enters(in_a_row)
+
+
+class ExplosionTable(PerParameter):
+    """The same for many norms at once, each counted under its own name.
+
+    Args:
+        multiple: The multiple of the limit above which a norm is an explosion; `inf` to count none.
+    """
+
+    absent_in_old_checkpoints = True
+
+    def __init__(self, multiple: float) -> None:
+        super().__init__(in_a_row=0.0)
+        self.multiple = multiple
+
+    def take_each(
+        self, names: tuple[str, ...], norms: Tensor, limits: Tensor, values: Tensor, counts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decide what to store of each norm of one step. Call it once per step.
+
+        Args:
+            names: `n` names.
+            norms: The norms before clipping, `(n,)`.
+            limits: What the norms are compared with, `(n,)`; `inf` for no limit.
+            values: What would be stored otherwise, `(n,)`.
+            counts: Which norms count at all, boolean `(n,)`.
+
+        Returns:
+            The values to store and whether they may be stored at all, each `(n,)`; see `ExplosionCount.take`.
+        """
+        (before,) = self.take_rows(names, norms)
+        in_a_row = torch.where(counts, (before + 1) * (norms > self.multiple * limits), before)
+        self.put_rows(names, in_a_row)
+        values = torch.where(in_a_row > IN_FULL, torch.minimum(values, 2 * limits), values)
+        return values, explosion_enters(in_a_row)
