@@ -89,9 +89,9 @@ class AdaGC(ClipStrategy):
     References:
         Guoxia Wang, Shuai Li, Congliang Chen, Jinle Zeng, Jiabin Yang, Dianhai Yu, Yanjun Ma, Li Shen, "AdaGC:
         Improving Training Stability for Large Language Model Pretraining", 2025, https://arxiv.org/abs/2502.11034.
-        `AdaGC.reference()` is the paper's rule. Unless `paper=True`, we differ in the starting level, in what is stored,
-        in the floor, and in counting the warmup separately for each parameter, so that a parameter that joins late gets
-        one too.
+        `AdaGC.reference()` is the paper's rule. Unless `paper=True`, we differ in the starting level, in what is
+        stored, in the floor, and in counting the warmup separately for each parameter, so that a parameter that joins
+        late gets one too.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class CoordinateClip(ClipStrategy):
             gradients shrinks all of them.
         warmup_steps: How many steps a parameter learns before its elements are limited.
         history: How a magnitude enters the average: `"observed"` stores it unchanged, `"clipped"` after clipping, and
-            `"winsorized"` so that no value raises τ by more than 1%.
+            `"winsorized"` so that no value raises τ by more than 2%.
         min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:

@@ -26,7 +26,7 @@ from lightning_clip.core.state import (
 )
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.averaging import average_gain
-from lightning_clip.functional.scalars import Scalar, lerp, maximum, minimum, where
+from lightning_clip.functional.scalars import Scalar, lerp, like, maximum, minimum, where
 from lightning_clip.functional.scaling import clip_coef
 
 
@@ -162,12 +162,13 @@ class EmaRatioClip(TotalNormStrategy):
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `target * F / total norm` if the norm is above `trigger * S`."""
         fast, slow, started = self.levels.read(norm)
-        left = minimum(self.target * fast, self.max_norm)
-        threshold = minimum(maximum(self.trigger * slow, left), self.max_norm)
-        limit = where(norm > threshold, left, math.inf)
-        value, keep = self.intake.take(norm, where(started, limit, math.inf))
-        self.levels.push(where(started, value, minimum(value, self.start_norm)), keep, started)
-        threshold, limit = (where(started, one, self.start_norm) for one in (threshold, limit))
+        start, most, none = (like(number, norm) for number in (self.start_norm, self.max_norm, math.inf))
+        left = minimum(self.target * fast, most)
+        threshold = minimum(maximum(self.trigger * slow, left), most)
+        limit = where(norm > threshold, left, none)
+        value, keep = self.intake.take(norm, where(started, limit, none))
+        self.levels.push(where(started, value, minimum(value, start)), keep, started)
+        threshold, limit = (where(started, one, start) for one in (threshold, limit))
         coef = clip_coef(norm, limit, eps=self.norm_eps, min_scale=self.min_scale)
         return Scale(coef, threshold)
 

@@ -35,7 +35,7 @@ class SpikeClip(ClipStrategy):
             element without a gradient.
         history: How an element enters the strategy's own average: `"observed"` stores it unchanged; `"clipped"` stores
             it after clipping (the paper's choice: a spike of any size then raises the limit to 2.5 times itself);
-            `"winsorized"` lets no value raise the limit by more than 1%.
+            `"winsorized"` lets no value raise the limit by more than 2%.
         min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:

@@ -25,13 +25,20 @@ def by_total_norm(factor: Callable[[float], float]) -> Reference:
 
 
 class Stored:
-    """The part of a norm that a policy stores, or `None`."""
+    """The part of a norm that a policy stores, or `None`; of explosions, few are stored after five in a row."""
 
-    def __init__(self, policy: str, factor: float = 2.0, max_rejected: int = 20) -> None:
-        self.policy, self.factor, self.max_rejected = policy, factor, max_rejected
-        self.rejected = 0
+    def __init__(self, policy: str, factor: float = 2.0, max_rejected: int = 20, explosion: float = 32.0) -> None:
+        self.policy, self.factor, self.max_rejected, self.explosion = policy, factor, max_rejected, explosion
+        self.rejected = self.explosions = 0
 
     def __call__(self, norm: float, limit: float) -> float | None:
+        value = self._by_policy(norm, limit)
+        self.explosions = self.explosions + 1 if norm > self.explosion * limit else 0
+        if value is None or self.explosions <= 5:
+            return value
+        return None if self.explosions % 20 else min(value, 2 * limit)
+
+    def _by_policy(self, norm: float, limit: float) -> float | None:
         if self.policy == "observed":
             return norm
         if self.policy == "clipped":
@@ -101,10 +108,12 @@ def robust_clip(
 
     def factor(norm: float) -> float:
         known, limit = np.array(norms[-window:]), math.inf
-        if len(known) >= min_history:
+        if len(known) >= max(1, min_history // 4):
             median = float(np.median(known))
             mad = float(np.median(np.abs(known - median)))
             limit = median + k * max(1.4826 * mad, min_relative_std * median)
+            if len(known) < min_history and norm <= 32 * limit:
+                limit = math.inf
         value = stored(norm, limit)
         if value is not None:
             norms.append(value)
@@ -121,6 +130,8 @@ def ema_ratio_clip(
     slow: float = 0.99,
     history: str = "winsorized",
     warmup_steps: int = 10,
+    start_norm: float = 1.0,
+    max_norm: float = 16.0,
 ) -> Reference:
     """Above `trigger` times the slow average, clip to `target` times the fast one; both start at the lower median."""
     first: list[float] = []
@@ -129,17 +140,41 @@ def ema_ratio_clip(
 
     def factor(norm: float) -> float:
         nonlocal f, s
-        limit = target * f if norm > trigger * s and norm > target * f else math.inf
-        value = stored(norm, limit)
-        if value is not None and len(first) == warmup_steps:
-            f, s = fast * f + (1 - fast) * value, slow * s + (1 - slow) * value
-        elif value is not None:
-            first.append(value)
+        if len(first) < warmup_steps:
+            first.append(min(norm, start_norm))
             if len(first) == warmup_steps:
                 f = s = sorted(first)[(warmup_steps - 1) // 2]
+            return min(1.0, start_norm / norm)
+        left = min(target * f, max_norm)
+        limit = left if norm > min(max(trigger * s, left), max_norm) else math.inf
+        value = stored(norm, limit)
+        if value is not None:
+            f, s = fast * f + (1 - fast) * value, slow * s + (1 - slow) * value
         return min(1.0, limit / norm)
 
     return by_total_norm(factor)
+
+
+class AuthorsEmaGradClip:
+    """The authors' `EmaGradClip`, in Python numbers and with their names."""
+
+    def __init__(self) -> None:
+        self.ema1 = self.ema2 = 0.0
+        self.index = 0
+
+    def factor(self, norm: float) -> float:
+        """Return the factor on the gradients, and record what the authors record."""
+        if self.index == 0:
+            max_norm, clip_norm = 10000.0, 1.0
+        else:
+            max_norm = 2.0 * self.ema2 / (1 - 0.99**self.index)
+            clip_norm = 1.1 * self.ema1 / (1 - 0.9**self.index)
+        clipped = norm > max_norm
+        recorded = clip_norm if clipped and self.index else norm
+        self.index += 1
+        self.ema1 = 0.9 * self.ema1 + (1 - 0.9) * recorded
+        self.ema2 = 0.99 * self.ema2 + (1 - 0.99) * recorded
+        return min(1.0, clip_norm / (norm + 1e-6)) if clipped else 1.0
 
 
 class AuthorsZClip:

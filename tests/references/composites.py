@@ -72,10 +72,12 @@ def skipped_spikes(
     for norm in norms:
         latest = np.array(history[-window:])
         limit = np.inf
-        if len(latest) >= window // 2:
+        if len(latest) >= window // 8:
             median = np.median(latest)
             mad = np.median(np.abs(latest - median))
             limit = float(median + k * max(1.4826 * mad, 0.05 * median))
+            if len(latest) < window // 2 and not norm > 32 * limit:
+                limit = np.inf
         if not np.isfinite(norm) or norm == 0:
             decisions.append((False, 1.0, limit))
             continue

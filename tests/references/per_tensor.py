@@ -167,7 +167,7 @@ def elementwise(
         if history == "clipped":
             stored = min(stored, limit**power)
         if history == "winsorized" and limit < math.inf:
-            stored = min(stored, mean[key] * (1 + (1.01**power - 1) / gain))
+            stored = min(stored, mean[key] * (1 + (1.02**power - 1) / gain))
         mean[key] = mean[key] + gain * (stored - mean[key]) if key in mean else stored
         return x * min(1.0, limit / (abs(x) + eps))
 

@@ -15,7 +15,8 @@ HISTORIES = ["observed", "clipped", "winsorized", "accepted"]
 def test_it_follows_the_formula(history, dtype):
     """A norm above `trigger` times the slow average is clipped to `target` times the fast one, for each history."""
     assert_parity(EmaRatioClip(history=history), adaptive.ema_ratio_clip(history=history), dtype=dtype)
-    arguments = {"target": 0.7, "fast": 0.5, "slow": 0.9, "warmup_steps": 4, "history": history}
+    arguments = {"target": 0.7, "fast": 0.5, "slow": 0.9, "warmup_steps": 4, "history": history, "start_norm": 0.1}
+    arguments["max_norm"] = 1.5
     assert_parity(EmaRatioClip(1.2, **arguments), adaptive.ema_ratio_clip(1.2, **arguments), dtype=dtype)
 
 
@@ -38,21 +39,46 @@ def test_it_never_raises_a_norm_after_a_fast_rise():
     assert coefs[-2:].tolist() == pytest.approx([1.0, 1.1 * 3.2 / 4.0])
 
 
-def test_a_spike_among_the_first_norms_does_not_set_the_level():
-    """Both averages start at the lower median, and nothing is clipped before."""
+def test_the_warmup_is_clipped_and_sets_the_level():
+    """Both averages start at the lower median of what `start_norm` left of the first norms."""
     norms = usual(11)
     norms[0] = 1e6
     thresholds, coefs = thresholds_and_coefs(EmaRatioClip(), norms)
-    assert (thresholds[:10] == np.inf).all()
-    assert (coefs[:10] == 1).all()
-    assert thresholds[10] == pytest.approx(2 * sorted(norms[:10])[4])
+    assert thresholds[:10].tolist() == [1.0] * 10
+    assert (coefs[:10] * norms[:10]).max() <= 1.0 + 1e-12
+    assert thresholds[10] == pytest.approx(2 * sorted(np.minimum(norms[:10], 1.0))[4])
+
+
+def test_no_norm_above_max_norm_is_left():
+    """A level above it is clipped all the time; without it and `start_norm`, the rule depends on no scale."""
+    norms = 1000.0 * usual(300)
+    _, coefs = thresholds_and_coefs(EmaRatioClip(max_norm=20.0), norms)
+    left = coefs * norms
+    assert left[:10].max() <= 1.0 + 1e-12
+    assert left.max() <= 20.0 + 1e-9
+    free = {"start_norm": np.inf, "max_norm": np.inf}
+    _, small = thresholds_and_coefs(EmaRatioClip(**free), usual(300))
+    _, large = thresholds_and_coefs(EmaRatioClip(**free), norms)
+    np.testing.assert_allclose(large, small, rtol=1e-9)
+
+
+def test_its_reference_is_the_authors_rule():
+    """Both give the same factors with spikes, a jump of the level and a slow drift."""
+    norms = usual(400) * np.exp(np.linspace(0, 2, 400))
+    norms[[20, 21, 150, 300]] *= 50.0
+    norms[200:260] *= 8.0
+    authors = adaptive.AuthorsEmaGradClip()
+    expected = [authors.factor(norm) for norm in norms]
+    _, coefs = thresholds_and_coefs(EmaRatioClip.reference(), norms)
+    np.testing.assert_allclose(coefs, expected, rtol=1e-12)
+    assert 0.02 < np.mean(np.array(expected) < 1) < 0.5
 
 
 @pytest.mark.parametrize("history", ["clipped", "winsorized", "accepted"])
 def test_one_spike_moves_the_trigger_by_less_than_five_percent(history):
     """One bad step costs the rule nothing, unless it stores what it observed."""
     assert shift_by_a_spike(EmaRatioClip(history=history), before=200) == pytest.approx(1.0, abs=0.05)
-    assert shift_by_a_spike(EmaRatioClip(history="observed"), before=200) > 10
+    assert shift_by_a_spike(EmaRatioClip(history="observed", max_norm=np.inf), before=200) > 10
 
 
 @pytest.mark.parametrize(
@@ -78,6 +104,10 @@ def test_min_scale_bounds_the_factor():
         ({"fast": 1.0}, r"EmaRatioClip\(fast=1.0\): fast must be at least 0 and below 1."),
         ({"slow": -0.1}, r"EmaRatioClip\(slow=-0.1\): slow must be at least 0 and below 1."),
         ({"warmup_steps": 0}, r"EmaRatioClip\(warmup_steps=0\): warmup_steps must be at least 1."),
+        ({"start_norm": 0.0}, r"EmaRatioClip\(start_norm=0.0\): start_norm must be a positive number."),
+        ({"max_norm": -1}, r"EmaRatioClip\(max_norm=-1\): max_norm must be a positive number."),
+        ({"explosion": 1.0}, r"EmaRatioClip\(explosion=1.0\): explosion must be above 1."),
+        ({"norm_eps": -1e-6}, r"EmaRatioClip\(norm_eps=-1e-06\): norm_eps must be a number of at least 0."),
         ({"history": "raw"}, r"EmaRatioClip\(history='raw'\): history must be one of 'observed', 'clipped'"),
         ({"min_scale": 2.0}, r"EmaRatioClip\(min_scale=2.0\): min_scale must be a number between 0 and 1."),
     ],

@@ -20,13 +20,18 @@ def test_it_follows_the_formula(history, dtype):
 
 
 def test_nothing_is_clipped_before_half_of_the_window_is_known():
-    """From then on, a spike is clipped."""
+    """From then on, a spike is clipped; an explosion is once a fourth of these are known."""
     norms = usual(70)
-    norms[[40, 63, 64]] = 100.0
+    norms[[15, 16]] = 1e3
+    _, early = thresholds_and_coefs(RobustClip(), norms)
+    assert early[15] == 1.0
+    assert early[16] < 0.003
+    norms = usual(70)
+    norms[[40, 63, 64]] = 30.0
     thresholds, coefs = thresholds_and_coefs(RobustClip(), norms)
     assert (thresholds[:64] == np.inf).all()
     assert coefs[[40, 63]].tolist() == [1.0, 1.0]
-    assert coefs[64] < 0.03
+    assert coefs[64] < 0.1
 
 
 def test_a_quiet_stretch_makes_no_outlier_of_a_small_rise():

@@ -19,7 +19,7 @@ ElementHistory = Literal["observed", "clipped", "winsorized"]
 
 ELEMENT_HISTORIES: tuple[ElementHistory, ...] = ("observed", "clipped", "winsorized")
 
-RISE = 1.01
+RISE = 1.02
 """The largest factor by which one winsorized value may raise a magnitude."""
 
 
@@ -56,7 +56,7 @@ class ElementMagnitudes(nn.Module):
         power: p, positive.
         warmup_steps: How many steps a parameter learns before its magnitudes take effect.
         history: What is stored of $|g|$: `"observed"` stores it unchanged, `"clipped"` what the limit left of it, and
-            `"winsorized"` at most what raises the magnitude by 1%.
+            `"winsorized"` at most what raises the magnitude by 2%.
 
     Attributes:
         means: The average of $|g|^p$ of each element; `inf` before its first value.
