@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_clip._checks import check_choice, check_decay, check_positive, check_positive_finite
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.core.state import PerParameter, has_signal, to_store
+from lightning_clip.core.state import EXPLOSION, PerParameter, has_signal, to_store
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.averaging import average_gain, next_average
@@ -28,7 +28,7 @@ class NormalizeAdaGN(ClipStrategy):
 
     With the source's history, `"observed"`, a spike of a thousand times the level enters the average of squares
     unchanged, and seven steps later less than a tenth of the norm is left, for 50 steps. By default, it enters as twice
-    the average norm.
+    the average norm, and a fall below a 32nd of the root mean square starts the averages anew.
     Zero gradients stay zero and are not averaged. A step with a NaN or infinite gradient changes no average, and leaves
     such gradients unchanged.
 
@@ -107,6 +107,8 @@ class NormalizeAdaGN(ClipStrategy):
     def _averaged(self, grads: Gradients, norms: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and the root mean square of the norms including this step, each `(n,)`."""
         mean, root, steps = self.averages.take(grads)
+        if self.history != "observed":  # an explosion among the first norms must not hold down all later ones
+            steps = torch.where(has_signal(grads, norms) & (EXPLOSION * norms < root), 0.0, steps)
         value, _ = to_store(self.history, norms, torch.where(steps > 0, mean, torch.inf))
         observed = has_signal(grads, norms)
         gain = average_gain(self.gamma2, steps + 1)

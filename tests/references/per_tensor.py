@@ -211,6 +211,8 @@ def ada_gn(
         result = {}
         for name, grad in grads.items():
             size, norms = norm(grad), stored[name]
+            if norms and history != "observed" and 0 < 32 * size < math.sqrt(corrected([n**2 for n in norms], gamma2)):
+                norms.clear()
             if size > 0:
                 before = corrected(norms, gamma1) if norms else math.inf
                 norms.append(min(size, {"observed": math.inf, "clipped": 1, "winsorized": 2}[history] * before))
