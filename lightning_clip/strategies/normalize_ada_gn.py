@@ -108,7 +108,8 @@ class NormalizeAdaGN(ClipStrategy):
         """The mean and the root mean square of the norms including this step, each `(n,)`."""
         mean, root, steps = self.averages.take(grads)
         if self.history != "observed":  # an explosion among the first norms must not hold down all later ones
-            steps = torch.where(has_signal(grads, norms) & (EXPLOSION * norms < root), 0.0, steps)
+            fell = has_signal(grads, norms) & (EXPLOSION * norms < root)
+            mean, steps = (torch.where(fell, 0.0, one) for one in (mean, steps))
         value, _ = to_store(self.history, norms, torch.where(steps > 0, mean, torch.inf))
         observed = has_signal(grads, norms)
         gain = average_gain(self.gamma2, steps + 1)
