@@ -15,6 +15,7 @@ from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.strategy_names import is_same_strategy
 from lightning_clip.core.switching import Ladder, Move, Reading, SpikeDetector
 from lightning_clip.strategies.blend import Blend
 
@@ -206,7 +207,8 @@ class RungState:
             Whether the rungs are the same; if not, nothing is restored.
         """
         strategies = self._strategies()
-        if state["names"] != [repr(strategy) for strategy in strategies]:
+        names = [repr(strategy) for strategy in strategies]
+        if len(names) != len(state["names"]) or not all(map(is_same_strategy, state["names"], names)):
             return False
         for strategy, saved in zip(strategies, state["strategies"], strict=True):
             strategy.load_state_dict(saved)

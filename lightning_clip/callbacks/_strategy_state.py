@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.strategy_names import is_same_strategy
 
 
 def restore_strategies(callback: str, strategies: Sequence[ClipStrategy], label: str, state: Mapping[str, Any]) -> None:
@@ -18,7 +19,7 @@ def restore_strategies(callback: str, strategies: Sequence[ClipStrategy], label:
         label: The `repr` of the strategy.
         state: What the callback saved: the `repr` of its `"strategy"`, and the state of its `"strategies"`.
     """
-    if state["strategy"] != label:
+    if not is_same_strategy(state["strategy"], label):
         rank_zero_warn(
             f"The checkpoint was saved with {state['strategy']} and this run continues with {label}: "
             "the history is kept, but the state of the earlier strategy is not."

@@ -13,6 +13,7 @@ from lightning_clip.callbacks._trainer import check_trainer_does_not_clip
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.core.strategy_names import strategy_named
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.norm_clip import NormClip
 
@@ -33,7 +34,7 @@ class GradientClipping(GradientObserver):
     in `-1`.
 
     Args:
-        strategy: The clipping strategy; `NormClip(1.0)` by default.
+        strategy: The clipping strategy; `NormClip(1.0)` by default. A name works too: `"autoclip"`, `"norm(0.5)"`.
         sinks: The destinations of the record besides the history, for instance `JsonlSink("run.jsonl")`.
         flush_every_n_steps: The number of optimizer steps that may stay on the device before they are read together.
         group_by: The parameter groups whose norms are logged: `"none"`, one per `"module"`, one per `"param"`, a
@@ -45,7 +46,7 @@ class GradientClipping(GradientObserver):
             `name/grad_norm/total`.
 
     Raises:
-        ArgumentError: An argument is out of range.
+        ArgumentError: An argument is out of range, or no strategy has the given name.
         ArgumentTypeError: `strategy` is not a strategy.
         MisconfigurationException: At fit, if the trainer clips too, or its parallel strategy hides the gradients.
 
@@ -56,7 +57,7 @@ class GradientClipping(GradientObserver):
 
     def __init__(
         self,
-        strategy: ClipStrategy | None = None,
+        strategy: ClipStrategy | str | None = None,
         *,
         sinks: Sequence[Sink] | None = None,
         flush_every_n_steps: int = 50,
@@ -64,6 +65,8 @@ class GradientClipping(GradientObserver):
         name: str = "",
     ) -> None:
         strategy = NormClip() if strategy is None else strategy
+        if isinstance(strategy, str):
+            strategy = strategy_named("GradientClipping", strategy)
         if not isinstance(strategy, ClipStrategy):
             raise ArgumentTypeError(
                 f"GradientClipping({strategy!r}): strategy must be a ClipStrategy, for instance NormClip({strategy!r})."

@@ -1,4 +1,4 @@
-"""Strategies by name: `strategy_named` builds one from a string, and `is_same_strategy` compares two of their `repr`s."""
+"""Strategies by name: `strategy_named` builds one from a string, `is_same_strategy` compares two of their `repr`s."""
 
 import ast
 import inspect
@@ -48,6 +48,10 @@ def strategy_named(call: str, text: str) -> ClipStrategy:
         meant = get_close_matches(_plain(name), by_plain, n=1)
         shown = f"did you mean {by_plain[meant[0]]!r}?" if meant else f"choose from {', '.join(sorted(classes))}."
         raise ArgumentError(f"{call}({text!r}): there is no such strategy; {shown}")
+    try:
+        inspect.signature(classes[known]).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentError(f"{call}({text!r}): {error}; see the arguments of {known}.") from None
     return classes[known](*args, **kwargs)
 
 
@@ -99,7 +103,9 @@ def _without_defaults(text: str) -> str:
             node.keywords = [
                 keyword
                 for keyword in node.keywords
-                if keyword.arg not in parameters or not _is(parameters[keyword.arg].default, keyword.value)
+                if keyword.arg is None
+                or keyword.arg not in parameters
+                or not _is(parameters[keyword.arg].default, keyword.value)
             ]
     return ast.unparse(tree)
 

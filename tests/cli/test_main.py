@@ -151,7 +151,10 @@ def test_a_bug_keeps_its_traceback():
         (["--trainer.max_epochs=x"], "trainer.max_epochs: expected int, found x"),
         (["--trainer.max_epochs=-3"], "`max_epochs` must be a non-negative integer or -1"),
         (["--config=none.yaml"], "config: File does not exist: "),
-        (["--trainer.callbacks+=GradientClipping", "--trainer.callbacks.strategy=Nope"], "there is no class 'Nope'"),
+        (
+            ["--trainer.callbacks+=GradientClipping", "--trainer.callbacks.strategy=Nope"],
+            "GradientClipping('Nope'): there is no such strategy; did you mean 'NoClip'?",
+        ),
         ([*CLIPPED, "--trainer.callbacks.strategy.percentile=-1"], "AutoClip(percentile=-1.0"),
         ([*CLIPPED, "--trainer.gradient_clip_val=1.5"], "You have set `Trainer(gradient_clip_val=1.5)` and are using"),
         (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator name: `accelerator='abacus'`"),
