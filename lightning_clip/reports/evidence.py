@@ -9,10 +9,14 @@ from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.core.record.step_record import StepRecord
+from lightning_clip.core.record.update_sizes import UPDATE_SIZES, UpdateSizes
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile, temporal_profiles
+from lightning_clip.reports.early_explosion import EarlyExplosion, early_explosion
 from lightning_clip.reports.growth import Growth, growth_of
+from lightning_clip.reports.losses import LossCourse, loss_course
 from lightning_clip.reports.spectrum_summary import SpectrumSummary, summarize_spectrum
-from lightning_clip.reports.summary import OptimizerSummary, Summary, summarize
+from lightning_clip.reports.spikes import Repetition, Spike, find_spikes, repetition_of
+from lightning_clip.reports.summary import OptimizerSummary, ParameterSummary, Summary, summarize
 
 __all__ = ["Evidence", "OptimizerEvidence"]
 
@@ -30,6 +34,11 @@ class OptimizerEvidence:
         growth: How far the norm grew before its end, if it exploded.
         is_adaptive: Whether the optimizer divides by a running norm of its own, as Adam does; `None` if unknown.
         label: `Optimizer 1: ` where there are several, to begin the title of a finding with.
+        spikes: Its steps far above those before them.
+        repetition: How these repeat; `None` if they do not.
+        start_loss: The loss of the very first step; `None` if it is unknown.
+        losses: The course of the loss; `None` if it is unknown or the records of the first steps are gone.
+        explosion: The explosion of its first steps, after which parameters fell silent; `None` if there was none.
     """
 
     part: OptimizerSummary
@@ -38,6 +47,11 @@ class OptimizerEvidence:
     growth: Growth | None
     is_adaptive: bool | None
     label: str
+    spikes: Sequence[Spike]
+    repetition: Repetition | None
+    start_loss: float | None
+    losses: LossCourse | None
+    explosion: EarlyExplosion | None
 
     @property
     def finite_steps(self) -> int:
@@ -62,6 +76,7 @@ class Evidence:
         optimizers: The record of each optimizer.
         profiles: The gradient through time of each recurrent layer, in order, by the name of the layer.
         spectrum: The first and the latest sample of recurrent weights; `None` where there is none.
+        updates: The samples of weights and updates, in order, by optimizer.
     """
 
     history: History
@@ -71,6 +86,7 @@ class Evidence:
     optimizers: tuple[OptimizerEvidence, ...]
     profiles: Mapping[str, Sequence[TemporalProfile]]
     spectrum: SpectrumSummary | None
+    updates: Mapping[int, Sequence[UpdateSizes]]
 
     @classmethod
     def of(cls, history: History, run: RunInfo, *, title: str = "") -> Self:
@@ -93,17 +109,53 @@ class Evidence:
             optimizers=tuple(_of_optimizer(part, history, summary) for part in summary.optimizers),
             profiles=temporal_profiles(history.measurements),
             spectrum=summarize_spectrum(history),
+            updates=_updates(history),
         )
+
+    @property
+    def parameters(self) -> list[ParameterSummary]:
+        """The numbers of each parameter, in the order of the network."""
+        return network_order(self.summary, self.history)
+
+
+def network_order(summary: Summary, history: History) -> list[ParameterSummary]:
+    """The numbers of each parameter in the order of the network, where the summary begins with the largest share.
+
+    Args:
+        summary: The numbers of a run.
+        history: Its record.
+    """
+    position = {name: i for i, name in enumerate(history.parameters.names)}
+    return sorted(summary.parameters, key=lambda one: position[one.name])
+
+
+def _updates(history: History) -> dict[int, list[UpdateSizes]]:
+    samples: dict[int, list[UpdateSizes]] = {}
+    for measurement in history.measurements.of(UPDATE_SIZES):
+        sizes = UpdateSizes.of_measurement(measurement)
+        samples.setdefault(sizes.optimizer, []).append(sizes)
+    return samples
 
 
 def _of_optimizer(part: OptimizerSummary, history: History, summary: Summary) -> OptimizerEvidence:
+    total = history.aggregates[part.optimizer]
+    records = [record for record in history if record.optimizer == part.optimizer]
+    spikes = find_spikes(records)
+    whole = len(records) == total.steps + total.empty
+    alone = len(summary.optimizers) == 1  # totals do not say which optimizer has a parameter
+    parameters = network_order(summary, history) if alone else []
     return OptimizerEvidence(
         part=part,
-        total=history.aggregates[part.optimizer],
-        records=[record for record in history if record.optimizer == part.optimizer],
+        total=total,
+        records=records,
         growth=growth_of(history, part.optimizer),
         is_adaptive=_is_adaptive(summary.run.optimizer, part.optimizer),
         label=f"Optimizer {part.optimizer}: " if len(summary.optimizers) > 1 else "",
+        spikes=spikes,
+        repetition=repetition_of(spikes, records),
+        start_loss=records[0].loss if whole and records else None,
+        losses=loss_course(records) if whole else None,
+        explosion=early_explosion(records, part, parameters) if whole else None,
     )
 
 

@@ -18,7 +18,7 @@ HEADER += ",epoch,first_batch,batch,learning_rate,top_param,top_share"
 def write(path: Path, *norms: float, start: int = 0) -> None:
     sink = CsvSink(path)
     sink.open(RunInfo(start_step=start))
-    sink.write([record(step, norm, max_norm=1.0) for step, norm in enumerate(norms, start)])
+    sink.write([record(step, norm, max_norm=1.0, loss=0.5) for step, norm in enumerate(norms, start)])
     sink.event(Event(0, "stop", "stopped"))
     sink.measurement(Measurement(0, "flow", {"norms": [1.0]}))
     sink.close(RunInfo(), ParameterTotals())

@@ -17,8 +17,13 @@ def record(
     optimizer: int = 0,
     skipped: bool = False,
     shares: Mapping[str, float] | None = None,
+    loss: float | None = None,
+    batches_per_epoch: int | None = None,
 ) -> StepRecord:
-    """Return the record of a step whose norm is clipped to `max_norm` and split by share of the squared norm."""
+    """Return the record of a step whose norm is clipped to `max_norm` and split by share of the squared norm.
+
+    The loss falls slowly, unless it is given.
+    """
     finite = math.isfinite(norm)
     clipped = finite and not skipped and max_norm is not None and norm > max_norm
     coef = max_norm / norm if clipped and max_norm is not None else 1.0
@@ -37,7 +42,12 @@ def record(
         clipped=clipped,
         finite=finite,
         skipped=skipped,
-        loss=0.5,
+        loss=1 / (1 + step / 100) if loss is None else loss,
+        epoch=None if batches_per_epoch is None else step // batches_per_epoch,
+        first_batch=None if batches_per_epoch is None else step % batches_per_epoch,
+        batch=None if batches_per_epoch is None else step % batches_per_epoch,
+        top_param=None if shares is None else max(shares, key=lambda name: shares[name]),
+        top_share=None if shares is None else round(max(shares.values()), 4),
         params=params,
     )
 
@@ -50,12 +60,23 @@ def history_of(
     skipped: Sequence[int] = (),
     optimizer: int = 0,
     into: History | None = None,
+    losses: Sequence[float] | None = None,
+    batches_per_epoch: int | None = None,
 ) -> History:
     """Return the history of steps with these norms."""
     history = History() if into is None else into
     history.extend(
         [
-            record(step, norm, max_norm=max_norm, shares=shares, skipped=step in skipped, optimizer=optimizer)
+            record(
+                step,
+                norm,
+                max_norm=max_norm,
+                shares=shares,
+                skipped=step in skipped,
+                optimizer=optimizer,
+                loss=None if losses is None else losses[step],
+                batches_per_epoch=batches_per_epoch,
+            )
             for step, norm in enumerate(norms)
         ]
     )

@@ -72,6 +72,21 @@ class LogHistogram:
             result[i] = np.where(total > 0, self._centers(self._bins_at(columns)), np.nan)
         return result
 
+    def fraction_above(self, value: float, row: int = 0) -> float:
+        """Return the fraction of the numbers of a series that are above a value.
+
+        Args:
+            value: A number of at least 0.
+            row: The series.
+
+        Returns:
+            The fraction, in [0, 1]; numbers in the bin of the value itself are not above it. 0 for an empty series.
+        """
+        column = int(self._columns(self._bins(np.array([value])))[0])
+        counts = self.counts[row]
+        total = int(counts.sum(dtype=np.int64))
+        return int(counts[max(column, 0) + 1 :].sum(dtype=np.int64)) / total if total else 0.0
+
     def state_dict(self) -> dict[str, Any]:
         """Return the nonzero counts as tensors."""
         row, column = np.nonzero(self.counts)

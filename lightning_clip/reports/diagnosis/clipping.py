@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator
 
+from lightning_clip.reports.diagnosis.knob import Knob
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
-from lightning_clip.reports.formats import count, counted, literal, number, percent
+from lightning_clip.reports.formats import count, counted, number, percent
 from lightning_clip.reports.summary import FEW_STEPS, NEVER, STEP_LIMITER
 
 MANY_SKIPPED_FRACTION = 0.05
 """Skipping a larger share of the steps is worth a warning."""
+
+DESIGNED_TOLERANCE = 0.15
+"""How far the share of clipped steps may be from the one that a strategy is designed for."""
+
+SHORT_COEF = 0.1
+"""Clipping that leaves less of the average gradient may leave too little."""
 
 ENOUGH_STEPS = 100
 """On fewer steps nothing is said about clipping that never acted."""
@@ -20,29 +27,68 @@ _ADAM = (
 )
 
 
+def holds_back(one: OptimizerEvidence) -> bool:
+    """Whether clipping makes steps so short that the loss stays where it is."""
+    part, course = one.part, one.losses
+    short = part.verdict is STEP_LIMITER and part.mean_coef is not None and part.mean_coef < SHORT_COEF
+    return short and not one.is_adaptive and course is not None and not course.fell
+
+
 def clips_mostly(evidence: Evidence) -> Iterator[Finding]:
     """More than half of the steps were clipped."""
     for one in evidence.optimizers:
         part = one.part
-        if part.verdict is STEP_LIMITER and one.finite_steps >= FEW_STEPS:
-            steps = counted(one.finite_steps, "step")
+        if part.verdict is not STEP_LIMITER or one.finite_steps < FEW_STEPS:
+            continue
+        knob = Knob.of(evidence, one)
+        title = (
+            f"Clipped {count(part.clipped)} of {counted(one.finite_steps, 'step')} ({percent(part.clipped_fraction)})"
+        )
+        designed = knob.designed_fraction if knob is not None else None
+        less, lines = knob.one_in_ten(one) if knob is not None else ("", ())
+        if knob is not None and designed is not None and abs(designed - part.clipped_fraction) < DESIGNED_TOLERANCE:
             yield Finding(
                 Severity.NOTE,
-                f"{one.label}Clipped {count(part.clipped)} of {steps} ({percent(part.clipped_fraction)}): "
-                "clipping sets the step size",
-                {True: _ADAM, False: _SGD, None: f"{_SGD} Adam's steps hardly depend on it."}[one.is_adaptive],
-                "If you want that, tune the threshold together with the learning rate. "
-                f"For a safety net, {_loosen(one)}.",
+                f"{one.label}{title}, as {knob.call} is meant to",
+                f"By design, this strategy clips about {percent(designed)} of the steps. {_effect(one)}",
+                f"No action needed. For a safety net that leaves most steps alone, {less}:",
                 kind="clips-mostly",
+                code=lines,
             )
+            continue
+        stuck = holds_back(one)
+        yield Finding(
+            Severity.WARNING if stuck else Severity.NOTE,
+            f"{one.label}{title}: clipping {'leaves too little of the steps' if stuck else 'sets the step size'}",
+            f"{_stuck(one) if stuck else ''}{_effect(one)}",
+            _loosen(one, knob, less, stuck),
+            kind="clips-mostly",
+            code=lines,
+        )
 
 
-def _loosen(one: OptimizerEvidence) -> str:
-    goal = one.part.suggested_threshold
-    raising = "raise the threshold" + (f" toward {literal(goal)}, the P90 of the norms" if goal is not None else "")
-    if one.is_adaptive:
-        return raising
-    return f"lower the learning rate first and then {raising}: a higher threshold means longer steps"
+def _effect(one: OptimizerEvidence) -> str:
+    return {True: _ADAM, False: _SGD, None: f"{_SGD} Adam's steps hardly depend on it."}[one.is_adaptive]
+
+
+def _stuck(one: OptimizerEvidence) -> str:
+    course = one.losses
+    assert course is not None
+    return (
+        f"On average {percent(one.part.mean_coef)} of a gradient is left, and the loss did not fall: "
+        f"{number(course.first)} over the first fifth of the run, {number(course.last)} over the last. "
+    )
+
+
+def _loosen(one: OptimizerEvidence, knob: Knob | None, less: str, stuck: bool) -> str:
+    what = f"raise {knob.argument} (now {number(knob.value)})" if knob and knob.argument and knob.value else ""
+    what = what or ("raise its limit" if knob is not None else "raise the threshold")
+    how = f"{what}: {less}" if less else what
+    if stuck:
+        return f"{how[0].upper()}{how[1:]}{':' if less else '.'}"
+    if not one.is_adaptive:
+        how = f"lower the learning rate first, because longer gradients mean longer steps, and then {how}"
+    return f"If you want that, tune it together with the learning rate. For a safety net, {how}{':' if less else '.'}"
 
 
 def never_clips(evidence: Evidence) -> Iterator[Finding]:
@@ -50,16 +96,16 @@ def never_clips(evidence: Evidence) -> Iterator[Finding]:
     for one in evidence.optimizers:
         part = one.part
         if part.verdict is NEVER and one.finite_steps >= ENOUGH_STEPS:
+            knob = Knob.of(evidence, one)
             limit = f", the threshold {number(one.threshold)}" if one.threshold is not None else ""
-            lower = ""
-            if part.suggested_threshold is not None:
-                lower = f" NormClip({literal(part.suggested_threshold)}) would clip about one step in ten."
+            more, lines = knob.one_in_ten(one) if knob is not None else ("", ())
             yield Finding(
                 Severity.NOTE,
                 f"{one.label}Clipping never acted in {counted(part.steps, 'step')}",
                 f"The largest norm was {number(part.max)}{limit}: the run is the same as one without clipping.",
-                f"No action needed; it stays as a safety net.{lower}",
+                f"No action needed; it stays as a safety net.{f' To clip more, {more}:' if more else ''}",
                 kind="never-clips",
+                code=lines,
             )
 
 

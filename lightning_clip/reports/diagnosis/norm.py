@@ -1,15 +1,23 @@
-"""Rules about the total norm: it became NaN or infinite, it exploded."""
+"""Rules about norms: the gradient became NaN or infinite; it is above 1 in every parameter."""
 
 import math
 from collections.abc import Iterator
 
+from lightning_clip.core.record.step_record import StepRecord
+from lightning_clip.reports.diagnosis import code
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
-from lightning_clip.reports.formats import TIMES, count, counted, listed, number
+from lightning_clip.reports.formats import count, counted, listed, number
 from lightning_clip.reports.growth import LEVEL_FACTOR
+from lightning_clip.reports.places import in_brackets
 from lightning_clip.reports.summary import FEW_STEPS, UNCLIPPED
 
-_EXPLODED = "The norm exploded before this step; bring it under control. "
+NORMS_BEFORE = 4
+"""How many norms before a NaN are shown."""
+
+FEWEST_PARAMETERS = 3
+"""In a network of fewer parameters, nothing is said about every parameter."""
+
 _SOUND = (
     "The norm was normal before, so check the data and the loss first (a bad batch, a logarithm of 0, a division by "
     "0). Trainer(detect_anomaly=True) names the operation. "
@@ -21,62 +29,53 @@ _EARLY = (
     "usual start) or lower the learning rate. If that does not help, check the data and the initial weights. "
 )
 _EARLY_CLIPPED = "This early in training, lower the learning rate, and check the data and the initial weights. "
-_GUARD = 'NonFiniteGuard("skip") skips such steps and keeps the weights finite.'
+_GUARD = "To skip such steps and keep the weights finite:"
 _GUARDED = "The steps were skipped, so the weights are unharmed."
 
 
 def not_finite(evidence: Evidence) -> Iterator[Finding]:
-    """A gradient was NaN or infinite."""
+    """A gradient was NaN or infinite, and no explosion led to it."""
     for one in evidence.optimizers:
         part = one.part
-        if part.first_nonfinite is None:
+        if part.first_nonfinite is None or one.growth is not None:
             continue
-        title = f"The gradient is {_kind(one, part.first_nonfinite)} at step {count(part.first_nonfinite)}"
+        first = next((record for record in one.records if record.step == part.first_nonfinite), None)
+        title = f"The gradient is {_kind(first)} at step {count(part.first_nonfinite)}{in_brackets(first)}"
         if part.nonfinite > 1:
             title += f", and NaN or infinite at {count(part.nonfinite)} of {counted(part.steps, 'step')}"
         skipped = part.skipped >= part.nonfinite
+        where = _where(one, parameters=len(evidence.run.numels))
         yield Finding(
             Severity.WARNING if skipped and one.records[-1].finite else Severity.CRITICAL,
             f"{one.label}{title}",
-            f"{_where(one, parameters=len(evidence.run.numels))} {_last_good(one.total.last_finite_norm)}",
+            f"{where} {_before(one, part.first_nonfinite)}{_loss(first)}",
             _cause(one) + (_GUARDED if skipped else _GUARD),
             kind="non-finite",
+            code=() if skipped else code.SKIP_NON_FINITE,
         )
 
 
-def explodes(evidence: Evidence) -> Iterator[Finding]:
-    """The norm grew without bound before the end, or before it became NaN or infinite."""
-    for one in evidence.optimizers:
-        growth, part = one.growth, one.part
-        if growth is None:
-            continue
-        ended = "before it became NaN or infinite" if part.first_nonfinite is not None else "at the end"
-        clipped = "" if part.verdict is UNCLIPPED else " (measured before clipping)"
-        held = part.verdict is not UNCLIPPED and part.nonfinite == 0
-        steps = counted(growth.steps, "step")
-        yield Finding(
-            Severity.WARNING if held else Severity.CRITICAL,
-            f"{one.label}The norm exploded: {TIMES} {number(growth.factor)} in the last {steps}",
-            f"It grew from {number(growth.first_norm)} to {number(growth.last_norm)} {ended}{clipped}.",
-            _remedy(one),
-            kind="explosion",
-        )
+def large_norms(evidence: Evidence) -> Iterator[Finding]:
+    """The gradient of every parameter is usually above 1, which often precedes an explosion."""
+    parameters = [one for one in evidence.parameters if one.steps >= FEW_STEPS]
+    if len(parameters) < FEWEST_PARAMETERS or min(one.median for one in parameters) <= 1:
+        return
+    medians = [one.median for one in parameters]
+    yield Finding(
+        Severity.NOTE,
+        "The gradient of every parameter is above 1",
+        f"The median norms are {number(min(medians))} to {number(max(medians))}. Together with a loss that jumps, "
+        "this is an early sign of an explosion.",
+        "Unscaled inputs or targets and a loss that is a sum are common causes.",
+        kind="large-norms",
+        unless=("explosion", "exploded-early", "non-finite", "unscaled-targets", "spikes"),
+    )
 
 
-def _remedy(one: OptimizerEvidence) -> str:
-    if one.part.verdict is UNCLIPPED:
-        return (
-            "Clip: GradientClipping(NormClip(1.0)) is the usual start, and the report of the clipped run suggests a "
-            "threshold. A lower learning rate also helps."
-        )
-    return "Clipping did not contain it: lower the learning rate, or clip at a lower threshold."
-
-
-def _kind(one: OptimizerEvidence, step: int) -> str:
-    for record in one.records:
-        if record.step == step:
-            return "NaN" if math.isnan(record.norm_before) else "infinite"
-    return "NaN or infinite"
+def _kind(record: StepRecord | None) -> str:
+    if record is None:
+        return "NaN or infinite"
+    return "NaN" if math.isnan(record.norm_before) else "infinite"
 
 
 def _where(one: OptimizerEvidence, parameters: int) -> str:
@@ -88,14 +87,28 @@ def _where(one: OptimizerEvidence, parameters: int) -> str:
     return f"First seen in {listed(names)}."
 
 
-def _last_good(norm: float | None) -> str:
-    return "No step before it was finite." if norm is None else f"The last good norm was {number(norm)}."
+def _before(one: OptimizerEvidence, step: int) -> str:
+    """The norms of the steps before."""
+    norms = [record.norm_before for record in one.records if record.step < step and record.is_sample][-NORMS_BEFORE:]
+    if len(norms) > 1:
+        return f"The norms before it were {listed([number(norm) for norm in norms], at_most=NORMS_BEFORE)}."
+    last = one.total.last_finite_norm
+    return "No step before it was finite." if last is None else f"The last good norm was {number(last)}."
+
+
+def _loss(record: StepRecord | None) -> str:
+    if record is None or record.loss is None:
+        return ""
+    if math.isfinite(record.loss):
+        return (
+            f" The loss was still {number(record.loss)}, so look at the backward pass: some slope is NaN or "
+            "infinite, like that of a square root at 0."
+        )
+    return " The loss was not finite either: the forward pass or the data has the first NaN."
 
 
 def _cause(one: OptimizerEvidence) -> str:
     last = one.total.last_finite_norm
-    if one.growth is not None:
-        return _EXPLODED
     if last is None:
         return _AT_ONCE
     if one.part.first_nonfinite is not None and one.part.first_nonfinite < FEW_STEPS:

@@ -1,8 +1,10 @@
-"""Rules about single parameters: no gradient, a vanishing one, a dominant one."""
+"""Rules about single parameters: no gradient, a vanishing one, one that was lost, a dominant one."""
 
 from collections.abc import Iterator, Sequence
 
+from lightning_clip.reports.diagnosis import code
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
+from lightning_clip.reports.early_explosion import fell_silent
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import counted, listed, number, percent
 from lightning_clip.reports.summary import FEW_STEPS, ParameterSummary
@@ -19,7 +21,7 @@ DOMINANT_AMONG = 3
 
 def dead_parameters(evidence: Evidence) -> Iterator[Finding]:
     """Parameters whose gradient was zero at every step."""
-    dead = [one for one in evidence.summary.parameters if one.max == 0 and one.steps >= FEW_STEPS]
+    dead = [one for one in evidence.parameters if one.max == 0 and one.steps >= FEW_STEPS]
     if dead:
         yield Finding(
             Severity.WARNING,
@@ -31,22 +33,66 @@ def dead_parameters(evidence: Evidence) -> Iterator[Finding]:
 
 
 def vanishing_parameters(evidence: Evidence) -> Iterator[Finding]:
-    """Parameters whose gradient is tiny beside the total."""
-    medians = [one.part.median for one in evidence.optimizers if one.part.median > 0]
-    if not medians:
+    """Parameters whose gradient has always been tiny beside the total."""
+    small, total = _small(evidence)
+    once = _once_loud(evidence, small)
+    small = [one for one in small if one.name not in once]
+    if not small:
         return
-    limit = VANISHING_RATIO * min(medians)
-    parameters = evidence.summary.parameters
-    small = [one for one in parameters if one.steps >= FEW_STEPS and one.median < limit and one.max > 0]
-    if small:
+    layers = [one for one in evidence.parameters if one.elements != 1] or evidence.parameters
+    first, last = layers[0], layers[-1]
+    slope = ""
+    if len(small) > 1 and first.name in {one.name for one in small}:
+        slope = f" From back to front it falls from {number(last.median)} ({last.name}) to {number(first.median)}."
+    yield Finding(
+        Severity.WARNING,
+        f"{_start(small, 'a vanishing gradient')}: below {number(VANISHING_RATIO)} of the total norm",
+        f"{_names(small)}: the median norm is at most {number(max(one.median for one in small))}, of a total of "
+        f"{number(total)}.{slope}",
+        "Use ReLU instead of tanh or sigmoid, normalize (nn.BatchNorm1d, nn.LayerNorm), add residual connections or "
+        "leave out layers. Adam learns in spite of short gradients. Start with weights of the right size (He for ReLU, "
+        "Xavier for tanh):",
+        kind="vanishing-parameters",
+        code=code.HE_WEIGHTS,
+    )
+
+
+def fell_silent_parameters(evidence: Evidence) -> Iterator[Finding]:
+    """Parameters that had a gradient and lost it, without an explosion on record."""
+    small, total = _small(evidence)
+    once = _once_loud(evidence, small)
+    lost = [one for one in small if one.name in once]
+    if lost and not any(one.explosion for one in evidence.optimizers):
         yield Finding(
             Severity.WARNING,
-            f"{_start(small, 'a vanishing gradient')}: below {number(VANISHING_RATIO)} of the total norm",
-            f"{_names(small)}: the median norm is at most {number(max(one.median for one in small))}, of a total of "
-            f"{number(min(medians))}.",
-            "Try an adaptive optimizer, normalization, residual or gated connections, or a different initialization.",
-            kind="vanishing-parameters",
+            f"{counted(len(lost), 'parameter')} lost {'its' if len(lost) == 1 else 'their'} gradient during the run",
+            f"{_names(lost)}: up to {number(max(one.max for one in lost))} at first, and a median of at most "
+            f"{number(max(one.median for one in lost))} of a total of {number(total)}. Units are saturated or dead: "
+            "the gradient did not vanish on its way, it was cut off.",
+            "Start over with a lower rate or with clipping, so that no step pushes units that far:",
+            kind="fell-silent",
+            unless=("explosion", "non-finite"),
+            code=code.clip(evidence.optimizers[0].part.suggested_threshold or 1.0),
         )
+
+
+def _small(evidence: Evidence) -> tuple[list[ParameterSummary], float]:
+    """The parameters with a tiny gradient, in the order of the network, and the total norm that it is tiny beside."""
+    medians = [one.part.median for one in evidence.optimizers if one.part.median > 0]
+    if not medians:
+        return [], 0.0
+    limit = VANISHING_RATIO * min(medians)
+    return [one for one in evidence.parameters if one.steps >= FEW_STEPS and one.median < limit and one.max > 0], min(
+        medians
+    )
+
+
+def _once_loud(evidence: Evidence, parameters: Sequence[ParameterSummary]) -> set[str]:
+    norms = [one.records[0].norm_before for one in evidence.optimizers if one.records and one.records[0].is_sample]
+    parts = [one.part for one in evidence.optimizers]
+    if not norms or len(parts) != 1:
+        return set()
+    return set(fell_silent(parts[0], parameters, max(norms[0], parts[0].median)))
 
 
 def dominant_parameter(evidence: Evidence) -> Iterator[Finding]:

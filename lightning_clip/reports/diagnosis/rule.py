@@ -24,6 +24,8 @@ class Finding:
         title: The finding in one line.
         detail: The numbers behind it, and what they mean.
         remedy: What to do about it.
+        code: Lines that can be pasted into a training script, in which `Trainer`, `torch` and `nn` are imported,
+            `model` is the network and `y_train` are the targets; empty if there are none.
         kind: A short name for this kind of finding, for programs and for other findings.
         unless: The kinds that make this finding redundant: it is dropped where one of them was found.
     """
@@ -34,6 +36,7 @@ class Finding:
     remedy: str
     kind: str = ""
     unless: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
 
 
 Rule = Callable[[Evidence], Iterable[Finding]]

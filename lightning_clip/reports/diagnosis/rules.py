@@ -1,8 +1,21 @@
 """`diagnose`: what is wrong with a run, and what to do about it; `RULES`: every rule, in order."""
 
 from lightning_clip.reports.diagnosis.clipping import clips_mostly, never_clips, skips
-from lightning_clip.reports.diagnosis.norm import explodes, not_finite
-from lightning_clip.reports.diagnosis.parameters import dead_parameters, dominant_parameter, vanishing_parameters
+from lightning_clip.reports.diagnosis.explosion import explodes, explodes_early
+from lightning_clip.reports.diagnosis.loss import (
+    falling_rate,
+    no_traction,
+    swinging_loss,
+    unscaled_targets,
+    worsening_loss,
+)
+from lightning_clip.reports.diagnosis.norm import large_norms, not_finite
+from lightning_clip.reports.diagnosis.parameters import (
+    dead_parameters,
+    dominant_parameter,
+    fell_silent_parameters,
+    vanishing_parameters,
+)
 from lightning_clip.reports.diagnosis.rule import Finding, Rule
 from lightning_clip.reports.diagnosis.spectrum import (
     dead_units,
@@ -10,29 +23,44 @@ from lightning_clip.reports.diagnosis.spectrum import (
     exploded_weights,
     saturated_units,
 )
+from lightning_clip.reports.diagnosis.spikes import spikes
 from lightning_clip.reports.diagnosis.temporal import (
     denormal_through_time,
     explodes_through_time,
+    short_memory,
     vanishes_through_time,
 )
+from lightning_clip.reports.diagnosis.updates import growing_weights, large_updates
 from lightning_clip.reports.evidence import Evidence
 
 RULES: tuple[Rule, ...] = (
-    not_finite,
     explodes,
+    explodes_early,
+    not_finite,
+    exploded_weights,
+    spikes,
+    large_updates,
+    growing_weights,
+    unscaled_targets,
+    falling_rate,
+    swinging_loss,
     skips,
     clips_mostly,
     never_clips,
     dead_parameters,
+    fell_silent_parameters,
     vanishing_parameters,
     dominant_parameter,
     explodes_through_time,
     vanishes_through_time,
+    short_memory,
     denormal_through_time,
-    exploded_weights,
     saturated_units,
     dead_units,
     denormal_gradients,
+    no_traction,
+    worsening_loss,
+    large_norms,
 )
 """Every rule; findings of the same severity keep this order."""
 

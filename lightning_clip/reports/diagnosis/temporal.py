@@ -9,6 +9,9 @@ from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import TIMES, count, counted, literal, number, percent
 from lightning_clip.reports.summary import UNCLIPPED
 
+REACHED_HALF = 0.5
+"""A gradient that reaches back over less of the window is worth a note."""
+
 _CLIP = (
     "Clip: GradientClipping(NormClip(1.0)) keeps one such step from ruining the weights. Smaller initial recurrent "
     'weights (init="orthogonal", or init_gain below 1) make it rarer.'
@@ -25,8 +28,9 @@ def explodes_through_time(evidence: Evidence) -> Iterator[Finding]:
         latest = profiles[-1]
         if latest.flow is Flow.EXPLODING:
             unclipped = any(one.part.verdict is UNCLIPPED for one in evidence.optimizers)
+            learns = any(one.losses is not None and one.losses.fell for one in evidence.optimizers)
             yield Finding(
-                Severity.WARNING,
+                Severity.NOTE if learns and not unclipped and latest.is_finite else Severity.WARNING,
                 f"The gradient explodes through time in {latest.layer}: {growth_in_words(latest)}",
                 f"{_how_often(profiles)} The earliest steps of a sequence dominate what is learned from it, and a "
                 "small change of the weights changes the gradient a lot.",
@@ -48,6 +52,22 @@ def vanishes_through_time(evidence: Evidence) -> Iterator[Finding]:
                 f"{_how_often(profiles)} Input further back than that contributes {amount} to learning.",
                 _longer_memory(latest),
                 kind="temporal-vanishing",
+            )
+
+
+def short_memory(evidence: Evidence) -> Iterator[Finding]:
+    """The gradient reaches back over less than half of what was measured."""
+    for profiles in evidence.profiles.values():
+        latest = profiles[-1]
+        if latest.flow is Flow.HEALTHY and latest.horizon < REACHED_HALF * latest.window and not latest.has_weak_rest:
+            yield Finding(
+                Severity.NOTE,
+                f"The gradient reaches {count(latest.horizon)} of {counted(latest.window, 'step')} back in "
+                f"{latest.layer}",
+                f"It halves every {number(latest.half_life)} steps, and 1% is left after {count(latest.horizon)}. "
+                "Input further back contributes almost nothing to learning.",
+                _longer_memory(latest),
+                kind="short-memory",
             )
 
 

@@ -56,7 +56,22 @@ def test_a_bad_gradient_is_named_with_step_parameters_and_last_good_norm(bad: fl
     finding = only(history_of([*QUIET[:7], bad], shares=THREE))
     assert finding.title == f"The gradient is {word} at step 7"
     assert finding.severity is Severity.CRITICAL
-    assert finding.detail == f"First seen in a.weight, b.weight and c.weight. The last good norm was {QUIET[6]:.3g}."
+    assert finding.detail == (
+        "First seen in a.weight, b.weight and c.weight. The norms before it were 1.03, 0.852, 1.11 and 1.48. The loss was "
+        "still 0.935, so look at the backward pass: some slope is NaN or infinite, like that of a square root at 0."
+    )
+    assert only(history_of([1.0, bad])).detail.startswith(
+        "The affected parameters were not recorded. The last good norm"
+    )
+
+
+def test_a_bad_gradient_is_named_with_epoch_and_batch_and_the_loss_says_where_to_look():
+    """Where the loss is NaN too, the forward pass or the data has the first NaN."""
+    losses = [*[0.5] * 7, math.nan]
+    finding = only(history_of([*QUIET[:7], math.nan], losses=losses, batches_per_epoch=4))
+    assert finding.title == "The gradient is NaN at step 7 (epoch 1, batch 3)"
+    assert finding.detail.endswith("The loss was not finite either: the forward pass or the data has the first NaN.")
+    assert finding.code[-1] == 'trainer = Trainer(callbacks=[NonFiniteGuard("skip")])'
 
 
 def test_bad_gradients_everywhere_are_said_to_be():
@@ -95,19 +110,38 @@ def test_a_run_that_ends_on_a_bad_step_did_not_get_over_it():
 
 def test_an_explosion_is_measured_to_the_last_finite_norm():
     """The finding gives the factor, the steps, and the norm at both ends."""
-    found = diagnose(history_of([*EXPLOSION, math.nan]), SGD)
-    explosion = found[1]
-    assert explosion.title == "The norm exploded: \N{MULTIPLICATION SIGN} 6.45e+23 in the last 6 steps"
-    assert explosion.detail == "It grew from 310 to 2e+26 before it became NaN or infinite."
-    assert "GradientClipping(NormClip(1.0))" in explosion.remedy
-    assert found[0].remedy.startswith("The norm exploded before this step; bring it under control.")
+    explosion = only(history_of([*EXPLOSION, math.nan], shares=THREE, batches_per_epoch=4))
+    assert explosion.title == "The norm exploded: \N{MULTIPLICATION SIGN} 6.45e+23 in 6 steps, then NaN at step 7"
+    assert explosion.detail == (
+        "It grew from 310 at step 0 (epoch 0, batch 0) to 2e+26 before it became NaN or infinite. The growth was first seen "
+        "in a.weight."
+    )
+    assert explosion.code[-1] == "trainer = Trainer(callbacks=[GradientClipping(NormClip(max_norm=1.0))])"
+
+
+def test_steady_growth_is_told_by_its_rate():
+    """Growth by a constant factor means that each step is too long; other growth is not called steady."""
+    steady = only(history_of([1.4**i for i in range(40)]))
+    assert "It grows by 40% per step, steadily" in steady.detail
+    sudden = only(history_of([*[1.0] * 30, 1e3, 1e3, 1e3]))
+    assert "steadily" not in sudden.detail
+
+
+def test_large_targets_are_named_as_the_cause_of_an_explosion():
+    """A loss that begins at a million is a mean squared error of targets about 1,000 in size."""
+    losses = [1e6, 1e7, 1e9, 1e12, 1e15, 1e20, 1e25, math.nan]
+    finding = only(history_of([*EXPLOSION, math.nan], losses=losses))
+    assert "the targets are about 1,000 in size" in finding.remedy
+    assert finding.code[0] == "mean, std = y_train.mean(), y_train.std()"
+    assert "targets" not in only(history_of([*EXPLOSION, math.nan])).remedy
 
 
 def test_an_explosion_that_clipping_did_not_hold_asks_for_other_remedies():
     """A run that was clipped is not advised to clip."""
-    found = diagnose(history_of([*EXPLOSION, math.nan], max_norm=1.0), SGD)
-    assert found[1].remedy == "Clipping did not contain it: lower the learning rate, or clip at a lower threshold."
-    assert found[1].detail.endswith("(measured before clipping).")
+    finding = only(history_of([*EXPLOSION, math.nan], max_norm=1.0))
+    assert finding.remedy == "Clipping did not contain it: lower the learning rate, or clip at a lower threshold:"
+    assert finding.code == ("optimizer = torch.optim.SGD(model.parameters(), lr=0.001)",)
+    assert "(measured before clipping)." in finding.detail
 
 
 def test_an_explosion_may_still_be_finite():
@@ -119,7 +153,7 @@ def test_an_explosion_may_still_be_finite():
 
 def test_one_huge_norm_is_an_explosion_where_the_next_is_not_finite():
     """A NaN right after a huge norm distinguishes an explosion from a spike."""
-    assert "exploded" in titles(history_of([*QUIET, 1e20, math.nan]))[1]
+    assert "exploded" in titles(history_of([*QUIET, 1e20, math.nan]))[0]
     assert titles(history_of([*QUIET, 1e20])) == []
 
 
@@ -157,11 +191,17 @@ def test_clipping_that_acts_on_most_steps_is_explained_for_sgd_and_for_adam():
     assert sgd.title == "Clipped 300 of 300 steps (100%): clipping sets the step size"
     assert sgd.severity is Severity.NOTE
     assert "acts as a second learning rate" in sgd.detail
-    assert "lower the learning rate first and then raise the threshold toward 15, the P90" in sgd.remedy
+    assert "lower the learning rate first" in sgd.remedy
+    assert sgd.remedy.endswith(
+        "raise max_norm (now 1): max_norm=15, the P90 of these norms, would clip 9.3% of these steps:"
+    )
+    assert sgd.code[-1] == "trainer = Trainer(callbacks=[GradientClipping(NormClip(max_norm=15.0))])"
     assert "divides by a running norm of its own" in adam.detail
-    assert "raise the threshold toward 15" in adam.remedy
+    assert "lower the learning rate first" not in adam.remedy
+    assert adam.code == sgd.code
     assert "second learning rate" in unknown.detail
     assert "Adam" in unknown.detail
+    assert unknown.remedy.endswith("raise the threshold.")
 
 
 def test_clipping_that_acts_on_half_the_steps_or_on_few_steps_is_not_mentioned():
@@ -176,7 +216,7 @@ def test_clipping_that_never_acts_is_a_note():
     finding = only(history_of(QUIET, max_norm=50.0))
     assert finding.title == "Clipping never acted in 300 steps"
     assert f"The largest norm was {max(QUIET):.3g}, the threshold 50" in finding.detail
-    assert "NormClip(1.5)" in finding.remedy
+    assert "max_norm=1.5, the P90 of these norms, would clip 9.3% of these steps" in finding.remedy
     assert titles(history_of(QUIET[:99], max_norm=50.0)) == []
 
 

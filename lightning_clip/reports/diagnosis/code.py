@@ -1,0 +1,78 @@
+"""Lines that carry out a remedy, to be pasted into a training script; rules pass them on in `Finding.code`."""
+
+import re
+
+from lightning_clip.reports.evidence import OptimizerEvidence
+from lightning_clip.reports.formats import literal
+
+Lines = tuple[str, ...]
+
+_OPTIMIZER = re.compile(r"(\w+)\(([^)]*)\)")
+_IN_TORCH = {
+    *("SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adafactor", "ASGD"),
+    *("Rprop", "LBFGS", "SparseAdam"),
+}
+
+
+def clip(max_norm: float = 1.0) -> Lines:
+    """Clip by the total norm.
+
+    Args:
+        max_norm: The threshold.
+    """
+    return with_strategy("NormClip", f"max_norm={float(f'{max_norm:.2g}')!r}")
+
+
+def with_strategy(name: str, arguments: str) -> Lines:
+    """Clip with a strategy of this package.
+
+    Args:
+        name: Its class.
+        arguments: Its arguments.
+    """
+    return (
+        f"from lightning_clip import GradientClipping, {name}",
+        f"trainer = Trainer(callbacks=[GradientClipping({name}({arguments}))])",
+    )
+
+
+def rate(run_optimizer: str, one: OptimizerEvidence, factor: float) -> Lines:
+    """Change the learning rate.
+
+    Args:
+        run_optimizer: The optimizers of the run, as `RunInfo` describes them.
+        one: The optimizer.
+        factor: The factor on its learning rate.
+    """
+    found = _OPTIMIZER.findall(run_optimizer)
+    name, arguments = found[min(one.part.optimizer, len(found) - 1)] if found else ("", "")
+    known = dict(pair.split("=") for pair in arguments.split(", ") if "=" in pair)
+    if name not in _IN_TORCH or "lr" not in known:
+        return ("for group in optimizer.param_groups:", f'    group["lr"] *= {factor:g}')
+    known["lr"] = literal(float(known["lr"]) * factor)
+    given = ", ".join(f"{key}={value}" for key, value in known.items())
+    return (f"optimizer = torch.optim.{name}(model.parameters(), {given})",)
+
+
+SCALE_TARGETS: Lines = (
+    "mean, std = y_train.mean(), y_train.std()",
+    "y_train = (y_train - mean) / std  # predictions: outputs * std + mean",
+)
+
+SKIP_NON_FINITE: Lines = (
+    "from lightning_clip import NonFiniteGuard",
+    'trainer = Trainer(callbacks=[NonFiniteGuard("skip")])',
+)
+
+HE_WEIGHTS: Lines = (
+    "for layer in model.modules():",
+    "    if isinstance(layer, nn.Linear):",
+    '        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")',
+)
+
+ORTHOGONAL_WEIGHTS: Lines = (
+    "for name, weight in model.named_parameters():",
+    '    if "weight_hh" in name:  # each gate has its own square block',
+    "        for block in weight.data.split(weight.shape[1]):",
+    "            nn.init.orthogonal_(block)",
+)

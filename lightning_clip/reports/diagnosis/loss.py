@@ -1,0 +1,141 @@
+"""Rules about the loss: it swings, it does not fall, it rises, it began too high; the learning rate had to fall."""
+
+import math
+from collections.abc import Iterator
+
+from lightning_clip.reports.diagnosis import code
+from lightning_clip.reports.diagnosis.clipping import holds_back
+from lightning_clip.reports.diagnosis.rule import Finding, Severity
+from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
+from lightning_clip.reports.formats import TIMES, count, counted, number, percent
+
+TARGET_SIZE = 30.0
+"""Targets of this size or more make gradients long: outputs begin near 0, and the error is as large as the target."""
+
+HUGE_SIZE = 1_000.0
+"""Targets of this size are worth a warning where the loss has not come down yet."""
+
+SLOW_FRACTION = 0.5
+"""What is left of the loss where it has not come down."""
+
+SWING_FACTOR = 2.0
+"""A loss that changes by more than this factor from one update to the next swings."""
+
+ENOUGH_STEPS = 80
+"""On fewer steps nothing is said about a loss that does not fall."""
+
+FELL_FACTOR = 100.0
+"""A learning rate that fell by less was scheduled to."""
+
+
+def target_size(one: OptimizerEvidence) -> float | None:
+    """The size of the targets if the loss is a mean squared error: the root of the first loss; `None` if unknown."""
+    start = one.start_loss
+    return math.sqrt(start) if start is not None and 0 < start < math.inf else None
+
+
+def unscaled_targets(evidence: Evidence) -> Iterator[Finding]:
+    """The loss began so high that the targets are probably not scaled."""
+    one = evidence.optimizers[0] if evidence.optimizers else None
+    size = target_size(one) if one is not None else None
+    if one is None or one.losses is None or size is None or size < TARGET_SIZE:
+        return
+    slow = size >= HUGE_SIZE and one.losses.last > SLOW_FRACTION * one.losses.first
+    fell = 1 - one.losses.last / one.losses.first
+    course = f"It has come down by {percent(fell)}." if fell > 0 else "It has not come down."
+    yield Finding(
+        Severity.WARNING if slow else Severity.NOTE,
+        f"The loss began at {number(one.losses.start)}: the targets are probably not scaled",
+        f"If it is a mean squared error, the targets are about {number(size)} in size, and the outputs begin near 0. "
+        f"Gradients are that much longer, and the output layer has that far to go. {course}",
+        "Scale the targets to mean 0 and standard deviation 1. If the loss is a sum, take the mean instead.",
+        kind="unscaled-targets",
+        unless=("explosion", "exploded-early", "non-finite"),
+        code=code.SCALE_TARGETS,
+    )
+
+
+def falling_rate(evidence: Evidence) -> Iterator[Finding]:
+    """The learning rate had to fall, and what is left of it moves nothing."""
+    for one in evidence.optimizers:
+        rates = [record.learning_rate for record in one.records if record.learning_rate]
+        rollbacks = [event for event in evidence.summary.events if event.kind == "rollback"]
+        if not rates or one.losses is None:
+            continue
+        top = max(rates)
+        low = sum(one_rate < top / FELL_FACTOR for one_rate in rates)
+        if top < FELL_FACTOR * rates[-1] or low < len(rates) / 3 or one.losses.last < SLOW_FRACTION * one.losses.start:
+            continue
+        rolled = f" {counted(len(rollbacks), 'rollback')} lowered it." if rollbacks else ""
+        yield Finding(
+            Severity.WARNING,
+            f"{one.label}The learning rate fell from {number(top)} to {number(rates[-1])}, and the loss stayed high",
+            f"{count(low)} of {counted(len(rates), 'step')} had less than 1% of the first rate.{rolled} The loss "
+            f"began at {number(one.losses.start)} and ended at {number(one.losses.last)}: the rate was too high to "
+            "learn at first, and is too low to recover now.",
+            "Start over with a rate in between, and clip, so that it does not have to fall:",
+            kind="falling-rate",
+            unless=("explosion", "exploded-early", "non-finite"),
+            code=(*code.rate(evidence.run.optimizer, one, 0.03), *code.clip()),
+        )
+
+
+def swinging_loss(evidence: Evidence) -> Iterator[Finding]:
+    """The loss changes a lot from update to update and does not fall."""
+    for one in evidence.optimizers[:1]:
+        course = one.losses
+        if course is None or course.swing < SWING_FACTOR or (course.fell and course.last < course.start):
+            continue
+        yield Finding(
+            Severity.WARNING,
+            f"The loss swings by {TIMES} {number(course.swing)} from update to update and does not fall",
+            f"It began at {number(course.start)}; its mean was {number(course.first)} over the first fifth of the "
+            f"run and {number(course.last)} over the last. Each step overshoots, and the next one corrects it.",
+            "Lower the learning rate. If batches are very small, larger ones help too:",
+            kind="swinging-loss",
+            unless=("explosion", "exploded-early", "non-finite", "falling-rate", "unscaled-targets", "large-updates"),
+            code=code.rate(evidence.run.optimizer, one, 0.1),
+        )
+
+
+def no_traction(evidence: Evidence) -> Iterator[Finding]:
+    """The loss is where it was at the beginning."""
+    for one in evidence.optimizers[:1]:
+        course = one.losses
+        if course is None or course.steps < ENOUGH_STEPS or course.fell or course.rose or holds_back(one):
+            continue
+        yield Finding(
+            Severity.WARNING,
+            f"No traction: the loss did not fall in {counted(course.steps, 'step')}",
+            f"Its mean was {number(course.first)} over the first fifth of the run and {number(course.last)} over the "
+            f"last; the median norm of the gradient is {number(one.part.median)}.",
+            "If the model is not at its best already, the learning rate is the first thing to try; then check that the "
+            "inputs say something about the targets. A task with long lags may stay flat for thousands of steps.",
+            kind="no-traction",
+            unless=(
+                *("explosion", "exploded-early", "non-finite", "falling-rate", "swinging-loss", "unscaled-targets"),
+                *("vanishing-parameters", "temporal-vanishing", "dead-parameters", "fell-silent", "spikes"),
+                *("saturated-units", "exploded-weights", "temporal-explosion", "large-updates", "growing-weights"),
+            ),
+            code=code.rate(evidence.run.optimizer, one, 10.0),
+        )
+
+
+def worsening_loss(evidence: Evidence) -> Iterator[Finding]:
+    """The loss was lower before than it is now."""
+    for one in evidence.optimizers[:1]:
+        course = one.losses
+        if course is None or not course.rose:
+            continue
+        yield Finding(
+            Severity.WARNING,
+            f"The loss rose again: {number(course.lowest)} at its best, {number(course.last)} at the end",
+            f"These are means over a fifth of the run; the first was {number(course.first)}.",
+            "Lower the learning rate from where the loss was lowest on, or go back to a checkpoint from there:",
+            kind="worsening-loss",
+            unless=(
+                *("explosion", "exploded-early", "non-finite", "falling-rate", "swinging-loss", "unscaled-targets"),
+                *("spikes", "large-updates", "growing-weights", "exploded-weights"),
+            ),
+            code=code.rate(evidence.run.optimizer, one, 0.1),
+        )
