@@ -8,8 +8,8 @@ import numpy as np
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.reports.summary import FEW_STEPS, OptimizerSummary, ParameterSummary
 
-SILENT_RATIO = 1e-4
-"""A parameter whose median norm is a smaller part of the median total has hardly any gradient."""
+SILENT_RATIO = 1e-3
+"""A parameter is silent if its median norm is a smaller part of the median total, and of its own largest norm."""
 
 LOUD_RATIO = 1e-2
 """A parameter whose largest norm was a larger part of the first total norm once had a gradient."""
@@ -44,15 +44,15 @@ class EarlyExplosion:
 
 
 def fell_silent(part: OptimizerSummary, parameters: Sequence[ParameterSummary], first_norm: float) -> list[str]:
-    """Name the parameters that had a gradient once and have none for most of the run.
+    """Name the parameters that had a gradient once and have hardly any for most of the run.
 
     Args:
         part: The numbers of the optimizer.
         parameters: The numbers of its parameters.
         first_norm: The total norm at the first step.
     """
-    silent = SILENT_RATIO * part.median
-    return [one.name for one in parameters if one.median < silent and one.max >= LOUD_RATIO * first_norm]
+    loud = [one for one in parameters if one.max >= LOUD_RATIO * first_norm]
+    return [one.name for one in loud if one.median < SILENT_RATIO * min(part.median, one.max)]
 
 
 def early_explosion(

@@ -23,7 +23,7 @@ class LossCourse:
         last: The mean over the last fifth.
         lowest: The lowest mean over a fifth of the run.
         noise: The standard error of `first - last`, from the scatter of the losses.
-        swing: The median factor between a loss and the next, over the second half; 1 if the losses are not positive.
+        swing: The mean factor between a loss and the next, over the second half; 1 if the losses are not positive.
         nonfinite_step: The first step whose loss is NaN or infinite; `None` if there is none.
     """
 
@@ -65,6 +65,6 @@ def loss_course(records: Sequence[StepRecord]) -> LossCourse | None:
         means = [float(part.mean()) for part in fifths]
         noise = math.sqrt(sum(float(part.var()) / len(part) for part in (fifths[0], fifths[-1])))
     half = losses[len(losses) // 2 :]
-    swing = float(np.exp(np.median(np.abs(np.diff(np.log(half)))))) if (half > 0).all() else 1.0
+    swing = float(np.exp(np.mean(np.abs(np.diff(np.log(half)))))) if (half > 0).all() else 1.0
     bad = next((record.step for record in known if record.loss is not None and not math.isfinite(record.loss)), None)
     return LossCourse(len(losses), float(losses[0]), means[0], means[-1], min(means), noise, swing, bad)

@@ -17,7 +17,13 @@ SPIKE_FACTOR = 10.0
 """A spike is at least so many times the running median; less is noise."""
 
 FEWEST_BEFORE = 5
-"""With fewer norms before it, nothing is a spike."""
+"""With fewer norms before it, a norm must stand out from those after it too."""
+
+NORMS_AFTER = 10
+"""So many norms after it say whether it came back."""
+
+BACK_FACTOR = 3.0
+"""A spike is at least so many times the median of the norms after it; otherwise the norm has a new level."""
 
 LONGEST_SPIKE = 10
 """A norm that stays up for more steps has changed its level."""
@@ -106,15 +112,21 @@ def find_spikes(records: Sequence[StepRecord]) -> list[Spike]:
     samples = [record for record in records if record.is_sample]
     norms = [record.norm_before for record in samples]
     medians = running_medians(norms)
-    high = [i for i, norm in enumerate(norms) if i >= FEWEST_BEFORE and _is_spike(norms, medians, i, norm)]
+    if len(norms) <= FEWEST_BEFORE:
+        return []
+    after = float(np.median(norms[FEWEST_BEFORE : FEWEST_BEFORE + NORMS_AFTER]))
+    medians[1:FEWEST_BEFORE] = [max(median, after) for median in medians[1:FEWEST_BEFORE]]
+    high = [i for i, norm in enumerate(norms) if i > 0 and _is_spike(norms, medians, i, norm)]
     groups: list[list[int]] = []
     for i in high:
-        if groups and i - groups[-1][-1] <= 2:
+        if groups and i - groups[-1][-1] == 1:
             groups[-1].append(i)
         else:
             groups.append([i])
-    short = [group[0] for group in groups if group[-1] - group[0] < LONGEST_SPIKE and group[-1] < len(norms) - 1]
-    return [Spike(samples[i], medians[i]) for i in short]
+    short = [group for group in groups if group[-1] - group[0] < LONGEST_SPIKE and _came_back(norms, group)]
+    if short and short[-1][-1] == len(norms) - 1 and len(short) <= 2:
+        short.pop()  # may be the beginning of an explosion, unless there were such steps before
+    return [Spike(samples[group[0]], medians[group[0]]) for group in short]
 
 
 def repetition_of(spikes: Sequence[Spike], records: Sequence[StepRecord]) -> Repetition | None:
@@ -148,9 +160,14 @@ def repetition_of(spikes: Sequence[Spike], records: Sequence[StepRecord]) -> Rep
     return Repetition("", len(spikes), 0, 0, every) if every else None
 
 
+def _came_back(norms: Sequence[float], group: Sequence[int]) -> bool:
+    after = norms[group[-1] + 1 : group[-1] + 1 + NORMS_AFTER]
+    return not after or norms[group[0]] >= BACK_FACTOR * float(np.median(after))
+
+
 def _is_spike(norms: Sequence[float], medians: Sequence[float], i: int, norm: float) -> bool:
     """Whether the detector of `StrategySwitcher` would call a norm severe; few norms are looked at that closely."""
-    if norm < SPIKE_FACTOR * medians[i]:
+    if not norm >= SPIKE_FACTOR * medians[i]:
         return False
     if i < _DETECTOR.warmup_steps:
         return math.log(norm / medians[i]) > _DETECTOR.severe * _DETECTOR.warmup_scale

@@ -93,7 +93,10 @@ def swinging_loss(evidence: Evidence) -> Iterator[Finding]:
             f"run and {number(course.last)} over the last. Each step overshoots, and the next one corrects it.",
             "Lower the learning rate. If batches are very small, larger ones help too:",
             kind="swinging-loss",
-            unless=("explosion", "exploded-early", "non-finite", "falling-rate", "unscaled-targets", "large-updates"),
+            unless=(
+                *("explosion", "exploded-early", "non-finite", "falling-rate", "unscaled-targets", "large-updates"),
+                "spikes",
+            ),
             code=code.rate(evidence.run.optimizer, one, 0.1),
         )
 

@@ -28,13 +28,13 @@ def spikes(evidence: Evidence) -> Iterator[Finding]:
         if len(found) > 1:
             height = f"{TIMES} {number(factors[0])} to {number(factors[-1])} the median of the steps before"
         repeated = repetition is not None and bool(repetition.batches or repetition.of_epochs)
-        loud = factors[-1] >= HIGH_FACTOR and one.part.verdict is UNCLIPPED
-        held = all(spike.record.clipped or spike.record.skipped for spike in found) and factors[-1] < HIGH_FACTOR
-        if held and not repeated:
+        held = all(spike.record.clipped or spike.record.skipped for spike in found)
+        loud = factors[-1] >= HIGH_FACTOR
+        if held and not loud and not repeated:
             continue  # what clipping is for
         remedy, lines = _remedy(one, repetition)
         yield Finding(
-            Severity.WARNING if repeated or loud else Severity.NOTE,
+            Severity.WARNING if repeated or (loud and not held) else Severity.NOTE,
             f"{one.label}{counted(len(found), 'spike')}, {height}{_pattern(repetition)}",
             f"{_worst(one)} {_clipped(one)}",
             remedy,
@@ -73,10 +73,10 @@ def _named(spike: Spike, one: OptimizerEvidence) -> str:
 
 def _clipped(one: OptimizerEvidence) -> str:
     records = [spike.record for spike in one.spikes]
-    if one.part.verdict is UNCLIPPED:
-        return f"{'They' if len(records) > 1 else 'It'} reached the optimizer at full length."
     if all(record.skipped for record in records):
         return "Each of these steps was skipped." if len(records) > 1 else "The step was skipped."
+    if one.part.verdict is UNCLIPPED:
+        return f"{'They' if len(records) > 1 else 'It'} reached the optimizer at full length."
     clipped = [record for record in records if record.clipped]
     if not clipped:
         return f"Clipping did not shorten {'them' if len(records) > 1 else 'it'}."

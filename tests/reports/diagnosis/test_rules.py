@@ -57,8 +57,9 @@ def test_a_bad_gradient_is_named_with_step_parameters_and_last_good_norm(bad: fl
     assert finding.title == f"The gradient is {word} at step 7"
     assert finding.severity is Severity.CRITICAL
     assert finding.detail == (
-        "First seen in a.weight, b.weight and c.weight. The norms before it were 1.03, 0.852, 1.11 and 1.48. The loss was "
-        "still 0.935, so look at the backward pass: some slope is NaN or infinite, like that of a square root at 0."
+        "First seen in a.weight, b.weight and c.weight. The norms before it were 1.03, 0.852, 1.11 and 1.48. The "
+        "loss was still 0.935, so look at the backward pass: some slope is NaN or infinite, like that of a square "
+        "root at 0."
     )
     assert only(history_of([1.0, bad])).detail.startswith(
         "The affected parameters were not recorded. The last good norm"
@@ -113,8 +114,8 @@ def test_an_explosion_is_measured_to_the_last_finite_norm():
     explosion = only(history_of([*EXPLOSION, math.nan], shares=THREE, batches_per_epoch=4))
     assert explosion.title == "The norm exploded: \N{MULTIPLICATION SIGN} 6.45e+23 in 6 steps, then NaN at step 7"
     assert explosion.detail == (
-        "It grew from 310 at step 0 (epoch 0, batch 0) to 2e+26 before it became NaN or infinite. The growth was first seen "
-        "in a.weight."
+        "It grew from 310 at step 0 (epoch 0, batch 0) to 2e+26 before it became NaN or infinite. The growth was "
+        "first seen in a.weight."
     )
     assert explosion.code[-1] == "trainer = Trainer(callbacks=[GradientClipping(NormClip(max_norm=1.0))])"
 
