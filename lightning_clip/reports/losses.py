@@ -18,9 +18,10 @@ class LossCourse:
 
     Attributes:
         steps: The number of finite losses.
-        start: The very first loss.
+        start: The median of the first three losses.
         first: The mean over the first fifth.
         last: The mean over the last fifth.
+        usual: The median over the last fifth.
         lowest: The lowest mean over a fifth of the run.
         noise: The standard error of `first - last`, from the scatter of the losses.
         swing: The mean factor between a loss and the next, over the second half; 1 if the losses are not positive.
@@ -31,6 +32,7 @@ class LossCourse:
     start: float
     first: float
     last: float
+    usual: float
     lowest: float
     noise: float
     swing: float
@@ -67,4 +69,14 @@ def loss_course(records: Sequence[StepRecord]) -> LossCourse | None:
     half = losses[len(losses) // 2 :]
     swing = float(np.exp(np.mean(np.abs(np.diff(np.log(half)))))) if (half > 0).all() else 1.0
     bad = next((record.step for record in known if record.loss is not None and not math.isfinite(record.loss)), None)
-    return LossCourse(len(losses), float(losses[0]), means[0], means[-1], min(means), noise, swing, bad)
+    return LossCourse(
+        len(losses),
+        float(np.median(losses[:3])),
+        means[0],
+        means[-1],
+        float(np.median(fifths[-1])),
+        min(means),
+        noise,
+        swing,
+        bad,
+    )

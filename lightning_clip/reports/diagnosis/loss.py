@@ -18,8 +18,11 @@ HUGE_SIZE = 1_000.0
 SLOW_FRACTION = 0.5
 """What is left of the loss where it has not come down."""
 
-SWING_FACTOR = 2.0
+SWING_FACTOR = 3.0
 """A loss that changes by more than this factor from one update to the next swings."""
+
+ABOVE_START = 1.5
+"""A loss that swings because steps overshoot ends higher than it began; one that varies with the batches does not."""
 
 ENOUGH_STEPS = 80
 """On fewer steps nothing is said about a loss that does not fall."""
@@ -84,7 +87,7 @@ def swinging_loss(evidence: Evidence) -> Iterator[Finding]:
     """The loss changes a lot from update to update and does not fall."""
     for one in evidence.optimizers[:1]:
         course = one.losses
-        if course is None or course.swing < SWING_FACTOR or (course.fell and course.last < course.start):
+        if course is None or course.swing < SWING_FACTOR or course.usual < ABOVE_START * course.start:
             continue
         yield Finding(
             Severity.WARNING,

@@ -48,10 +48,7 @@ def test_the_same_without_an_explosion_is_a_vanishing_gradient():
     """Parameters that never had a gradient did not lose it."""
     finding = found(table([], (1e-6, 1e-8, 1.0)))[0]
     assert finding.kind == "vanishing-parameters"
-    assert (
-        finding.detail.endswith("From back to front it falls from 1.03 (head.weight) to 9.87e-07.")
-        or "head.weight" in finding.detail
-    )
+    assert "From back to front it falls from" in finding.detail
 
 
 def test_parameters_that_lost_their_gradient_later_are_told_apart():
