@@ -67,7 +67,7 @@ def test_a_record_gives_the_report_of_its_run(finished, capsys):
     report(finished / "records" / "mlp-none-0.jsonl")
     text = capsys.readouterr().out
     assert text.startswith("Gradient report: MLPRegressor")
-    assert "The gradient is NaN at step" in text or "The gradient is infinite at step" in text
+    assert "The norm exploded: " in text
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

@@ -44,6 +44,16 @@ def exploding() -> Run:
     return history, RunInfo("MLPRegressor", "NoClip()", "SGD(lr=0.01, momentum=0.9)", NUMELS, 0.042)
 
 
+def bad_batch() -> Run:
+    """Batch 20 of every 40 has a norm of 3,000, of which clipping leaves 4."""
+    rng = np.random.default_rng(5)
+    norms = np.exp(1.0 - 0.004 * np.arange(240) + 0.2 * rng.standard_normal(240))
+    norms[20::40] = 3000.0
+    losses = np.where(norms > 100, 1.2e5, norms**2 / 8)
+    run = RunInfo("MLPRegressor", "NormClip(max_norm=4.0)", "Adam(lr=0.001)", NUMELS, 0.9)
+    return history_of(norms.tolist(), max_norm=4.0, shares=MLP, losses=losses.tolist(), batches_per_epoch=40), run
+
+
 def recurrent() -> Run:
     """60 parameters of five LSTM layers, two switches, three skipped steps, one dead and one vanishing parameter."""
     kinds = {"weight_ih_l0": 2.0, "weight_hh_l0": 9.0, "bias_ih_l0": 0.2, "bias_hh_l0": 0.2, "proj": 0.1, "norm": 0.05}
@@ -187,6 +197,7 @@ TEXTS = {
         for make in (
             healthy,
             exploding,
+            bad_batch,
             recurrent,
             adversarial,
             grows_through_time,

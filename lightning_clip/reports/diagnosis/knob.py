@@ -83,3 +83,7 @@ class Knob:
                 self.strategy, arguments
             )
         return f"NormClip({literal(goal)}), the P90 of these norms, would clip {share} of these steps", code.clip(goal)
+
+
+UNKNOWN = Knob("", "", None)
+"""What is suggested where the strategy in force is not known."""

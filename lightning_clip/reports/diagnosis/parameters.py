@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from lightning_clip.core.recurrent.names import RecurrentName
 from lightning_clip.reports.diagnosis import code
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.early_explosion import fell_silent
@@ -17,6 +18,17 @@ DOMINANT_SHARE = 0.9
 
 DOMINANT_AMONG = 3
 """Among fewer parameters one is expected to dominate."""
+
+_CURE = (
+    "Use ReLU instead of tanh or sigmoid, normalize (nn.BatchNorm1d, nn.LayerNorm), add residual connections or leave "
+    "out layers. Adam learns in spite of short gradients. Start with weights of the right size (He for ReLU, Xavier "
+    "for tanh):"
+)
+_RECURRENT_CURE = (
+    "Use an LSTM or GRU instead of a plain RNN, fewer layers, LayerNormRNN or residual connections between layers, and "
+    "truncated BPTT if sequences are longer than what has to be remembered. Adam learns in spite of short gradients. "
+    "Start with orthogonal recurrent weights:"
+)
 
 
 def dead_parameters(evidence: Evidence) -> Iterator[Finding]:
@@ -44,16 +56,15 @@ def vanishing_parameters(evidence: Evidence) -> Iterator[Finding]:
     slope = ""
     if len(small) > 1 and first.name in {one.name for one in small}:
         slope = f" From back to front it falls from {number(last.median)} ({last.name}) to {number(first.median)}."
+    recurrent = any(RecurrentName.parse(one.name) is not None for one in small)
     yield Finding(
         Severity.WARNING,
         f"{_start(small, 'a vanishing gradient')}: below {number(VANISHING_RATIO)} of the total norm",
         f"{_names(small)}: the median norm is at most {number(max(one.median for one in small))}, of a total of "
         f"{number(total)}.{slope}",
-        "Use ReLU instead of tanh or sigmoid, normalize (nn.BatchNorm1d, nn.LayerNorm), add residual connections or "
-        "leave out layers. Adam learns in spite of short gradients. Start with weights of the right size (He for ReLU, "
-        "Xavier for tanh):",
+        _RECURRENT_CURE if recurrent else _CURE,
         kind="vanishing-parameters",
-        code=code.HE_WEIGHTS,
+        code=code.ORTHOGONAL_WEIGHTS if recurrent else code.HE_WEIGHTS,
     )
 
 

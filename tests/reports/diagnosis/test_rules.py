@@ -202,7 +202,7 @@ def test_clipping_that_acts_on_most_steps_is_explained_for_sgd_and_for_adam():
     assert adam.code == sgd.code
     assert "second learning rate" in unknown.detail
     assert "Adam" in unknown.detail
-    assert unknown.remedy.endswith("raise the threshold.")
+    assert "and then raise the threshold: NormClip(15), the P90 of these norms" in unknown.remedy
 
 
 def test_clipping_that_acts_on_half_the_steps_or_on_few_steps_is_not_mentioned():
