@@ -2,12 +2,14 @@
 
 from lightning_clip.strategies.ada_gc import AdaGC
 from lightning_clip.strategies.adaptive_max_clip import AdaptiveMaxClip
+from lightning_clip.strategies.adaptive_spectral_clip import AdaptiveSpectralClip
 from lightning_clip.strategies.agc import AGC
 from lightning_clip.strategies.auto_clip import AutoClip
 from lightning_clip.strategies.blend import Blend
 from lightning_clip.strategies.chain import Chain
 from lightning_clip.strategies.coordinate_clip import CoordinateClip
 from lightning_clip.strategies.ema_ratio_clip import EmaRatioClip
+from lightning_clip.strategies.group_ema_clip import GroupEmaClip
 from lightning_clip.strategies.group_norm_clip import GroupNormClip
 from lightning_clip.strategies.growth_limit_clip import GrowthLimitClip
 from lightning_clip.strategies.no_clip import NoClip
@@ -35,11 +37,13 @@ __all__ = [
     "AGC",
     "AdaGC",
     "AdaptiveMaxClip",
+    "AdaptiveSpectralClip",
     "AutoClip",
     "Blend",
     "Chain",
     "CoordinateClip",
     "EmaRatioClip",
+    "GroupEmaClip",
     "GroupNormClip",
     "GrowthLimitClip",
     "NoClip",

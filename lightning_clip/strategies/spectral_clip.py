@@ -18,7 +18,7 @@ from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.sharded import part_of, whole_of
 
 
-def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations: int = 16) -> Tensor:
+def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: Tensor | float, *, iterations: int = 16) -> Tensor:
     """Map each singular value s of each matrix to `s / sqrt(1 + s² / limit²)`, with matrix products alone.
 
     With c for the limit, $(I + GG^T / c^2)^{-1/2} G$ is c times the upper block of the orthogonal polar factor of the
@@ -29,7 +29,7 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
     Args:
         matrix: `(…, m, n)`, float32 or float64, real or complex.
         norm: The Frobenius norm of each matrix, `(…)`.
-        limit: c, positive and finite.
+        limit: c, positive and finite: a number, or one for each matrix, `(…)`.
         iterations: Number of iterations. 12 are exact up to a Frobenius norm of 1e3 limits, 16 up to 1e5, 18 up to 1e6.
             Beyond that, small singular values come out too small; none comes out too large.
 
@@ -40,9 +40,10 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
     absolute = tall.abs()
     largest = absolute.sum(-2).amax(-1).sqrt() * absolute.sum(-1).amax(-1).sqrt()
     bound = torch.minimum(norm.to(absolute.dtype), largest)[..., None, None]
-    bound = torch.hypot(bound, torch.full_like(bound, limit)) * (1 + 1e-6)
+    each = limit.to(bound)[..., None, None] if isinstance(limit, Tensor) else torch.full_like(bound, limit)
+    bound = torch.hypot(bound, each) * (1 + 1e-6)
     eye = torch.eye(tall.shape[-1], dtype=tall.dtype, device=tall.device)
-    lowest = limit / bound
+    lowest = each / bound
     stacked = torch.cat([tall / bound, lowest * eye], dim=-2)
     for _ in range(iterations):
         if _is_known_to_be_one(lowest):
@@ -52,7 +53,7 @@ def soft_spectral_clip(matrix: Tensor, norm: Tensor, limit: float, *, iterations
         factor = square.sqrt()
         stacked = stacked @ (1.5 * factor * eye - 0.5 * factor * square * (stacked.mH @ stacked))
         lowest = 0.5 * factor * lowest * (3 - square * lowest.square())
-    clipped = limit * stacked[..., : tall.shape[-2], :]
+    clipped = each * stacked[..., : tall.shape[-2], :]
     return clipped.mH if tall is not matrix else clipped
 
 
@@ -106,43 +107,64 @@ class SpectralClip(ClipStrategy):
 
     def decide(self, grads: Gradients) -> Action:
         """Replace each gradient with its clipped version."""
-        excluded = self._excluded.of(grads)
-        values: list[Tensor | None] = [None] * len(grads)
-        alike: dict[object, list[int]] = {}
-        for i, (name, tensor) in enumerate(zip(grads.names, grads.tensors, strict=True)):
-            if excluded[i] is None and tensor.numel():
-                _check_dense(name, tensor)
-                shape = tensor.shape if tensor.ndim > 1 else ()  # all others are vectors, whatever their length
-                alike.setdefault((shape, tensor.dtype, tensor.device) if is_plain(tensor) else i, []).append(i)
-        for members in alike.values():
-            for own in self._portions(members, grads):
-                self._clip(own, grads, values)
+        limits = torch.full_like(grads.norms(), self.max_singular_value)
+        excluded = [glob is not None for glob in self._excluded.of(grads)]
+        values = spectrally_clipped(grads, limits, excluded, iterations=self.iterations, call="SpectralClip")
         return Replace(values, self.max_singular_value)
 
-    def _portions(self, members: list[int], grads: Gradients) -> list[list[int]]:
-        """Divide tensors into portions that are clipped at once and fit into the cache."""
-        portion = max(1, CACHED // max(grads.params[i].numel() for i in members))
-        return [members[start : start + portion] for start in range(0, len(members), portion)]
 
-    def _clip(self, members: list[int], grads: Gradients, values: list[Tensor | None]) -> None:
-        """Clip tensors of the same shape, or vectors, all at once; of a sharded one, keep the part of this process."""
-        limit, tensors = self.max_singular_value, [grads.tensors[i] for i in members]
-        norms = torch.stack([grads.norms()[i] for i in members]) if len(members) < len(grads) else grads.norms()
-        norms = norms.to(tensors[0].device)
-        if tensors[0].ndim < 2 and is_plain(tensors[0]):
-            factors = torch.where(norms.isfinite(), 1 / torch.hypot(norms / limit, torch.ones_like(norms)), 1.0)
-            for i, value in zip(members, torch._foreach_mul(tensors, list(factors.unbind())), strict=True):
-                values[i] = value
-            return
-        whole = torch.stack([whole_of(tensor) for tensor in tensors])
-        wide = whole.to(torch.promote_types(whole.dtype, torch.float32))
-        if whole.ndim > 2:
-            clipped = soft_spectral_clip(wide.flatten(2), norms, limit, iterations=self.iterations).view_as(whole)
-        else:
-            clipped = wide / torch.hypot(norms / limit, torch.ones_like(norms)).view(-1, *[1] * (wide.ndim - 1))
-        finite = norms.isfinite().view(-1, *[1] * (whole.ndim - 1))
-        for i, value in zip(members, torch.where(finite, clipped.to(whole.dtype), whole).unbind(), strict=True):
-            values[i] = part_of(value, grads.tensors[i])
+def spectrally_clipped(
+    grads: Gradients, limits: Tensor, excluded: Sequence[bool], *, iterations: int, call: str
+) -> list[Tensor | None]:
+    """The gradients with their singular values bent below a limit each.
+
+    Args:
+        grads: The gradients; they are not changed.
+        limits: The value that the singular values of each gradient approach as they grow, positive, `(n,)`.
+        excluded: Which gradients to leave out.
+        iterations: See `soft_spectral_clip`.
+        call: The name of the strategy, quoted in errors.
+
+    Returns:
+        `n` new tensors; `None` for a gradient that is excluded or empty.
+
+    Raises:
+        ArgumentError: A gradient is sparse.
+    """
+    values: list[Tensor | None] = [None] * len(grads)
+    alike: dict[object, list[int]] = {}
+    for i, (name, tensor) in enumerate(zip(grads.names, grads.tensors, strict=True)):
+        if not excluded[i] and tensor.numel():
+            _check_dense(call, name, tensor)
+            shape = tensor.shape if tensor.ndim > 1 else ()  # all others are vectors, whatever their length
+            alike.setdefault((shape, tensor.dtype, tensor.device) if is_plain(tensor) else i, []).append(i)
+    for members in alike.values():
+        portion = max(1, CACHED // max(grads.params[i].numel() for i in members))  # what fits into the cache
+        for start in range(0, len(members), portion):
+            _clip(members[start : start + portion], grads, limits, values, iterations)
+    return values
+
+
+def _clip(members: list[int], grads: Gradients, limits: Tensor, values: list[Tensor | None], iterations: int) -> None:
+    """Clip tensors of the same shape, or vectors, all at once; of a sharded one, keep the part of this process."""
+    tensors, pair = [grads.tensors[i] for i in members], torch.stack([grads.norms(), limits.to(grads.norms())])
+    if len(members) < len(grads):
+        pair = torch.stack([pair[:, i] for i in members], dim=1)
+    norms, limits = pair.to(tensors[0].device).unbind()
+    if tensors[0].ndim < 2 and is_plain(tensors[0]):
+        factors = torch.where(norms.isfinite(), 1 / torch.hypot(norms / limits, torch.ones_like(norms)), 1.0)
+        for i, value in zip(members, torch._foreach_mul(tensors, list(factors.unbind())), strict=True):
+            values[i] = value
+        return
+    whole = torch.stack([whole_of(tensor) for tensor in tensors])
+    wide = whole.to(torch.promote_types(whole.dtype, torch.float32))
+    if whole.ndim > 2:
+        clipped = soft_spectral_clip(wide.flatten(2), norms, limits, iterations=iterations).view_as(whole)
+    else:
+        clipped = wide / torch.hypot(norms / limits, torch.ones_like(norms)).view(-1, *[1] * (wide.ndim - 1))
+    finite = norms.isfinite().view(-1, *[1] * (whole.ndim - 1))
+    for i, value in zip(members, torch.where(finite, clipped.to(whole.dtype), whole).unbind(), strict=True):
+        values[i] = part_of(value, grads.tensors[i])
 
 
 def _is_known_to_be_one(value: Tensor) -> bool:
@@ -150,9 +172,9 @@ def _is_known_to_be_one(value: Tensor) -> bool:
     return is_free_to_read(value) and bool(value.amin() >= 1 - 4 * torch.finfo(value.dtype).eps)
 
 
-def _check_dense(name: str, tensor: Tensor) -> None:
+def _check_dense(call: str, name: str, tensor: Tensor) -> None:
     if tensor.layout is not torch.strided:
         raise ArgumentError(
-            f"SpectralClip(…): the gradient of {name!r} is sparse, but singular values need a dense matrix; "
+            f"{call}(…): the gradient of {name!r} is sparse, but singular values need a dense matrix; "
             f"exclude the parameter, or use NormClip."
         )

@@ -37,9 +37,11 @@ class Stated:
 STATED = {
     "AdaGC": Stated(sustained=2.1, first=1.0, later=1.06, follows=110),
     "AdaptiveMaxClip": Stated(sustained=6.8, first=math.inf, later=math.inf, follows=645),
+    "AdaptiveSpectralClip": Stated(sustained=14.2, first=1.0, later=3.1, follows=130),
     "AutoClip": Stated(sustained=1.0, first=math.inf, later=1.0, follows=900),
     "CoordinateClip": Stated(sustained=139.0, first=math.inf, later=math.inf, follows=155),
     "EmaRatioClip": Stated(sustained=7.6, first=1.0, later=1.11, follows=21),
+    "GroupEmaClip": Stated(sustained=3.0, first=1.0, later=1.6, follows=90),
     "GrowthLimitClip": Stated(sustained=12.1, first=math.inf, later=1.02, follows=190),
     "NormalizeAdaGN": Stated(sustained=1.5, first=1.0, later=1.5, follows=math.inf),
     "QuantileClip": Stated(sustained=2.2, first=math.inf, later=1.05, follows=42),

@@ -223,3 +223,45 @@ def ada_gn(
         return result
 
     return clip
+
+
+def group_ema(
+    factors: dict[str, float],
+    group_of: Callable[[str], str | None],
+    *,
+    decay: float = 0.98,
+    max_norm: float = 1.0,
+    warmup_steps: int = 20,
+) -> Reference:
+    """Limit each group to a multiple of its level, which starts as the mean of clipped norms."""
+    level: dict[str, float] = {}
+    steps: dict[str, int] = defaultdict(int)
+    explosions: dict[str, int] = defaultdict(int)
+
+    def clip(grads: Arrays, weights: Arrays) -> Arrays:
+        total = math.sqrt(sum(norm(grad) ** 2 for grad in grads.values()))
+        shared = min(1.0, max_norm / total) if total > 0 else 1.0
+        result = dict(grads)
+        for group, factor in factors.items():
+            own = [name for name in grads if group_of(name) == group]
+            size = math.sqrt(sum(norm(grads[name]) ** 2 for name in own))
+            warming = steps[group] < warmup_steps or group not in level
+            limit = math.inf if warming else factor * level[group]
+            for name in own:
+                result[name] = grads[name] * (shared if warming else min(1.0, limit / size) if size > 0 else 1.0)
+            if size == 0:
+                continue
+            steps[group] += 1
+            explosions[group] = explosions[group] + 1 if size > 32 * limit else 0
+            if explosions[group] > 5 and explosions[group] % 20:
+                continue
+            value = shared * size if warming else min(size, 2 * limit)
+            if group not in level:
+                level[group] = value
+            elif warming:
+                level[group] += (value - level[group]) / steps[group]
+            else:
+                level[group] = decay * level[group] + (1 - decay) * value
+        return result
+
+    return clip
