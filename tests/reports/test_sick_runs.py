@@ -24,6 +24,10 @@ ROOMS = Path(__file__).parent / "sick_runs"
 SICK = [f"{room}.{path.stem}" for room in ("tuned", "held_out") for path in sorted((ROOMS / room).glob("[!_]*.py"))]
 
 
+WIDEST_LINE = 72
+"""A longer line would be folded in a report of 80 columns, and could not be pasted."""
+
+
 def sick_run(name: str) -> ModuleType:
     return import_module(f"tests.reports.sick_runs.{name}")
 
@@ -53,6 +57,7 @@ def test_the_first_finding_is_the_right_one(name: str):
     assert found[0].kind == expected.KIND
     assert found[0].severity > Severity.NOTE
     assert not [words for words in expected.SAYS if words.casefold() not in said(found[0])]
+    assert max((len(line) for finding in found for line in finding.code), default=0) <= WIDEST_LINE
     for finding in found:
         model = LastState(nn.LSTM(2, 4, batch_first=True))
         names = run_lines(

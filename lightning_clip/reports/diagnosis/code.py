@@ -32,7 +32,8 @@ def with_strategy(name: str, arguments: str) -> Lines:
     """
     return (
         f"from lightning_clip import GradientClipping, {name}",
-        f"trainer = Trainer(callbacks=[GradientClipping({name}({arguments}))])",
+        f"clipping = GradientClipping({name}({arguments}))",
+        "trainer = Trainer(callbacks=[clipping])",
     )
 
 
@@ -51,7 +52,7 @@ def rate(run_optimizer: str, one: OptimizerEvidence, factor: float) -> Lines:
         return ("for group in optimizer.param_groups:", f'    group["lr"] *= {factor:g}')
     known["lr"] = literal(float(known["lr"]) * factor)
     given = ", ".join(f"{key}={value}" for key, value in known.items())
-    return (f"optimizer = torch.optim.{name}(model.parameters(), {given})",)
+    return ("params = model.parameters()", f"optimizer = torch.optim.{name}(params, {given})")
 
 
 SCALE_TARGETS: Lines = (

@@ -7,7 +7,7 @@ from lightning_clip.reports.diagnosis import code
 from lightning_clip.reports.diagnosis.clipping import holds_back
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
-from lightning_clip.reports.formats import TIMES, count, counted, number, percent
+from lightning_clip.reports.formats import count, counted, number, percent
 
 TARGET_SIZE = 30.0
 """Targets of this size or more make gradients long: outputs begin near 0, and the error is as large as the target."""
@@ -91,7 +91,7 @@ def swinging_loss(evidence: Evidence) -> Iterator[Finding]:
             continue
         yield Finding(
             Severity.WARNING,
-            f"The loss swings by {TIMES} {number(course.swing)} from update to update and does not fall",
+            f"The loss swings by a factor of {number(course.swing)} from update to update and does not fall",
             f"It began at {number(course.start)}; its mean was {number(course.first)} over the first fifth of the "
             f"run and {number(course.last)} over the last. Each step overshoots, and the next one corrects it.",
             "Lower the learning rate. If batches are very small, larger ones help too:",

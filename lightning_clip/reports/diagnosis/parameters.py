@@ -121,6 +121,7 @@ def dominant_parameter(evidence: Evidence) -> Iterator[Finding]:
             "This one gradient decides what clipping by the total norm does, and all others shrink with it.",
             "PerParameterNormClip limits each gradient separately. Unscaled inputs or targets are a common cause.",
             kind="dominant-parameter",
+            unless=("exploded-early", "fell-silent", "dead-parameters"),
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lightning_clip.reports.diagnosis import code
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
-from lightning_clip.reports.formats import DASH, TIMES, count, counted, listed, number
+from lightning_clip.reports.formats import DASH, count, counted, listed, number
 from lightning_clip.reports.places import chunk_of, place_of
 from lightning_clip.reports.spikes import Repetition, Spike
 from lightning_clip.reports.summary import UNCLIPPED
@@ -24,9 +24,9 @@ def spikes(evidence: Evidence) -> Iterator[Finding]:
         if not found:
             continue
         factors = sorted(spike.factor for spike in found)
-        height = f"{TIMES} {number(factors[-1])} the median of the steps before"
+        height = f"{number(factors[-1])} times the median of the steps before"
         if len(found) > 1:
-            height = f"{TIMES} {number(factors[0])} to {number(factors[-1])} the median of the steps before"
+            height = f"{number(factors[0])} to {number(factors[-1])} times the median of the steps before"
         repeated = repetition is not None and bool(repetition.batches or repetition.of_epochs)
         held = all(spike.record.clipped or spike.record.skipped for spike in found)
         loud = factors[-1] >= HIGH_FACTOR

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from lightning_clip.reports.diagnosis import code
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence
-from lightning_clip.reports.formats import TIMES, count, counted, listed, number, percent
+from lightning_clip.reports.formats import count, counted, listed, number, percent
 
 REPLACED_RATIO = 0.5
 """One update that changes a weight matrix by a larger fraction of its norm replaces what it had learned."""
@@ -36,7 +36,7 @@ def large_updates(evidence: Evidence) -> Iterator[Finding]:
         if worst < REPLACED_RATIO and usual < LARGE_RATIO:
             continue
         growth = samples[-1].weight_norm / samples[0].weight_norm if samples[0].weight_norm else 1.0
-        grew = f" All weights together grew {TIMES} {number(growth)}." if growth > 2 else ""
+        grew = f" All weights together grew by a factor of {number(growth)}." if growth > 2 else ""
         yield Finding(
             Severity.WARNING,
             f"{one.label}An update of {name} was {percent(worst)} of the weights, at step {count(step)}",
@@ -70,7 +70,7 @@ def growing_weights(evidence: Evidence) -> Iterator[Finding]:
             first, last = samples[0], samples[-1]
             yield Finding(
                 Severity.WARNING,
-                f"{one.label}The weights grew {TIMES} {number(last.weight_norm / first.weight_norm)} in "
+                f"{one.label}The weights grew by a factor of {number(last.weight_norm / first.weight_norm)} in "
                 f"{counted(last.step - first.step, 'step')}",
                 f"Their norm was {number(first.weight_norm)} at step {count(first.step)} and is "
                 f"{number(last.weight_norm)} at step {count(last.step)}.",

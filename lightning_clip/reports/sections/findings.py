@@ -37,7 +37,7 @@ def findings(evidence: Evidence) -> Iterator[RenderableType]:
             table.add_row("", Text(finding.detail))
             table.add_row("", Text(f"→ {finding.remedy}"))
             if finding.code:
-                table.add_row("", Text("\n".join(f"  {line}" for line in finding.code), "green"))
+                table.add_row("", Text("\n".join(finding.code), "green"))
     color = _MARKS[found[0].severity][1].removeprefix("bold ") if found else "green"
     yield Panel(body, title="Diagnosis", title_align="left", box=box.ROUNDED, border_style=color)
 

@@ -92,10 +92,13 @@ class WorstTable:
         named = any(step.record.top_param is not None for step in self.steps)
         names = shorten_all([step.record.top_param or "" for step in self.steps], name_width)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-        for heading in ("Step", *(("epoch", "batch") if placed else ()), "norm before → after", TIMES, "loss"):
+        changed = any(step.record.skipped or step.record.clipped for step in self.steps)
+        norm = "norm before → after" if changed else "norm"
+        for heading in ("Step", *(("epoch", "batch") if placed else ()), norm, TIMES, "loss"):
             table.add_column(heading, justify="right", no_wrap=True)
         if named:
-            table.add_column("largest gradient"[: max(name_width, 1)], no_wrap=True)
+            heading = "largest gradient" if name_width >= len("largest gradient") else "largest"
+            table.add_column(heading if name_width else "", no_wrap=True)
             table.add_column("share", justify="right", no_wrap=True)
         for step, name in zip(self.steps, names, strict=True):
             record = step.record
@@ -127,6 +130,6 @@ def _norms(record: StepRecord) -> Text:
     style = "" if record.finite else "red"
     if record.skipped:
         return Text(f"{_value(record.norm_before)} → skipped", style)
-    if record.norm_after == record.norm_before or not record.finite:
+    if not record.clipped:
         return Text(_value(record.norm_before), style)
     return Text(f"{number(record.norm_before)} → {number(record.norm_after)}", style)

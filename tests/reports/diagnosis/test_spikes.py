@@ -25,12 +25,12 @@ def test_the_same_batch_of_each_epoch_is_named():
     history = history_of(with_spikes(*range(20, 240, 40)), batches_per_epoch=40)
     (finding,) = spikes_in(history)
     assert finding.severity is Severity.WARNING
-    assert finding.title.startswith("6 spikes, × ")
-    assert finding.title.endswith(" the median of the steps before: every 40 steps, batch 20 of each epoch")
+    assert finding.title.startswith("6 spikes, 2,")
+    assert finding.title.endswith(" times the median of the steps before: every 40 steps, batch 20 of each epoch")
     assert finding.detail.count("batch 20; 3,000)") == 5
     assert finding.detail.endswith("They reached the optimizer at full length.")
     assert "look at the inputs and targets of batch 20" in finding.remedy
-    assert finding.code[-1].startswith("trainer = Trainer(callbacks=[GradientClipping(NormClip(max_norm=1.")
+    assert finding.code[-2].startswith("clipping = GradientClipping(NormClip(max_norm=1.")
 
 
 def test_a_batch_that_is_bad_in_most_epochs_is_named_with_their_number():

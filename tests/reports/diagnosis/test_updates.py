@@ -36,15 +36,15 @@ def test_an_update_that_replaces_the_weights_is_told():
     assert finding.severity is Severity.WARNING
     assert finding.title == "An update of net.weight was 300% of the weights, at step 0"
     assert "was usually 20% of its norm" in finding.detail
-    assert "All weights together grew × 30." in finding.detail
-    assert finding.code == ("optimizer = torch.optim.Adam(model.parameters(), lr=0.005)",)
+    assert "All weights together grew by a factor of 30." in finding.detail
+    assert finding.code[-1] == "optimizer = torch.optim.Adam(params, lr=0.005)"
 
 
 def test_weights_that_grow_slowly_by_a_large_factor_are_told():
     """Each update is small, and together they are not."""
     (finding,) = found(*[(1.12**i, 0.12 * 1.12**i) for i in range(30)])
     assert finding.kind == "growing-weights"
-    assert finding.title == "The weights grew × 26.7 in 290 steps"
+    assert finding.title == "The weights grew by a factor of 26.7 in 290 steps"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

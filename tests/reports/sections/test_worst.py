@@ -58,7 +58,7 @@ def test_the_first_bad_step_is_listed_and_a_skipped_one_says_so():
 def test_records_of_the_first_version_have_no_columns_for_what_they_lack():
     """Without epochs and parameters, step, norm, factor and loss are left."""
     _, head, row = shown(history_of([*QUIET, 500.0, 1.0]))
-    assert head.split() == ["Step", "norm", "before", "→", "after", "×", "loss"]
+    assert head.split() == ["Step", "norm", "×", "loss"]
     assert row.split()[:2] == ["100", "500"]
 
 
