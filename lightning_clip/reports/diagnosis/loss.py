@@ -18,6 +18,9 @@ HUGE_SIZE = 1_000.0
 SLOW_FRACTION = 0.5
 """What is left of the loss where it has not come down."""
 
+LEARNED_FRACTION = 0.1
+"""A loss that has come down to less has coped with its targets."""
+
 SWING_FACTOR = 3.0
 """A loss that changes by more than this factor from one update to the next swings."""
 
@@ -43,12 +46,14 @@ def unscaled_targets(evidence: Evidence) -> Iterator[Finding]:
     size = target_size(one) if one is not None else None
     if one is None or one.losses is None or size is None or size < TARGET_SIZE:
         return
+    if one.losses.last < LEARNED_FRACTION * one.losses.first:
+        return
     slow = size >= HUGE_SIZE and one.losses.last > SLOW_FRACTION * one.losses.first
     fell = 1 - one.losses.last / one.losses.first
     course = f"It has come down by {percent(fell)}." if fell > 0 else "It has not come down."
     yield Finding(
         Severity.WARNING if slow else Severity.NOTE,
-        f"The loss began at {number(one.losses.start)}: the targets are probably not scaled",
+        f"The loss began at {number(one.start_loss)}: the targets are probably not scaled",
         f"If it is a mean squared error, the targets are about {number(size)} in size, and the outputs begin near 0. "
         f"Gradients are that much longer, and the output layer has that far to go. {course}",
         "Scale the targets to mean 0 and standard deviation 1. If the loss is a sum, take the mean instead.",

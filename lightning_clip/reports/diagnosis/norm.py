@@ -15,6 +15,9 @@ from lightning_clip.reports.summary import FEW_STEPS, UNCLIPPED
 NORMS_BEFORE = 4
 """How many norms before a NaN are shown."""
 
+HALF = 0.5
+"""A loss that has come down to less has coped with long gradients."""
+
 FEWEST_PARAMETERS = 3
 """In a network of fewer parameters, nothing is said about every parameter."""
 
@@ -57,6 +60,9 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
 
 def large_norms(evidence: Evidence) -> Iterator[Finding]:
     """The gradient of every parameter is usually above 1, which often precedes an explosion."""
+    courses = [one.losses for one in evidence.optimizers if one.losses is not None]
+    if any(course.last < HALF * course.first for course in courses):
+        return
     parameters = [one for one in evidence.parameters if one.steps >= FEW_STEPS]
     if len(parameters) < FEWEST_PARAMETERS or min(one.median for one in parameters) <= 1:
         return

@@ -296,3 +296,15 @@ def test_every_rule_is_of_one_protocol_and_every_finding_has_a_kind():
     assert all(finding.kind for finding in found)
     for rule in RULES:
         assert list(rule(Evidence.of(History(), RunInfo()))) == []
+
+
+def test_gradients_above_one_everywhere_are_a_note_unless_the_loss_came_down():
+    """It is an early sign where the loss stays up; with one parameter below 1 it is none."""
+    history = history_of([100 * norm for norm in QUIET], shares=THREE, losses=[5.0] * 40 + [4.0] * 260)
+    finding = only(history)
+    assert finding.title == "The gradient of every parameter is above 1"
+    assert finding.severity is Severity.NOTE
+    assert titles(history_of([100 * norm for norm in QUIET], shares=THREE)) == []
+    mixed = {"a.weight": 1 - 1e-5, "b.weight": 0.9e-5, "c.weight": 1e-6}
+    found = titles(history_of([100 * norm for norm in QUIET], shares=mixed, losses=[5.0] * 40 + [4.0] * 260))
+    assert "The gradient of every parameter is above 1" not in found
