@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from lightning_clip.reports.diagnosis import code
+from lightning_clip.reports.diagnosis.lines import SCALE_TARGETS, Lines, clip_lines, rate_lines
 from lightning_clip.reports.diagnosis.loss import TARGET_SIZE, target_size
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
@@ -76,7 +76,7 @@ def explodes_early(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, code.Lines]:
+def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
     size = target_size(one)
     optimizer = evidence.run.optimizer
     if size is not None and size >= TARGET_SIZE:
@@ -85,16 +85,16 @@ def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, code.Lines
             f"targets are about {number(size)} in size, and gradients grow with them. Scale the targets"
         )
         if one.part.verdict is UNCLIPPED:
-            return f"{cause}, and clip:", (*code.SCALE_TARGETS, *code.clip())
-        return f"{cause}:", code.SCALE_TARGETS
+            return f"{cause}, and clip:", (*SCALE_TARGETS, *clip_lines())
+        return f"{cause}:", SCALE_TARGETS
     if one.part.verdict is UNCLIPPED:
         return (
             "Clip; the report of the clipped run suggests a threshold. A lower learning rate also helps:",
-            code.clip(),
+            clip_lines(),
         )
     return (
         "Clipping did not contain it: lower the learning rate, or clip at a lower threshold:",
-        code.rate(optimizer, one, 0.1),
+        rate_lines(optimizer, one, 0.1),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from lightning_clip.reports.diagnosis import code
+from lightning_clip.reports.diagnosis.lines import Lines, clip_lines, strategy_lines
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import literal, number, percent
 
@@ -62,7 +62,7 @@ class Knob:
         known = _BY_DESIGN.get(self.strategy)
         return known[0](self.value) if known is not None and self.value is not None else None
 
-    def one_in_ten(self, one: OptimizerEvidence) -> tuple[str, code.Lines]:
+    def one_in_ten(self, one: OptimizerEvidence) -> tuple[str, Lines]:
         """Say what to write so that about one step in ten is clipped, and the lines that do it.
 
         Args:
@@ -70,19 +70,17 @@ class Knob:
         """
         known, goal = _BY_DESIGN.get(self.strategy), one.part.suggested_threshold
         if known is not None:
-            return f"{known[1].removesuffix('.0')} clips about one step in ten", code.with_strategy(
-                self.strategy, known[1]
-            )
+            return f"{known[1].removesuffix('.0')} clips about one step in ten", strategy_lines(self.strategy, known[1])
         if goal is None:
             return "", ()
         share = percent(one.total.quantile_sketch.fraction_above(float(literal(goal))))
         if self.strategy in _NORMS:
             value = f"{self.argument}={literal(goal)}"
             arguments = f"{self.argument}={float(literal(goal))!r}"
-            return f"{value}, the P90 of these norms, would clip {share} of these steps", code.with_strategy(
+            return f"{value}, the P90 of these norms, would clip {share} of these steps", strategy_lines(
                 self.strategy, arguments
             )
-        return f"NormClip({literal(goal)}), the P90 of these norms, would clip {share} of these steps", code.clip(goal)
+        return f"NormClip({literal(goal)}), the P90 of these norms, would clip {share} of these steps", clip_lines(goal)
 
 
 UNKNOWN = Knob("", "", None)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from lightning_clip.reports.diagnosis import code
 from lightning_clip.reports.diagnosis.clipping import holds_back
+from lightning_clip.reports.diagnosis.lines import SCALE_TARGETS, clip_lines, rate_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import count, counted, number, percent
@@ -59,7 +59,7 @@ def unscaled_targets(evidence: Evidence) -> Iterator[Finding]:
         "Scale the targets to mean 0 and standard deviation 1. If the loss is a sum, take the mean instead.",
         kind="unscaled-targets",
         unless=("explosion", "exploded-early", "non-finite"),
-        code=code.SCALE_TARGETS,
+        code=SCALE_TARGETS,
     )
 
 
@@ -84,7 +84,7 @@ def falling_rate(evidence: Evidence) -> Iterator[Finding]:
             "Start over with a rate in between, and clip, so that it does not have to fall:",
             kind="falling-rate",
             unless=("explosion", "exploded-early", "non-finite"),
-            code=(*code.rate(evidence.run.optimizer, one, 0.03), *code.clip()),
+            code=(*rate_lines(evidence.run.optimizer, one, 0.03), *clip_lines()),
         )
 
 
@@ -105,7 +105,7 @@ def swinging_loss(evidence: Evidence) -> Iterator[Finding]:
                 *("explosion", "exploded-early", "non-finite", "falling-rate", "unscaled-targets", "large-updates"),
                 "spikes",
             ),
-            code=code.rate(evidence.run.optimizer, one, 0.1),
+            code=rate_lines(evidence.run.optimizer, one, 0.1),
         )
 
 
@@ -128,7 +128,7 @@ def no_traction(evidence: Evidence) -> Iterator[Finding]:
                 *("vanishing-parameters", "temporal-vanishing", "dead-parameters", "fell-silent", "spikes"),
                 *("saturated-units", "exploded-weights", "temporal-explosion", "large-updates", "growing-weights"),
             ),
-            code=code.rate(evidence.run.optimizer, one, 10.0),
+            code=rate_lines(evidence.run.optimizer, one, 10.0),
         )
 
 
@@ -148,5 +148,5 @@ def worsening_loss(evidence: Evidence) -> Iterator[Finding]:
                 *("explosion", "exploded-early", "non-finite", "falling-rate", "swinging-loss", "unscaled-targets"),
                 *("spikes", "large-updates", "growing-weights", "exploded-weights"),
             ),
-            code=code.rate(evidence.run.optimizer, one, 0.1),
+            code=rate_lines(evidence.run.optimizer, one, 0.1),
         )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from lightning_clip.core.record.step_record import StepRecord
-from lightning_clip.reports.diagnosis import code
+from lightning_clip.reports.diagnosis.lines import SKIP_NON_FINITE
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import count, counted, listed, number
@@ -54,7 +54,7 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
             f"{where} {_before(one, part.first_nonfinite)}{_loss(first)}",
             _cause(one) + (_GUARDED if skipped else _GUARD),
             kind="non-finite",
-            code=() if skipped else code.SKIP_NON_FINITE,
+            code=() if skipped else SKIP_NON_FINITE,
         )
 
 

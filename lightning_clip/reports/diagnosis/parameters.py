@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lightning_clip.core.recurrent.names import RecurrentName
-from lightning_clip.reports.diagnosis import code
+from lightning_clip.reports.diagnosis.lines import HE_WEIGHTS, ORTHOGONAL_WEIGHTS, clip_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.early_explosion import fell_silent
 from lightning_clip.reports.evidence import Evidence
@@ -64,7 +64,7 @@ def vanishing_parameters(evidence: Evidence) -> Iterator[Finding]:
         f"{number(total)}.{slope}",
         _RECURRENT_CURE if recurrent else _CURE,
         kind="vanishing-parameters",
-        code=code.ORTHOGONAL_WEIGHTS if recurrent else code.HE_WEIGHTS,
+        code=ORTHOGONAL_WEIGHTS if recurrent else HE_WEIGHTS,
     )
 
 
@@ -83,7 +83,7 @@ def fell_silent_parameters(evidence: Evidence) -> Iterator[Finding]:
             "Start over with a lower rate or with clipping, so that no step pushes units that far:",
             kind="fell-silent",
             unless=("explosion", "non-finite"),
-            code=code.clip(evidence.optimizers[0].part.suggested_threshold or 1.0),
+            code=clip_lines(evidence.optimizers[0].part.suggested_threshold or 1.0),
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lightning_clip.reports.diagnosis import code
+from lightning_clip.reports.diagnosis.lines import Lines, clip_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import DASH, count, counted, listed, number
@@ -90,8 +90,8 @@ def _clipped(one: OptimizerEvidence) -> str:
     return f"Clipping shortened {which} to {to}."
 
 
-def _remedy(one: OptimizerEvidence, repetition: Repetition | None) -> tuple[str, code.Lines]:
-    clip = code.clip(one.part.suggested_threshold or one.part.median) if one.part.verdict is UNCLIPPED else ()
+def _remedy(one: OptimizerEvidence, repetition: Repetition | None) -> tuple[str, Lines]:
+    clip = clip_lines(one.part.suggested_threshold or one.part.median) if one.part.verdict is UNCLIPPED else ()
     until = "Until then, clip:" if clip else ""
     if repetition is not None and repetition.batches:
         return (

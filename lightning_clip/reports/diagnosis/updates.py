@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from lightning_clip.reports.diagnosis import code
+from lightning_clip.reports.diagnosis.lines import SKIP_NON_FINITE, rate_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, listed, number, percent
@@ -46,7 +46,7 @@ def large_updates(evidence: Evidence) -> Iterator[Finding]:
             "Lower the learning rate, or warm it up over the first few hundred steps:",
             kind="large-updates",
             unless=("explosion", "exploded-early", "non-finite"),
-            code=code.rate(evidence.run.optimizer, one, 0.01 if worst > 1 else 0.1),
+            code=rate_lines(evidence.run.optimizer, one, 0.01 if worst > 1 else 0.1),
         )
 
 
@@ -64,7 +64,7 @@ def growing_weights(evidence: Evidence) -> Iterator[Finding]:
                 "Go back to a checkpoint from before, and skip steps that are not finite:",
                 kind="bad-weights",
                 unless=("explosion", "non-finite"),
-                code=code.SKIP_NON_FINITE,
+                code=SKIP_NON_FINITE,
             )
         elif len(samples) > 1 and 0 < samples[0].weight_norm * GROWN_FACTOR < samples[-1].weight_norm:
             first, last = samples[0], samples[-1]
@@ -77,5 +77,5 @@ def growing_weights(evidence: Evidence) -> Iterator[Finding]:
                 "Lower the learning rate, or add weight decay:",
                 kind="growing-weights",
                 unless=("explosion", "exploded-early", "non-finite", "large-updates"),
-                code=code.rate(evidence.run.optimizer, one, 0.1),
+                code=rate_lines(evidence.run.optimizer, one, 0.1),
             )

@@ -14,16 +14,16 @@ _IN_TORCH = {
 }
 
 
-def clip(max_norm: float = 1.0) -> Lines:
+def clip_lines(max_norm: float = 1.0) -> Lines:
     """Clip by the total norm.
 
     Args:
         max_norm: The threshold.
     """
-    return with_strategy("NormClip", f"max_norm={float(f'{max_norm:.2g}')!r}")
+    return strategy_lines("NormClip", f"max_norm={float(f'{max_norm:.2g}')!r}")
 
 
-def with_strategy(name: str, arguments: str) -> Lines:
+def strategy_lines(name: str, arguments: str) -> Lines:
     """Clip with a strategy of this package.
 
     Args:
@@ -37,7 +37,7 @@ def with_strategy(name: str, arguments: str) -> Lines:
     )
 
 
-def rate(run_optimizer: str, one: OptimizerEvidence, factor: float) -> Lines:
+def rate_lines(run_optimizer: str, one: OptimizerEvidence, factor: float) -> Lines:
     """Change the learning rate.
 
     Args:
