@@ -61,7 +61,12 @@ def test_the_first_finding_is_the_right_one(name: str):
     for finding in found:
         model = LastState(nn.LSTM(2, 4, batch_first=True))
         names = run_lines(
-            finding, model=model, y_train=torch.randn(8, 1), optimizer=torch.optim.SGD(model.parameters(), 1)
+            finding,
+            model=model,
+            in_features=2,
+            out_features=1,
+            y_train=torch.randn(8, 1),
+            optimizer=torch.optim.SGD(model.parameters(), 1),
         )
         assert all(bool(torch.isfinite(param).all()) for param in model.parameters()), names
 

@@ -55,6 +55,21 @@ def rate_lines(run_optimizer: str, one: OptimizerEvidence, factor: float) -> Lin
     return ("params = model.parameters()", f"optimizer = torch.optim.{name}(params, {given})")
 
 
+def longer_memory_lines(lag: int, *, gru: bool) -> Lines:
+    """Start a gated network with gates that remember.
+
+    Args:
+        lag: How far back it should remember, in time steps.
+        gru: Whether the network is a GRU; it is an LSTM otherwise.
+    """
+    name, bias = ("GRUModule", "update_bias") if gru else ("LSTMModule", "forget_bias")
+    return (
+        f"from lightning_clip import {name}",
+        f'memory = {{"{bias}": "chrono", "max_lag": {lag}}}',
+        f"model = {name}(in_features, out_features, **memory)",
+    )
+
+
 SCALE_TARGETS: Lines = (
     "mean, std = y_train.mean(), y_train.std()",
     "y_train = (y_train - mean) / std  # predictions: outputs * std + mean",

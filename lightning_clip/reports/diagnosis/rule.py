@@ -25,7 +25,8 @@ class Finding:
         detail: The numbers behind it, and what they mean.
         remedy: What to do about it.
         code: Lines that can be pasted into a training script, in which `Trainer`, `torch` and `nn` are imported,
-            `model` is the network and `y_train` are the targets; empty if there are none.
+            `model` is the network, `in_features` and `out_features` are its sizes, and `y_train` are the targets; empty
+            if there are none.
         kind: A short name for this kind of finding, for programs and for other findings.
         unless: The kinds that make this finding redundant: it is dropped where one of them was found.
     """

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lightning_clip.core.recurrent.temporal_profile import DENORMAL_FRACTION, Flow, TemporalProfile
+from lightning_clip.reports.diagnosis.lines import ORTHOGONAL_WEIGHTS, clip_lines, longer_memory_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import TIMES, count, counted, literal, number, percent
@@ -36,6 +37,7 @@ def explodes_through_time(evidence: Evidence) -> Iterator[Finding]:
                 "small change of the weights changes the gradient a lot.",
                 _CLIP if unclipped else _CLIPPED,
                 kind="temporal-explosion",
+                code=clip_lines() if unclipped else ORTHOGONAL_WEIGHTS,
             )
 
 
@@ -52,6 +54,7 @@ def vanishes_through_time(evidence: Evidence) -> Iterator[Finding]:
                 f"{_how_often(profiles)} Input further back than that contributes {amount} to learning.",
                 _longer_memory(latest),
                 kind="temporal-vanishing",
+                code=longer_memory_lines(latest.window, gru=latest.cell == "GRU"),
             )
 
 
@@ -68,6 +71,7 @@ def short_memory(evidence: Evidence) -> Iterator[Finding]:
                 "Input further back contributes almost nothing to learning.",
                 _longer_memory(latest),
                 kind="short-memory",
+                code=longer_memory_lines(latest.window, gru=latest.cell == "GRU"),
             )
 
 

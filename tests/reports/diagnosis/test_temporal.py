@@ -119,3 +119,18 @@ def test_layers_are_shown_apart():
     assert text.count("the latest of 2 profiles, at step 100") == 2
     (finding,) = of_time(run)
     assert "in decoder" in finding.title
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_a_gradient_that_reaches_less_than_half_of_the_window_is_a_note(cell: str):
+    """An LSTM that halves every 1.5 steps reaches 9 of 24 steps; one that reaches most of them is not mentioned."""
+    lags = np.arange(24)
+    (finding,) = diagnose(Evidence.of(*with_profiles([profile(0, 0.5 ** (lags / 1.5), cell=cell)], max_norm=1.7)))
+    assert finding.kind == "short-memory"
+    assert finding.severity is Severity.NOTE
+    assert finding.title == "The gradient reaches 9 of 24 steps back in recurrent"
+    assert finding.detail.startswith("It halves every 1.5 steps")
+    assert f"model = {cell}Module(in_features, out_features, **memory)" in finding.code
+    assert diagnose(Evidence.of(*with_profiles([profile(0, 0.5 ** (lags / 4), cell=cell)], max_norm=1.7))) == []
+    (other,) = diagnose(Evidence.of(*with_profiles([profile(0, 0.5 ** (lags / 0.5), cell=cell)], max_norm=1.7)))
+    assert other.kind == "temporal-vanishing"
