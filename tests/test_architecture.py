@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "strategies": {"core", "functional", *NUMERIC},
     "sinks": {"core", "numpy", "orjson"},
     "reports": {"core", "numpy"},
-    "reports/record": {"core", "sinks"},
+    "reports/record": {"core", "sinks", "matplotlib"},
     "reports/text": {"rich"},
     "reports/console": {"core", "rich"},
     "reports/sections": {"core", "numpy", "rich"},

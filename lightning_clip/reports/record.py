@@ -1,21 +1,28 @@
 """`RunRecord`: the record of one run as one object; `load_record` reads it from a file."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any
 
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
+from lightning_clip.reports.as_dict import comparison_dict, record_dict
+from lightning_clip.reports.comparison import Comparison
 from lightning_clip.reports.diagnosis.rule import Finding
 from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
+from lightning_clip.reports.html import html_page, in_a_frame
 from lightning_clip.sinks.jsonl_reader import read_jsonl
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from lightning_clip.reports.text import Report
 
-__all__ = ["RunRecord", "load_record"]
+__all__ = ["RecordComparison", "RunRecord", "load_record"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,85 @@ class RunRecord:
         from lightning_clip.reports.console import report_on  # rich is not needed for a diagnosis
 
         return report_on(self.evidence)
+
+    def figure(self) -> "Figure":
+        """The run as a matplotlib figure; save it with `savefig`.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        from lightning_clip.reports.figures.run import plot_report
+
+        return plot_report(self.history, self.run)
+
+    def to_html(self) -> str:
+        """The run as one HTML page that needs no other file and no network."""
+        return html_page([self.run.model or "run"], [self.evidence])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as plain data for JSON: run, optimizers, parameters, events and findings, versioned."""
+        return record_dict(self.evidence)
+
+    def compare(self, *others: "RunRecord", names: Sequence[str] = ()) -> "RecordComparison":
+        """Put this run and others side by side.
+
+        Args:
+            *others: The records of the other runs.
+            names: What each run is called, this one first; letters by default.
+
+        Returns:
+            Where they part, their numbers, and the findings that came or went; it prints itself.
+        """
+        records = [self, *others]
+        return RecordComparison(names or ascii_uppercase[: len(records)], [one.evidence for one in records])
+
+    def __str__(self) -> str:
+        return str(self.report())
+
+    def __rich__(self) -> "Report":
+        return self.report()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return in_a_frame(self.to_html())
+
+
+class RecordComparison(Comparison):
+    """Runs side by side that print themselves; `RunRecord.compare` makes one."""
+
+    def report(self) -> "Report":
+        """The comparison: a renderable for rich's consoles that also prints itself."""
+        from lightning_clip.reports.sections.side_by_side import side_by_side
+
+        return side_by_side(self)
+
+    def figure(self) -> "Figure":
+        """Norms and losses on the same axes, as a matplotlib figure.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        from lightning_clip.reports.figures.side_by_side import plot_records
+
+        return plot_records(self)
+
+    def to_html(self) -> str:
+        """The comparison and each run as one HTML page that needs no other file and no network."""
+        return html_page(self.names, self.records)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain data for JSON, versioned."""
+        return comparison_dict(self)
+
+    def __str__(self) -> str:
+        return str(self.report())
+
+    def __rich__(self) -> "Report":
+        return self.report()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return in_a_frame(self.to_html())
 
 
 def load_record(path: str | os.PathLike[str]) -> RunRecord:

@@ -39,19 +39,14 @@ def plot_report(history: History, run: RunInfo) -> Figure:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: No optimizer step was recorded.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'plot_report needs matplotlib: pip install "lightning-clip[plot]"', name="matplotlib"
-        ) from error
+    make_figure = figure_class("plot_report")
     summary = summarize(history, run)
     if not summary.steps:
         raise ArgumentError("plot_report(history, run): no optimizer step was recorded, so there is nothing to plot.")
     shown = summary.parameters[:_SHOWN_PARAMETERS]
     rows = len(summary.optimizers) + bool(shown)
     heights = [3.2] * len(summary.optimizers) + [1.2 + 0.25 * len(shown)] * bool(shown)
-    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    figure = make_figure(figsize=(11, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(rows, 2, width_ratios=(2, 1), height_ratios=heights)
     for row, part in enumerate(summary.optimizers):
         _plot_trajectory(figure.add_subplot(grid[row, 0]), part)
@@ -60,6 +55,24 @@ def plot_report(history: History, run: RunInfo) -> Figure:
         _plot_parameters(figure.add_subplot(grid[-1, :]), shown)
     figure.suptitle(", ".join(text for text in (run.model, run.strategy, counted(summary.steps, "step")) if text))
     return figure
+
+
+def figure_class(caller: str) -> type[Figure]:
+    """Import matplotlib, and return its class of figures.
+
+    Args:
+        caller: The function that needs it.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed; says how to install it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{caller} needs matplotlib: pip install "lightning-clip[plot]"', name="matplotlib"
+        ) from error
+    return Figure
 
 
 def _plot_trajectory(axes: Any, part: OptimizerSummary) -> None:

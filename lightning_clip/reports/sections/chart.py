@@ -139,11 +139,13 @@ def _columns(stretches: int, columns: int) -> NDArray[np.int64]:
     return np.arange(stretches + 1) * columns // max(stretches, 1)
 
 
-def _largest(values: Sequence[float], position: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
+def _largest(
+    values: Sequence[float], position: NDArray[np.int64], columns: int, *, gap_from: int = _GAP_FROM
+) -> NDArray[np.float64]:
     """The largest finite value of each column; NaN for a column without one."""
     result = np.full(columns, np.nan)
     for value, start, end in zip(values, position[:-1], position[1:], strict=True):
-        gap = 1 if end - start >= _GAP_FROM else 0
+        gap = 1 if end - start >= gap_from else 0
         here = slice(start, max(start + 1, end - gap))
         result[here] = np.fmax(result[here], value if math.isfinite(value) else math.nan)
     return result
@@ -186,3 +188,22 @@ def _merged(cells: Sequence[Segment]) -> list[Segment]:
         else:
             merged.append((text, role))
     return merged
+
+
+def draw_line(values: Sequence[float], *, columns: int, low: float, high: float) -> str:
+    """Draw a norm over a run in one line of characters, on a logarithmic scale.
+
+    Args:
+        values: Norms, `(m,)`; infinite where one was not finite.
+        columns: Characters.
+        low: The smallest norm of the scale, positive.
+        high: The largest norm of the scale.
+
+    Returns:
+        The line.
+    """
+    position = _columns(len(values), columns)
+    peaks = _largest(values, position, columns, gap_from=columns + 1)
+    bad = _largest(np.where(np.isinf(values), 1.0, 0.0).tolist(), position, columns, gap_from=columns + 1) > 0
+    heights = _Scale(math.log10(low) - _FLOOR, math.log10(high * (1 + 1e-9)), 1, is_empty=False).heights(peaks)
+    return "".join(BAD if is_bad else _EIGHTHS[height] for height, is_bad in zip(heights, bad, strict=True))

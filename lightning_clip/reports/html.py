@@ -1,0 +1,151 @@
+"""`html_page`: a record, or several side by side, as one HTML file that needs nothing else."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from typing import Any
+
+from lightning_clip.reports.comparison import Comparison
+from lightning_clip.reports.diagnosis.rule import Finding
+from lightning_clip.reports.diagnosis.rules import diagnose
+from lightning_clip.reports.evidence import Evidence
+from lightning_clip.reports.formats import DASH, count, duration, number, percent
+
+MARK = "<!-- written by lightning-clip -->"
+"""The second line of every page, by which a file of ours is known."""
+
+_MOST_PARAMETERS = 200
+_WIDTH = 100
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+.finding { border-left: .4rem solid; padding: .2rem 1rem; margin: 1rem 0; }
+.critical { border-color: #c0392b; } .warning { border-color: #e67e22; } .note { border-color: #2980b9; }
+.finding h3 { margin: .2rem 0; } .finding p { margin: .2rem 0; }
+figure { margin: 1rem 0; background: #fff; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
+pre { overflow-x: auto; font: 13px/1.25 ui-monospace, monospace; }
+"""
+
+
+def html_page(names: Sequence[str], records: Sequence[Evidence]) -> str:
+    """Show one record, or several side by side, as an HTML page without scripts or references to other files.
+
+    Pictures are drawn if matplotlib is installed.
+
+    Args:
+        names: What each run is called.
+        records: The evidence of each run.
+
+    Returns:
+        The page.
+    """
+    title = f"Gradient report: {', '.join(names)}"
+    parts = [f"<h1>{escape(title)}</h1>"]
+    if len(records) > 1:
+        parts += _comparison(Comparison(names, records))
+    for name, evidence in zip(names, records, strict=True):
+        parts += _run(name if len(records) > 1 else "", evidence)
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    meta = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    body = "\n".join(parts)
+    return f'<!doctype html>\n{MARK}\n<html lang="en"><head>{head}{meta}</head><body>\n{body}\n</body></html>\n'
+
+
+def in_a_frame(page: str) -> str:
+    """Wrap a page for a notebook, whose own style it leaves alone.
+
+    Args:
+        page: The result of `html_page`.
+    """
+    return f'<iframe style="width: 100%; height: 40rem; border: 0" srcdoc="{escape(page)}"></iframe>'
+
+
+def _run(name: str, evidence: Evidence) -> Iterable[str]:
+    run, summary = evidence.run, evidence.summary
+    if name:
+        yield f"<h2>{escape(name)}</h2>"
+    facts = {"Model": run.model, "Strategy": run.strategy, "Optimizer": run.optimizer, "Steps": count(summary.steps)}
+    facts["Time"] = duration(run.seconds)
+    yield _table([], [[key, value] for key, value in facts.items() if value])
+    found = diagnose(evidence)
+    yield "<h2>Diagnosis</h2>" if not name else "<h3>Diagnosis</h3>"
+    yield from map(_finding, found)
+    if not found:
+        yield "<p>Nothing unusual.</p>"
+    if summary.steps:
+        yield _picture(lambda: _plot_run(evidence))
+    yield _table(
+        ["Parameter", "elements", "median norm", "largest norm", "share", "clipped"],
+        [
+            [
+                one.name,
+                DASH if one.elements is None else count(one.elements),
+                number(one.median),
+                number(one.max),
+                percent(one.share),
+                percent(one.clipped_fraction),
+            ]
+            for one in summary.parameters[:_MOST_PARAMETERS]
+        ],
+        more=len(summary.parameters) - _MOST_PARAMETERS,
+    )
+    if summary.events:
+        yield _table(["Event", "step", "what happened"], [[e.kind, count(e.step), e.message] for e in summary.events])
+    yield f"<details><summary>The report of the terminal</summary><pre>{escape(_as_text(evidence))}</pre></details>"
+
+
+def _comparison(comparison: Comparison) -> Iterable[str]:
+    from lightning_clip.reports.sections.side_by_side import side_by_side
+    from lightning_clip.reports.text import to_text
+
+    yield f"<pre>{escape(to_text(side_by_side(comparison), width=_WIDTH))}</pre>"
+    yield _picture(lambda: _plot_comparison(comparison))
+
+
+def _finding(finding: Finding) -> str:
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in (finding.detail, f"→ {finding.remedy}"))
+    kind = finding.severity.name.lower()
+    return f'<div class="finding {kind}"><h3>{escape(finding.title)}</h3>{paragraphs}</div>'
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, more: int = 0) -> str:
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"] if head else []
+    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    rest = f"<p>… and {count(more)} more.</p>" if more > 0 else ""
+    return f"<table>{''.join(lines)}</table>{rest}"
+
+
+def _picture(plot: Callable[[], Any]) -> str:
+    try:
+        figure = plot()
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        return f"<p>{escape(str(error))}</p>"
+    file = io.StringIO()
+    metadata: Any = {"Date": None}
+    figure.savefig(file, format="svg", metadata=metadata)
+    svg = file.getvalue()
+    return f"<figure>{svg[svg.index('<svg') :]}</figure>"
+
+
+def _plot_run(evidence: Evidence) -> Any:
+    from lightning_clip.reports.figures.run import plot_report
+
+    return plot_report(evidence.history, evidence.run)
+
+
+def _plot_comparison(comparison: Comparison) -> Any:
+    from lightning_clip.reports.figures.side_by_side import plot_records
+
+    return plot_records(comparison)
+
+
+def _as_text(evidence: Evidence) -> str:
+    from lightning_clip.reports.console import report_on
+    from lightning_clip.reports.text import to_text
+
+    return to_text(report_on(evidence), width=_WIDTH)
