@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_clip.core.record.aggregate import Aggregate
+from lightning_clip.core.record.columns import packed, unpacked
 from lightning_clip.core.record.measurements import Measurements
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event
@@ -94,7 +95,7 @@ class History:
         """Return plain numbers, strings, lists and tensors, loadable with `weights_only=True`."""
         names = [f.name for f in fields(StepRecord) if f.name != "params"]
         return {
-            "records": {name: [getattr(record, name) for record in self.records] for name in names},
+            "records": {name: packed([getattr(record, name) for record in self.records]) for name in names},
             "events": [asdict(event) for event in self.events],
             "measurements": self.measurements.state_list(),
             "aggregates": {position: total.state_dict() for position, total in self.aggregates.items()},
@@ -103,7 +104,7 @@ class History:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        columns = state["records"]
+        columns = {name: unpacked(column) for name, column in state["records"].items()}
         rows = zip(*columns.values(), strict=True)
         self.records.clear()
         self.records.extend(StepRecord(**dict(zip(columns, row, strict=True))) for row in rows)
