@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
@@ -36,6 +36,9 @@ from lightning_clip.core.recurrent.gates import GateMeter
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.sinks.sink import Sink
 from lightning_clip.strategies.no_clip import NoClip
+
+if TYPE_CHECKING:
+    from lightning_clip.reports.record import RunRecord
 
 
 class GradientObserver(MetricsCallback, StepCallback):
@@ -85,6 +88,13 @@ class GradientObserver(MetricsCallback, StepCallback):
     def run(self) -> RunInfo:
         """The description of the run, with its duration so far."""
         return self._recorder.run
+
+    @property
+    def record(self) -> "RunRecord":
+        """The record so far as one object, which reports, compares and exports itself."""
+        from lightning_clip.reports.record import RunRecord  # a training without a report imports none
+
+        return RunRecord(self.run, self.history)
 
     def total(self, index: int) -> Aggregate | None:
         """Return the totals of one optimizer up to the latest flush, without reading the device.

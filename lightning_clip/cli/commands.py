@@ -43,14 +43,37 @@ def run_compare(args: list[str]) -> int:
 
 def run_report(args: list[str]) -> int:
     """Run `report` with its options, and return the exit code."""
-    parser = OneLineParser(prog="lightning-clip report", description="Reprint the report of a study or run.")
-    parser.add_argument("path", type=str, help="the folder of a study, or the .jsonl record of one run")
-    path = Path(parser.parse_args(args[1:]).path)
+    about = "Print the report of a study or a run, or several runs side by side, from their files."
+    parser = OneLineParser(prog="lightning-clip report", description=about)
+    parser.add_argument("paths", type=str, nargs="+", help="the folder of a study, or .jsonl records of runs")
+    parser.add_argument("--json", action="store_true", help="print plain data: numbers, events, findings, differences")
+    parser.add_argument("--fail-on", choices=["warning", "critical"], help="exit with 1 if there is such a finding")
+    parser.add_argument("--html", help="write the report to this file, as a page that needs nothing else")
+    parser.add_argument("--figures", help="write the figure to this folder, as PNG and SVG (needs matplotlib)")
+    parser.add_argument("--width", type=PositiveInt, help="characters per line; by default, those of the terminal")
+    parser.add_argument("--follow", action="store_true", help="redraw until the run ends; for a record being written")
+    options = parser.parse_args(args[1:])
+    paths = [Path(path) for path in options.paths]
+
+    if options.follow:
+        if len(paths) > 1 or options.json or options.fail_on or options.html or options.figures:
+            parser.error("--follow takes one record, and no other option than --width")
+        from lightning_clip.cli.follow import follow
+
+        follow(paths[0], width=options.width)
+        return 0
 
     from lightning_clip.cli.report import report
+    from lightning_clip.reports.diagnosis.rule import Severity
 
-    report(path)
-    return 0
+    return report(
+        paths,
+        as_json=options.json,
+        fail_on=Severity[options.fail_on.upper()] if options.fail_on else None,
+        html=Path(options.html) if options.html else None,
+        figures=Path(options.figures) if options.figures else None,
+        width=options.width,
+    )
 
 
 def run_fit(args: list[str]) -> int:

@@ -18,7 +18,7 @@ Train:
 
 Compare and report:
   compare    run a study (models x strategies x seeds) and print the comparison
-  report     reprint the report of a finished study or run from its files
+  report     print the report of a study or run from its files, or runs side by side
 
 `lightning-clip COMMAND --help` lists the options of a command; --version prints the version.
 """
@@ -37,7 +37,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The arguments after the program name; those of `sys.argv` by default.
 
     Returns:
-        The exit code: 0; 1 if a guard ended training; 2 for input that cannot be used; 130 after Ctrl-C.
+        The exit code: 0; 1 if a guard ended training or `report --fail-on` found something; 2 for input that cannot be
+        used; 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if args is None else args)
     if not given or given[0] in ("-h", "--help"):

@@ -60,8 +60,8 @@ class Comparison:
     def __post_init__(self) -> None:
         if len(self.records) < 2 or len(self.names) != len(self.records):
             raise ArgumentError(
-                f"Comparison(names={list(self.names)!r}): a comparison needs two records or more, each with a "
-                f"name, not {len(self.records)}."
+                f"{type(self).__name__}(names={list(self.names)!r}): a comparison needs two records or more, each with "
+                f"a name, not {len(self.records)}."
             )
 
     @cached_property

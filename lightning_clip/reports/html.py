@@ -22,6 +22,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+.facts td { text-align: left; }
 .finding { border-left: .4rem solid; padding: .2rem 1rem; margin: 1rem 0; }
 .critical { border-color: #c0392b; } .warning { border-color: #e67e22; } .note { border-color: #2980b9; }
 .finding h3 { margin: .2rem 0; } .finding p { margin: .2rem 0; }
@@ -69,7 +70,8 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
         yield f"<h2>{escape(name)}</h2>"
     facts = {"Model": run.model, "Strategy": run.strategy, "Optimizer": run.optimizer, "Steps": count(summary.steps)}
     facts["Time"] = duration(run.seconds)
-    yield _table([], [[key, value] for key, value in facts.items() if value])
+    rows = "".join(f"<tr><td>{key}</td><td>{escape(value)}</td></tr>" for key, value in facts.items() if value)
+    yield f'<table class="facts">{rows}</table>'
     found = diagnose(evidence)
     yield "<h2>Diagnosis</h2>" if not name else "<h3>Diagnosis</h3>"
     yield from map(_finding, found)
@@ -107,6 +109,8 @@ def _comparison(comparison: Comparison) -> Iterable[str]:
 
 def _finding(finding: Finding) -> str:
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in (finding.detail, f"→ {finding.remedy}"))
+    if finding.code:
+        paragraphs += f"<pre>{escape(chr(10).join(finding.code))}</pre>"
     kind = finding.severity.name.lower()
     return f'<div class="finding {kind}"><h3>{escape(finding.title)}</h3>{paragraphs}</div>'
 

@@ -58,13 +58,13 @@ def test_a_folder_gives_its_report_again(finished, tmp_path, capsys):
     """From a copy of the files of a study, the report is the one that `compare` wrote."""
     copy = shutil.copytree(finished, tmp_path / "copy")
     (copy / "report.txt").unlink()
-    report(copy)
+    report([copy])
     assert lines_of(capsys.readouterr().out) == lines_of((finished / "report.txt").read_text(encoding="utf-8"))
 
 
 def test_a_record_gives_the_report_of_its_run(finished, capsys):
     """The record of one run is enough for its report."""
-    report(finished / "records" / "mlp-none-0.jsonl")
+    report([finished / "records" / "mlp-none-0.jsonl"])
     text = capsys.readouterr().out
     assert text.startswith("Gradient report: MLPRegressor")
     assert "The norm exploded: " in text
@@ -75,8 +75,8 @@ def test_a_limited_output_gets_ascii(finished, tmp_path, monkeypatch, encoding):
     """`report` and `compare` print what the output's encoding lacks in ASCII."""
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", out)
-    report(finished)
-    report(finished / "records" / "mlp-none-0.jsonl")
+    report([finished])
+    report([finished / "records" / "mlp-none-0.jsonl"])
     compare(str(written_study(tmp_path)), seeds=1, jobs=1, output=tmp_path / "out", resume=False, command="")
     out.flush()
     printed = out.buffer.getvalue().decode(encoding)
@@ -89,7 +89,7 @@ def test_reading_needs_neither_torch_training_nor_lightning(finished):
     """Reporting imports neither Lightning nor scikit-learn, which would take longer than the report."""
     script = (
         "import sys; from pathlib import Path; from lightning_clip.cli.report import report\n"
-        f"report(Path({str(finished)!r}))\n"
+        f"report([Path({str(finished)!r})])\n"
         "assert not {'lightning', 'pytorch_lightning', 'sklearn', 'joblib', 'matplotlib'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
@@ -98,7 +98,7 @@ def test_reading_needs_neither_torch_training_nor_lightning(finished):
 def test_a_study_without_finished_runs_is_shown(tmp_path, capsys):
     """A study that was interrupted at once has an empty report."""
     ResultsFolder(tmp_path).write("tiny", [])
-    report(tmp_path)
+    report([tmp_path])
     assert capsys.readouterr().out.startswith("Comparison: tiny")
 
 
@@ -115,7 +115,7 @@ def test_what_is_no_record_is_refused(tmp_path, content, message):
     path = tmp_path / "bad.jsonl"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=message) as raised:
-        report(path)
+        report([path])
     assert str(raised.value).startswith(f"{path}: ")
 
 
@@ -125,15 +125,15 @@ def test_a_bad_line_is_named(finished, tmp_path):
     path = tmp_path / "bad.jsonl"
     path.write_text("\n".join([*lines[:3], lines[3][:20], *lines[4:]]) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="line 4: expected one JSON object"):
-        report(path)
+        report([path])
 
 
 def test_what_is_not_there_is_refused(tmp_path):
     """A path that does not exist raises `FileNotFoundError`, a folder without results `InputError`."""
     with pytest.raises(FileNotFoundError):
-        report(tmp_path / "none.jsonl")
+        report([tmp_path / "none.jsonl"])
     with pytest.raises(InputError, match="no results here"):
-        report(tmp_path)
+        report([tmp_path])
 
 
 @pytest.mark.parametrize(

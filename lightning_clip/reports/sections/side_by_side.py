@@ -1,5 +1,6 @@
 """Several runs side by side in the terminal: where they part, their norms, numbers and findings."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -73,7 +74,7 @@ class NormLines:
         if not len(shown) or len(curves) < len(records):
             return
         names = shorten_all(list(self.comparison.names), options.max_width // 4)
-        width = options.max_width - 2 - max(map(len, names)) - 2
+        width = options.max_width - max(map(len, names)) - 6  # the indent, and two between and after the columns
         low, high = float(shown.min()), float(shown.max())
         yield Text(f"  Norm before clipping, from {number(low)} to {number(high)} (log scale)", style="bold")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -94,7 +95,7 @@ def _numbers(comparison: Comparison) -> RenderableType:
         table.add_column(Text(name), justify="right", overflow="fold")
     for what, row in comparison.numbers.items():
         show = _FORMATS.get(what, number)
-        cells = [DASH if value is None else show(value) for value in row]
+        cells = [DASH if value is None else "NaN" if math.isnan(value) else show(value) for value in row]
         table.add_row(_LABELS.get(what, what), *map(Text, cells))
     return Padding(table, (0, 0, 1, 2))
 
