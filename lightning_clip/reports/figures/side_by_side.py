@@ -12,7 +12,7 @@ from lightning_clip.reports.figures.run import figure_class
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The palette of Okabe and Ito (2008), whose colors stay apart for color-blind readers; the styles do so in grey.
+# The palette of Okabe and Ito (2008), whose colors stay apart for color-blind readers; the styles do so in gray.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _STYLES = ("-", "--", "-.", ":")
 
