@@ -1,7 +1,7 @@
 """`AGC`: clip each unit of a weight by the ratio of its gradient norm to its weight norm."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -75,6 +75,19 @@ class AGC(ClipStrategy):
         self.unit_axes = None if unit_axes is None else {glob: tuple(dims) for glob, dims in unit_axes.items()}
         self.min_scale = min_scale
         self._with_axes = Globs(f"AGC(unit_axes={self.unit_axes!r})", self.unit_axes or ())
+
+    @classmethod
+    def reference(cls, clip_factor: float = 0.01, *, eps: float = 1e-3) -> Self:
+        """The authors' rule with their constants, and timm's `adaptive_clip_grad`, up to rounding if λ ε is above 1e-6.
+
+        Args:
+            clip_factor: λ.
+            eps: Floor for the weight norm of a unit.
+
+        Returns:
+            The strategy.
+        """
+        return cls(clip_factor, eps=eps)
 
     def decide(self, grads: Gradients) -> Action:
         """Scale each unit by `min(1, max(min_scale, clip_factor · max(weight norm, eps) / gradient norm))`."""

@@ -1,5 +1,7 @@
 """`CoordinateClip`: clip each element to a moving average of its own magnitude."""
 
+from typing import Self
+
 from lightning_clip._checks import check_non_negative, check_positive_finite
 from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
@@ -67,6 +69,19 @@ class CoordinateClip(ClipStrategy):
         self.history = history
         self.min_scale = min_scale
         self.magnitudes = ElementMagnitudes(decay, power=alpha, warmup_steps=warmup_steps, history=history)
+
+    @classmethod
+    def reference(cls, alpha: float = 1.0, *, decay: float = 0.99) -> Self:
+        """ACClip's limit with its constants, but on the gradient instead of a momentum, and with bias correction.
+
+        Args:
+            alpha: The paper's α.
+            decay: The paper's β2.
+
+        Returns:
+            The strategy.
+        """
+        return cls(alpha, decay=decay, warmup_steps=0, history="observed")
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, τ / (|g| + eps))`."""

@@ -1,7 +1,7 @@
 """`GrowthLimitClip`: limit how fast the norm may grow from one step to the next."""
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -70,6 +70,18 @@ class GrowthLimitClip(ClipStrategy):
         self.decay = decay
         self.min_scale = min_scale
         self.state = PerParameter(last=math.inf, log_mean=0.0, steps=0.0)
+
+    @classmethod
+    def reference(cls, ratio: float = 1.01) -> Self:
+        """Fira's limiter with its constant, to a relative 1e-8 / norm; on each gradient, and a zero is skipped.
+
+        Args:
+            ratio: The source's γ.
+
+        Returns:
+            The strategy.
+        """
+        return cls(ratio, floor=0.0)
 
     def decide(self, grads: Gradients) -> Action:
         """Scale by `min(1, ratio * max(last, floor * mean) / norm)`."""

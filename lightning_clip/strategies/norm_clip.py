@@ -1,5 +1,7 @@
 """`NormClip`: scale all gradients by one factor, from their total norm."""
 
+from typing import Self
+
 from lightning_clip._checks import check_fraction, check_non_negative, check_positive
 from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
@@ -52,6 +54,18 @@ class NormClip(TotalNormStrategy):
         self.norm_type = norm_type
         self.eps = eps
         self.min_scale = min_scale
+
+    @classmethod
+    def reference(cls, max_norm: float = 1.0) -> Self:
+        """`torch.nn.utils.clip_grad_norm_`, bit for bit; a NaN or infinite norm differs, and changes nothing.
+
+        Args:
+            max_norm: Largest total norm.
+
+        Returns:
+            The strategy.
+        """
+        return cls(max_norm)
 
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, max_norm / (total norm + eps))`."""

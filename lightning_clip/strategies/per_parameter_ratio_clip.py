@@ -1,5 +1,7 @@
 """`PerParameterRatioClip`: clip each gradient by the ratio of its norm to its parameter's norm."""
 
+from typing import Self
+
 from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.actions import Action, ScaleEach
 from lightning_clip.core.gradients import Gradients
@@ -41,6 +43,19 @@ class PerParameterRatioClip(ClipStrategy):
         self.clip_factor = clip_factor
         self.eps = eps
         self.min_scale = min_scale
+
+    @classmethod
+    def reference(cls, clip_factor: float = 0.3, *, eps: float = 1e-3) -> Self:
+        """DreamerV3's `clip_by_agc` with its constants, up to rounding; a NaN or infinite gradient differs, and stays.
+
+        Args:
+            clip_factor: The source's `clip`.
+            eps: The source's `pmin`.
+
+        Returns:
+            The strategy.
+        """
+        return cls(clip_factor, eps=eps)
 
     def decide(self, grads: Gradients) -> Action:
         """Scale each gradient by `min(1, max(min_scale, clip_factor * max(parameter norm, eps) / gradient norm))`."""

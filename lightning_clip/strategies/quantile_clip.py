@@ -43,8 +43,8 @@ class QuantileClip(TotalNormStrategy):
             `min_scale` is outside [0, 1].
 
     Example:
-        >>> QuantileClip(0.95)
-        QuantileClip(quantile=0.95, rate=0.05, warmup_steps=10, min_scale=0.0)
+        >>> QuantileClip(0.95).label
+        'QuantileClip(0.95)'
 
     References:
         Galen Andrew, Om Thakkar, H. Brendan McMahan, Swaroop Ramaswamy, "Differentially Private Learning with Adaptive

@@ -1,12 +1,12 @@
 """`SpikeClip`: clip each element relative to its own second moment."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_positive
-from lightning_clip.core.actions import Action
+from lightning_clip._checks import check_choice, check_count, check_positive, check_rule
+from lightning_clip.core.actions import Action, Keep
 from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
@@ -36,6 +36,10 @@ class SpikeClip(ClipStrategy):
         history: How an element enters the strategy's own average: `"observed"` stores it unchanged; `"clipped"` stores
             it after clipping (the paper's choice: a spike of any size then raises the limit to 2.5 times itself);
             `"winsorized"` lets no value raise the limit by more than 2%.
+        bias_correction: Whether the `"optimizer"`'s average is corrected for its start at zero. Without it, as in the
+            paper, the limit is tighter soon after a start or a reset, and an element whose average is zero never moves.
+        reset_every: How many steps lie between resets of both of the optimizer's moments, as in the paper; `None` for
+            no reset. Elements are not limited in the `warmup_steps` steps after a reset.
         min_scale: Smallest scaling factor, in [0, 1].
 
     Raises:
@@ -49,8 +53,9 @@ class SpikeClip(ClipStrategy):
 
     References:
         Tianjin Huang, Ziquan Zhu, Gaojie Jin, Lu Liu, Zhangyang Wang, Shiwei Liu, "SPAM: Spike-Aware Adam with Momentum
-        Reset for Stable LLM Training", 2025, https://arxiv.org/abs/2501.06842. We use the clipping alone, without the
-        reset. The paper's averages are not bias-corrected, and its elements with a zero average never move again.
+        Reset for Stable LLM Training", 2025, https://arxiv.org/abs/2501.06842. `SpikeClip.reference()` is the paper's
+        clipping and momentum reset, beside Adam. By default we use the clipping alone, with an average of our own that
+        is bias-corrected, and leave elements with a zero average alone.
     """
 
     def __init__(
@@ -61,38 +66,92 @@ class SpikeClip(ClipStrategy):
         warmup_steps: int = 20,
         source: Literal["own", "optimizer"] = "own",
         history: ElementHistory = "winsorized",
+        bias_correction: bool = True,
+        reset_every: int | None = None,
         min_scale: float = 0.0,
     ) -> None:
         super().__init__()
         check_positive("SpikeClip", theta=theta)
         check_element_rule("SpikeClip", decay=decay, warmup_steps=warmup_steps, history=history, min_scale=min_scale)
         check_choice("SpikeClip", ("own", "optimizer"), source=source)
+        if reset_every is not None:
+            check_count("SpikeClip", reset_every=reset_every)
+        given = f"SpikeClip(source={source!r}, bias_correction={bias_correction!r}, reset_every={reset_every!r})"
+        rule = "bias_correction=False and reset_every are about the optimizer's moments; use source='optimizer'"
+        check_rule(given, rule, holds=source == "optimizer" or (bias_correction and reset_every is None))
         self.theta = theta
         self.decay = decay
         self.warmup_steps = warmup_steps
         self.source = source
         self.history = history
+        self.bias_correction = bias_correction
+        self.reset_every = reset_every
         self.min_scale = min_scale
         self.magnitudes = ElementMagnitudes(decay, power=2.0, warmup_steps=warmup_steps, history=history)
+
+    @classmethod
+    def reference(cls, theta: float = 5000.0, *, warmup_steps: int = 20, reset_every: int = 500) -> Self:
+        """The paper's clipping and momentum reset with its constants, beside Adam; equal to its code up to rounding.
+
+        Two things are left to the training: the source warms the learning rate up for 150 steps after a reset, and
+        updates a random part of each matrix if its `density` is below 1. A NaN or infinite gradient is left unchanged.
+
+        Args:
+            theta: The source's `threshold`.
+            warmup_steps: The source's `grad_accu_steps`.
+            reset_every: The source's `update_proj_gap`.
+
+        Returns:
+            The strategy.
+        """
+        return cls(theta, warmup_steps=warmup_steps, source="optimizer", bias_correction=False, reset_every=reset_every)
 
     def decide(self, grads: Gradients) -> Action:
         """Multiply each element by `min(1, sqrt(theta * v) / |g|)`."""
         if self.source == "own":
             return self.magnitudes.factors(grads, multiple=self.theta**0.5, min_scale=self.min_scale)
-        return self._of_optimizer(grads)
+        if self.reset_every is None:
+            return self._of_optimizer(grads)
+        now = (grads.own_step + 1) % self.reset_every
+        if now == 0:
+            return ResetMoments()
+        return self._of_optimizer(grads) if now >= self.warmup_steps else Keep()
 
     def _of_optimizer(self, grads: Gradients) -> Action:
         moments, locals_ = second_moments(grads, asked_by=self), grads.locals
-        ready = (moments.steps >= max(1, self.warmup_steps)) & grads.norms().isfinite()
-        scales = torch.where(ready, self.theta / moments.corrections(), torch.inf)
+        # The source counts the current step too.
+        known = max(1, self.warmup_steps - (not self.bias_correction))
+        ready = (moments.steps >= known) & grads.norms().isfinite()
+        corrections = moments.corrections() if self.bias_correction else torch.ones_like(moments.steps)
+        scales = torch.where(ready, self.theta / corrections, torch.inf)
         factors: list[Tensor | None] = [None] * len(grads)
         for block in blocks_of(locals_):
             values = block.flatten(moments.values)
             values = values.to(torch.promote_types(values.dtype, torch.float32))
-            squares = torch.where(values > 0, values * block.spread(scales, like=values), torch.inf)
+            scale = block.spread(scales, like=values)
+            limited = values > 0 if self.bias_correction else scale < torch.inf
+            squares = torch.where(limited, values * scale, torch.inf)
             sizes = block.flatten(locals_).abs().to(values.dtype)
             coefs = element_coef_(squares.sqrt_(), sizes, min_scale=self.min_scale)
             if not is_free_to_read(coefs) or bool(coefs.amin() < 1):
                 for i, factor in zip(block.members, block.unflatten(coefs, locals_), strict=True):
                     factors[i] = factor
         return Multiply(factors, acts=True)
+
+
+class ResetMoments(Action):
+    """Set both moments that an optimizer keeps for the parameters with a gradient to zero; its step count goes on."""
+
+    def __init__(self) -> None:
+        self.coefs = torch.ones(())
+
+    def apply_(self, grads: Gradients) -> None:
+        """Fill the moments with zeros in place."""
+        states = [grads.optimizer.state.get(param, {}) for param in grads.params] if grads.optimizer else []
+        moments = [state[name] for state in states for name in ("exp_avg", "exp_avg_sq") if name in state]
+        if moments:
+            torch._foreach_zero_(moments)
+
+    def preview(self, grads: Gradients) -> Gradients:
+        """Return the same gradients."""
+        return grads

@@ -1,5 +1,7 @@
 """`UpdateRMSClip`: clip each gradient by the size of Adam's next update."""
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -56,6 +58,19 @@ class UpdateRMSClip(ClipStrategy):
         self.eps = eps
         self.min_scale = min_scale
         self._roots: tuple[list[int], Tensor] | None = None
+
+    @classmethod
+    def reference(cls, max_rms: float = 1.0, *, eps: float = 1e-6) -> Self:
+        """StableAdamW's factor with its constants, up to rounding, but on the gradient instead of the learning rate.
+
+        Args:
+            max_rms: Largest root mean square of a normalized update.
+            eps: Smallest root of a second moment.
+
+        Returns:
+            The strategy.
+        """
+        return cls(max_rms, eps=eps)
 
     def decide(self, grads: Gradients) -> Action:
         """Scale each gradient by `min(1, max_rms / r)`."""

@@ -1,6 +1,7 @@
 """`ValueClip`: clamp every element to fixed bounds."""
 
 import math
+from typing import Self
 
 from lightning_clip._checks import check_positive
 from lightning_clip.core.actions import Action, Clamp
@@ -39,6 +40,18 @@ class ValueClip(ClipStrategy):
         super().__init__()
         check_positive("ValueClip", clip_value=clip_value)
         self.clip_value = clip_value
+
+    @classmethod
+    def reference(cls, clip_value: float = 1.0) -> Self:
+        """`torch.nn.utils.clip_grad_value_`, bit for bit.
+
+        Args:
+            clip_value: Largest absolute element.
+
+        Returns:
+            The strategy.
+        """
+        return cls(clip_value)
 
     def decide(self, grads: Gradients) -> Action:
         """Clamp to the bounds."""
