@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test test-parity lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
 	@echo "make test   run ruff, codespell, mypy and pytest"
+	@echo "make test-parity  compare the strategies with other packages, those of them that can be installed"
 	@echo "make lint   run ruff, codespell and mypy"
 	@echo "make bench  measure the overhead and write benchmarks/RESULTS.md; needs an otherwise idle machine"
 	@echo "make clean  delete the virtual environment and build files"
@@ -32,6 +33,13 @@ lint: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# A package that cannot be installed is skipped, and so are its tests. timm would ask for a torchvision.
+test-parity: $(INSTALLED)
+	for package in zclip pytorch_optimizer keras "optax jax" "--no-deps timm"; do \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $$package || true; \
+	done
+	$(BIN)/python -m pytest tests/parity
 
 bench: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py

@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 from torch import nn
 
-import lightning_clip.strategies  # defines the classes
 from lightning_clip import ClipStrategy, Gradients, clip_
 from lightning_clip.core import StepBuffer
 from lightning_clip.core.strategy_names import strategy_classes

@@ -1,6 +1,7 @@
 """Every benchmark runs in a short form and has the expected rows. The times themselves are not checked."""
 
 import importlib
+import re
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_clip import AutoClip, EmaRatioClip, QuantileClip
 from tests.support.fresh import run
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -109,3 +111,13 @@ def test_all_that_can_be_measured_is_in_the_results(benchmark):
     assert "| a | 1.0 |" in text
     assert " × " in text
     assert "GB/s" in text
+
+
+def test_the_readme_says_what_a_quiet_run_clips(benchmark):
+    """The column of the table of strategies is what `benchmarks/quiet_run.py` measures."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    shares = dict(re.findall(r"^\| `(\w+)` \|.*\| (\d+%) \|$", readme, re.MULTILINE))
+    assert len(shares) > 20
+    share_clipped = benchmark("quiet_run").share_clipped
+    for strategy in (AutoClip(), EmaRatioClip(), QuantileClip()):
+        assert f"{share_clipped(strategy):.0%}" == shares[type(strategy).__name__]
