@@ -1,6 +1,7 @@
 """`RunRecord`: the record of one run as one object; `load_record` reads it from a file."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,8 +26,30 @@ if TYPE_CHECKING:
 __all__ = ["RecordComparison", "RunRecord", "load_record"]
 
 
+class _Shown(ABC):
+    """What shows itself in a terminal and in a notebook."""
+
+    @abstractmethod
+    def report(self) -> "Report":
+        """A renderable for rich's consoles that also prints itself."""
+
+    @abstractmethod
+    def to_html(self) -> str:
+        """One HTML page that needs no other file and no network."""
+
+    def __str__(self) -> str:
+        return str(self.report())
+
+    def __rich__(self) -> "Report":
+        return self.report()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return in_a_frame(self.to_html())
+
+
 @dataclass(frozen=True)
-class RunRecord:
+class RunRecord(_Shown):
     """What was recorded of one run, and what can be said about it.
 
     Attributes:
@@ -83,18 +106,8 @@ class RunRecord:
         records = [self, *others]
         return RecordComparison(names or ascii_uppercase[: len(records)], [one.evidence for one in records])
 
-    def __str__(self) -> str:
-        return str(self.report())
 
-    def __rich__(self) -> "Report":
-        return self.report()
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return in_a_frame(self.to_html())
-
-
-class RecordComparison(Comparison):
+class RecordComparison(Comparison, _Shown):
     """Runs side by side that print themselves; `RunRecord.compare` makes one."""
 
     def report(self) -> "Report":
@@ -120,16 +133,6 @@ class RecordComparison(Comparison):
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain data for JSON, versioned."""
         return comparison_dict(self)
-
-    def __str__(self) -> str:
-        return str(self.report())
-
-    def __rich__(self) -> "Report":
-        return self.report()
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return in_a_frame(self.to_html())
 
 
 def load_record(path: str | os.PathLike[str]) -> RunRecord:
