@@ -31,6 +31,8 @@ class Multiply(Action):
         self.factors = list(factors)
         self.threshold = threshold
         self.acts = acts
+        if all(factor is None for factor in self.factors):
+            self.coefs = torch.ones(())
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_clip.core.collecting import collected, named_params
 from lightning_clip.core.names import plain_name
 from lightning_clip.functional.blocks import copies_of
-from lightning_clip.functional.materialize import materialize_
-from lightning_clip.functional.norms import combine_norms, is_plain, local_values, tensor_norms
+from lightning_clip.functional.norms import combine_norms, local_values, tensor_norms
 from lightning_clip.functional.reading import is_free_to_read
+
+_NO_NAMES: Mapping[int, str] = {}
 
 
 class Gradients:
@@ -54,19 +56,9 @@ class Gradients:
         epoch: int = 0,
         optimizer: Optimizer | None = None,
     ) -> None:
-        held: dict[int, tuple[str, Tensor, Tensor]] = {}
-        self.are_plain = True
-        for name, param in zip(names, params, strict=True):
-            if (grad := param.grad) is not None and id(param) not in held:
-                if grad.requires_grad:  # shares the memory, not the graph
-                    grad = grad.detach()
-                if not is_plain(grad):
-                    self.are_plain, grad = False, materialize_(param, grad)
-                held[id(param)] = name, param, grad
-        self.names: tuple[str, ...] = tuple([name for name, _, _ in held.values()])
+        self._tensors: list[Tensor] | None
+        self.names, self.params, self._tensors, self.are_plain = collected(names, params)
         self._all_names: list[Iterable[str]] = [names]
-        self.params: list[Tensor] = [param for _, param, _ in held.values()]
-        self._tensors: list[Tensor] | None = [grad for _, _, grad in held.values()]
         self.step = self.own_step = step
         self.epoch = epoch
         self.optimizer = optimizer
@@ -90,15 +82,8 @@ class Gradients:
         Returns:
             The gradients.
         """
-        names = names or {}
-        pairs = [
-            (names.get(id(param)) or f"{g}.{i}", param)
-            for g, group in enumerate(optimizer.param_groups)
-            for i, param in enumerate(group["params"])
-        ]
-        grads = cls(
-            [name for name, _ in pairs], [param for _, param in pairs], step=step, epoch=epoch, optimizer=optimizer
-        )
+        names = _NO_NAMES if names is None else names
+        grads = cls(*named_params(optimizer, names), step=step, epoch=epoch, optimizer=optimizer)
         grads._all_names.append(names.values())
         return grads
 

@@ -1,6 +1,6 @@
 """`Block`: several small tensors as one flat tensor, so that an operation on all of them is one operation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,8 +8,8 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from lightning_clip.functional.reading import is_free_to_read
 
-CACHED = 2**18
-"""The number of elements of a block on the CPU: a few blocks of them fit into the cache of a core."""
+CACHED = 2**16
+"""The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
 
 
 class Block:
@@ -29,21 +29,26 @@ class Block:
         self.members = list(members)
         self.numels = [tensors[i].numel() for i in self.members]
         self.numel = sum(self.numels)
+        shapes = {tensors[i].shape for i in self.members}
+        self._shape = shapes.pop() if len(shapes) == 1 else None
         self._repeats: Tensor | None = None
 
     def of(self, values: Sequence[Tensor]) -> list[Tensor]:
         """The members of a list."""
         return [values[i] for i in self.members]
 
-    def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
+    def flatten(self, tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
         """Copy the members into one flat tensor.
 
         Args:
             tensors: The list, of tensors with the same numbers of elements as those that the block was made of.
+            out: Where to copy them, `(numel,)`; new memory by default.
 
         Returns:
             `(numel,)`, in memory of its own.
         """
+        if out is not None:
+            return torch.cat([tensor.reshape(-1) for tensor in self.of(tensors)], out=out)
         if len(self.members) == 1:  # torch's function would return the same memory
             return tensors[self.members[0]].flatten().clone()
         flat: Tensor = _flatten_dense_tensors(self.of(tensors))  # type: ignore[no-untyped-call]
@@ -54,8 +59,10 @@ class Block:
 
         Args:
             flat: `(numel,)`.
-            like: The list whose members have the shapes.
+            like: The list whose members have the shapes that they had when the block was made.
         """
+        if self._shape is not None:
+            return list(flat.view(len(self.members), *self._shape).unbind())
         return list(_unflatten_dense_tensors(flat, self.of(like)))  # type: ignore[no-untyped-call]
 
     def spread(self, values: Tensor, *, like: Tensor) -> Tensor:
@@ -87,18 +94,31 @@ class Block:
         return torch.stack([values[i] for i in self.members])
 
 
-def blocks_of(tensors: Sequence[Tensor]) -> list[Block]:
+def only(values: Tensor) -> float | None:
+    """The number that all of some numbers are, if it is free to see that they are the same.
+
+    Args:
+        values: `(n,)`.
+    """
+    if not values.numel() or not is_free_to_read(values):
+        return None
+    numbers = values.tolist()
+    return numbers[0] if numbers.count(numbers[0]) == len(numbers) else None
+
+
+def blocks_of(tensors: Sequence[Tensor], *, among: Iterable[int] | None = None) -> list[Block]:
     """Divide dense tensors into blocks.
 
-    On the CPU, a block has at most 2^18 elements, unless a single tensor has more: then the temporary values of a rule
+    On the CPU, a block has at most 2^16 elements, unless a single tensor has more: then the temporary values of a rule
     stay in the cache and take little memory. On an accelerator, there is one block for each device and dtype. So the
     number of operations depends on the number of elements, but not on the number of tensors.
 
     Args:
         tensors: `n` dense tensors.
+        among: The positions of those to divide; all by default.
 
     Returns:
-        The blocks; each tensor is in one of them, unless it is empty.
+        The blocks; each of these tensors is in one of them, unless it is empty.
 
     Example:
         >>> [block.members for block in blocks_of([torch.ones(2), torch.ones(1, dtype=torch.float64), torch.ones(3)])]
@@ -106,7 +126,8 @@ def blocks_of(tensors: Sequence[Tensor]) -> list[Block]:
     """
     groups: dict[tuple[torch.device, torch.dtype], list[list[int]]] = {}
     filled: dict[tuple[torch.device, torch.dtype], int] = {}
-    for i, tensor in enumerate(tensors):
+    for i in range(len(tensors)) if among is None else among:
+        tensor = tensors[i]
         key, numel = (tensor.device, tensor.dtype), tensor.numel()
         if not numel:
             continue

@@ -32,7 +32,7 @@ def clamp_(tensors: Sequence[Tensor], limit: float) -> None:
             tensor.mul_(clip_coef(tensor.abs(), limit))
 
 
-def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -> Tensor:
+def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0, defined: bool = False) -> Tensor:
     """The factor on each element, `min(1, max(min_scale, limit / magnitude))`, computed in the memory of `limit`.
 
     The factor is 1 where the quotient is undefined (`0 / 0`, `inf / inf`, NaN).
@@ -41,6 +41,7 @@ def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -
         limit: The largest allowed magnitudes, any shape; overwritten.
         magnitude: The absolute values of the elements, of the same shape.
         min_scale: Smallest factor, in [0, 1].
+        defined: Whether the quotient is known to be defined everywhere, which saves a pass.
 
     Returns:
         `limit`, each value in [min_scale, 1].
@@ -49,7 +50,8 @@ def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0) -
         >>> element_coef_(torch.tensor([1.0, 1.0, torch.inf]), torch.tensor([4.0, 0.5, torch.inf]))
         tensor([0.2500, 1.0000, 1.0000])
     """
-    return limit.div_(magnitude).clamp_(min=min_scale, max=1.0).nan_to_num_(nan=1.0)
+    coefs = limit.div_(magnitude).clamp_(min=min_scale, max=1.0)
+    return coefs if defined else coefs.nan_to_num_(nan=1.0)
 
 
 def element_coefs_(limits: Iterable[Tensor], magnitudes: Iterable[Tensor], *, min_scale: float = 0.0) -> list[Tensor]:

@@ -86,9 +86,8 @@ class AdaptiveMaxClip(ClipStrategy):
         limits = self._next_limits(grads, peaks)
         coefs = clip_coef(peaks, limits, min_scale=self.min_scale)
         factors: list[Tensor | None] = [None] * len(grads)
-        if is_free_to_read(coefs) and not bool((coefs < 1).any()):
-            return Multiply(factors)
-        for block in blocks_of(grads.locals):
+        exceeded = None if not is_free_to_read(coefs) else (coefs < 1).nonzero().view(-1).tolist()
+        for block in blocks_of(grads.locals, among=exceeded):
             sizes = block.flatten(grads.locals).abs()
             above = sizes > block.spread(limits, like=sizes)
             flat = torch.where(above, block.spread(coefs, like=coefs.to(sizes.device)), 1.0)

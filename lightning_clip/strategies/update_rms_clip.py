@@ -10,7 +10,7 @@ from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.functional.blocks import blocks_of, only
 from lightning_clip.functional.norms import tensor_norms
 from lightning_clip.functional.scaling import clip_coef
 from lightning_clip.functional.sharded import reduce_powers, sharding_of
@@ -90,16 +90,19 @@ class UpdateRMSClip(ClipStrategy):
         moments, locals_ = second_moments(grads, asked_by=self), grads.locals
         corrections = moments.corrections(steps_ahead=1)
         ratios = list(locals_)  # those of empty gradients stay as they are
+        shared = [(values, only(values)) for values in (moments.decays, 1 - moments.decays, corrections)]
         for block in blocks_of(locals_):
             gradient = block.flatten(locals_)
             gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-            decay = block.spread(moments.decays, like=gradient)
+            decay, new, correction = (
+                block.spread(values, like=gradient) if number is None else number for values, number in shared
+            )
             value = block.flatten(moments.values).to(gradient.dtype).mul_(decay)
-            value.add_(gradient.square().mul_(block.spread(1 - moments.decays, like=gradient)))
+            value.add_((gradient * gradient).mul_(new))
             if moments.largest is not None:
                 value = torch.maximum(value, block.flatten(moments.largest).to(gradient.dtype))
-            root = value.div_(block.spread(corrections, like=gradient)).sqrt_().clamp_(min=self.eps)
-            for i, ratio in zip(block.members, block.unflatten(gradient / root, locals_), strict=True):
+            root = value.div_(correction).sqrt_().clamp_(min=self.eps)
+            for i, ratio in zip(block.members, block.unflatten(gradient.div_(root), locals_), strict=True):
                 ratios[i] = ratio
         norms = tensor_norms(ratios)
         if not grads.are_plain:

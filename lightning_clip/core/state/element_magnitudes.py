@@ -12,6 +12,7 @@ from lightning_clip.core.state.per_element import ElementBlock, PerElement
 from lightning_clip.core.state.per_parameter import PerParameter
 from lightning_clip.core.state.policy import has_signal
 from lightning_clip.functional.averaging import average_gain
+from lightning_clip.functional.blocks import CACHED, Block, only
 from lightning_clip.functional.elementwise import element_coef_
 from lightning_clip.functional.reading import is_free_to_read
 
@@ -71,6 +72,7 @@ class ElementMagnitudes(nn.Module):
         self.history = history
         self.means = PerElement(start=torch.inf)
         self.counts = PerParameter(steps=0.0)
+        self._memory: dict[torch.dtype, Tensor] = {}
 
     def factors(self, grads: Gradients, *, multiple: float = 1.0, eps: float = 0.0, min_scale: float = 0.0) -> Multiply:
         """Limit each element to a multiple of its usual magnitude from earlier steps, and learn from this step.
@@ -90,35 +92,62 @@ class ElementMagnitudes(nn.Module):
         blocks = self.means.blocks(grads)
         self._start_counts(self.means.started, grads.norms())
         (steps,) = self.counts.take(grads)
-        gains = average_gain(self.decay, steps + 1)
-        scales = torch.where((steps >= self.warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf)
-        most, finite = self._most(gains, multiple), grads.total_norm().isfinite()
+        gains, finite = average_gain(self.decay, steps + 1), grads.total_norm().isfinite()
+        scales = multiple * torch.where((steps >= self.warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf)
+        most = self._most(gains, multiple) / multiple
+        shared = [(values, only(values)) for values in (scales, most, gains)]
+        known_finite = is_free_to_read(finite) and bool(finite)  # and an average is never 0
         factors: list[Tensor | None] = [None] * len(grads)
         for own in blocks:
-            block, like = own.block, own.values
-            sizes = block.flatten(grads.locals).abs().to(like.dtype)
-            usual = self._root(like).mul_(block.spread(scales, like=like))
-            if not (is_free_to_read(finite) and not finite):
-                self._learn(own, sizes, usual * block.spread(most, like=like), block.spread(gains, like=like), finite)
-            coefs = element_coef_(usual.mul_(multiple), sizes.add_(eps), min_scale=min_scale)
+            block, means = own.block, own.values
+            scale, cap, gain = (
+                block.spread(values, like=means) if number is None else number for values, number in shared
+            )
+            sizes, stored = self._scratch(means)
+            sizes = self._sizes(block, grads.locals, sizes)
+            coefs = self._root(means, scale)
+            if known_finite or not is_free_to_read(finite):
+                stored = torch.minimum(torch.mul(coefs, cap, out=stored), sizes, out=stored)
+                self._learn(own, stored, gain, finite)
+            if eps:
+                sizes.add_(eps)
+            element_coef_(coefs, sizes, min_scale=min_scale, defined=known_finite)
             if not is_free_to_read(coefs) or bool(coefs.amin() < 1):
                 for i, factor in zip(block.members, block.unflatten(coefs, grads.locals), strict=True):
                     factors[i] = factor
         self.counts.put(grads, steps + has_signal(grads, grads.norms()))
         return Multiply(factors, acts=True)
 
-    def _root(self, means: Tensor) -> Tensor:
-        return means.clone() if self.power == 1 else means.sqrt() if self.power == 2 else means.pow(1 / self.power)
+    def _scratch(self, means: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Memory for the temporary values of a block on the CPU, where new memory costs more than an operation."""
+        if not means.is_cpu or means.numel() > CACHED or torch.compiler.is_compiling():
+            return None, None
+        memory = self._memory.get(means.dtype)
+        if memory is None or memory.shape[1] < means.numel():
+            memory = self._memory[means.dtype] = torch.empty(2, means.numel(), dtype=means.dtype)
+        return memory[0, : means.numel()], memory[1, : means.numel()]
 
-    def _learn(self, own: ElementBlock, sizes: Tensor, most: Tensor, gain: Tensor, finite: Tensor) -> None:
-        """Move the averages toward the absolute values of this step, of which at most `most` count."""
+    def _sizes(self, block: Block, tensors: list[Tensor], memory: Tensor | None) -> Tensor:
+        """The absolute values of the elements of a block."""
+        if memory is not None and tensors[block.members[0]].dtype == memory.dtype:
+            return block.flatten(tensors, out=memory).abs_()
+        flat = block.flatten(tensors).abs()
+        return flat.to(torch.promote_types(flat.dtype, torch.float32))
+
+    def _root(self, means: Tensor, scale: Tensor | float) -> Tensor:
+        if self.power == 1:
+            return means * scale
+        return (means.sqrt() if self.power == 2 else means.pow(1 / self.power)).mul_(scale)
+
+    def _learn(self, own: ElementBlock, stored: Tensor, gain: Tensor | float, finite: Tensor) -> None:
+        """Move the averages toward the magnitudes that are stored of this step."""
         means, limits = own.values, torch.finfo(own.values.dtype)
-        stored = torch.minimum(sizes, most, out=most)
-        value = stored if self.power == 1 else stored.pow_(self.power).clamp_(max=limits.max)
+        value = stored
+        if self.power != 1:
+            value = (value.mul_(value) if self.power == 2 else value.pow_(self.power)).clamp_(max=limits.max)
         # An average must become neither `inf` (no value yet) nor 0, which would lock out all later values. Where it is
         # free to see that no element needs it, two thirds of the work are left out.
-        free = is_free_to_read(means)
-        own.complete = own.complete or (free and bool(means.amax() < torch.inf))
+        own.complete = own.complete or (is_free_to_read(means) and bool(means.amax() < torch.inf))
         if own.complete and bool(value.amin() >= limits.tiny):
             means.lerp_(value, gain)
             return
