@@ -25,7 +25,7 @@ from lightning_clip.callbacks._worker_exit import at_worker_exit
 from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.callbacks.step.own_steps import OwnSteps
-from lightning_clip.callbacks.step.strategy_chooser import StrategyChooser
+from lightning_clip.callbacks.step.strategy_chooser import is_strategy_chooser
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
@@ -149,7 +149,7 @@ class GradientObserver(MetricsCallback, StepCallback):
         self._step = None
         context.count(self._own_steps.before(trainer, context.index))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
-            if isinstance(callback, StrategyChooser):
+            if is_strategy_chooser(callback):
                 callback.choose_strategy(self, trainer, context)
         strategy = self._overrides.get(context.index, self._strategy_of(context.index))
         logged = self.group_by == "rnn" and should_log(trainer)

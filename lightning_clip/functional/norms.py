@@ -2,16 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from operator import attrgetter
 
 import torch
 from torch import Tensor
 
 from lightning_clip.functional.blocks import blocks_of
 from lightning_clip.functional.sharded import is_sharded, reduce_powers, reduce_units, sharding_of
-
-_KIND = attrgetter("dtype", "device", "layout")
-_PLAIN_TYPES = {Tensor, torch.nn.Parameter}
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -63,8 +59,7 @@ def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: to
     if not tensors:
         return torch.zeros(0, dtype=dtype or torch.float32)
     first = tensors[0]
-    kinds = set(map(_KIND, tensors))
-    if len(kinds) == 1 and is_plain(first) and set(map(type, tensors)) <= _PLAIN_TYPES:
+    if len({(type(t), t.dtype, t.device, t.layout) for t in tensors}) == 1 and is_plain(first):
         return torch.stack(_foreach_norms(tensors, norm_type, dtype))
     norms = _norms_of_mixed([local_values(t) for t in tensors], norm_type, dtype)
     norms = reduce_powers(norms, [sharding_of(t) for t in tensors], norm_type)
