@@ -14,6 +14,10 @@ from lightning_clip.core import RunInfo
 IMPORT = (
     "import lightning, time; start = time.perf_counter(); import lightning_clip; print(time.perf_counter() - start)"
 )
+FIRST_USE = (
+    "import lightning, time; start = time.perf_counter(); from lightning_clip import GradientClipping, NormClip; "
+    "GradientClipping(NormClip(1.0)); print(time.perf_counter() - start)"
+)
 REPORT = (
     "import sys; from lightning_clip.cli.main import main; main(['report', sys.argv[1]]); "
     "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
@@ -51,6 +55,8 @@ def measure(*, rounds: int = 3, steps: int = 1_000_000) -> Table:
     table = Table("Import and report", ("what", "figure", "target"), notes=NOTES)
     seconds = median([float(python("-c", IMPORT)[-1]) for _ in range(rounds)])
     table.add("import lightning_clip, after import lightning", duration(seconds), verdict(seconds * 1e3, at_most=60))
+    seconds = median([float(python("-c", FIRST_USE)[-1]) for _ in range(rounds)])
+    table.add("first use: GradientClipping(NormClip(1.0)), after import lightning", duration(seconds), "")
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "run.jsonl"
         write_record(record, steps)

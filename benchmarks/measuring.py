@@ -68,7 +68,7 @@ def in_turn(
     steps: int = 1,
     before: Callable[[], object] = lambda: None,
 ) -> Times:
-    """Time several functions that do the same work, alternating between them after each step.
+    """Time several functions that do the same work; they alternate, and swap order, after each step.
 
     Args:
         contenders: The functions by name.
@@ -82,8 +82,9 @@ def in_turn(
     times: Times = {name: [] for name in contenders}
     for number in range(rounds + 1):
         total = dict.fromkeys(contenders, 0.0)
-        for _ in range(steps):
-            for name, run in contenders.items():
+        for step in range(steps):
+            order = list(contenders.items())
+            for name, run in order if (number * steps + step) % 2 else reversed(order):
                 before()
                 start = time.perf_counter()
                 run()
@@ -102,6 +103,15 @@ def median(seconds: Sequence[float]) -> float:
 def ratio(times: Times, ours: str, other: str) -> float:
     """Return the median over the rounds of the quotient of two times; what slows down a whole round cancels."""
     return median([a / b for a, b in zip(times[ours], times[other], strict=True)])
+
+
+def spread(times: Times, ours: str, other: str) -> str:
+    """Return the middle half of the quotients of two times, as text: the lower and the upper quartile."""
+    quotients = sorted(a / b for a, b in zip(times[ours], times[other], strict=True))
+    if len(quotients) < 4:
+        return f"{quotients[0]:.2f}–{quotients[-1]:.2f}"
+    low, _, high = statistics.quantiles(quotients, n=4)
+    return f"{low:.2f}–{high:.2f}"
 
 
 def duration(seconds: float) -> str:

@@ -7,18 +7,20 @@ import engine
 import growth
 import host_reads
 import import_and_report
+import rules
 import tbptt
 import torch
 import trainer
 from measuring import Table, machine
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-BENCHMARKS = (engine, trainer, growth, host_reads, tbptt, import_and_report)
+BENCHMARKS = (engine, rules, trainer, growth, host_reads, tbptt, import_and_report)
 HEAD = """\
 # What it costs
 
-Written by `make bench`. The two sides of a ratio alternate in one process, after a warmup; times are medians. Read the
-ratios, because the times depend on the machine. ✓ and ✗ show whether a figure meets its target.
+Written by `make bench`. The two sides of a ratio alternate in one process and swap order, after a warmup; times are
+medians, and brackets hold the middle half of the ratios. Read the ratios, because the times depend on the machine. ✓
+and ✗ show whether a figure meets its target.
 
 Machine: {machine}
 

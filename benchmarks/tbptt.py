@@ -9,9 +9,9 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from fits import fit, quiet, rounds_of
 from measuring import Table, duration, median, python, ratio, verdict
 from torch import Tensor, nn
-from trainer import fit, quiet, rounds_of
 
 from lightning_clip import GradientMonitor, TBPTTSequenceModule, TemporalGradientMonitor
 

@@ -1,199 +1,185 @@
 """Clip, record and report in the Trainer, compared with its own clipping: `python benchmarks/trainer.py`."""
 
-import contextlib
-import io
-import logging
 import tempfile
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities import grad_norm
-from measuring import Table, Times, duration, median, ratio, verdict
+from fits import Fitted, LogsNorms, LogsTotal, Manual, SmallLSTM, WithAutoclip, acted, fit, quiet, rounds_of
+from measuring import Table, duration, median, ratio, spread, verdict
 from parameter_sets import WORDS, WordLSTM, mlp
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_clip import AutoClip, GradientClipping, GradientMonitor, JsonlSink, NormClip, RichGradientReport
+from lightning_clip import (
+    AutoClip,
+    GradientClipping,
+    GradientMonitor,
+    JsonlSink,
+    NormClip,
+    RecurrentSpectrumMonitor,
+    RichGradientReport,
+    TemporalGradientMonitor,
+    UpdateMonitor,
+    ZClip,
+)
 
-WARM_UP = 5
 NOTES = (
     "A time is that of a whole fit after its first 5 steps, including the report and closing the record, divided by "
-    "the number of steps. The fits alternate; the ratio is the median over the rounds. `lstm` reads 4 rows of 20 "
-    "words and steps with SGD: the smaller the batch, the harder the comparison. `mlp` is the network of the built-in "
-    "study (20 → 25 → 1, 32 rows) and logs nothing by itself.",
-    "On the MLP, a whole step of Lightning takes well under a millisecond, and no memory traffic hides what is added: "
-    "Lightning calls two callbacks at six hooks per step, and measuring, deciding and recording take some 60 calls "
-    "into torch and numpy, a few microseconds each in a program whose caches hold other data. The row of `NormClip` "
-    "alone shows how much of this is not the decision. Most of the rest is `AutoClip`, which takes a quantile of its "
-    "window of 1,000 norms at each step.",
-    "Lightning documents `self.log_dict(grad_norm(self, norm_type=2))` in `on_before_optimizer_step`. The last row "
-    "compares what each method adds to a fit without monitoring, with 100 parameters.",
+    "the number of steps. The fits alternate and swap order; the ratio is the median over the rounds, with the middle "
+    "half of the ratios in brackets. Unless a row says otherwise, the other side is `Trainer(gradient_clip_val=1.0)`, "
+    "in manual optimization `clip_gradients`. `acts` is the share of our steps at "
+    "which the limit acted.",
+    "`mlp` is the network of the built-in study (20 → 25 → 1, 32 rows). `small LSTM` has 32 units and reads 20 time "
+    "steps. `20 M LSTM` reads 4 rows of 20 words: the smaller the batch, the harder the comparison.",
+    "On the MLP, a whole step of Lightning takes well under a millisecond, and no memory traffic hides what is added. "
+    "The row of a callback that does nothing is the floor of any callback: Lightning calls each at six hooks per step. "
+    "Rows of the packages `zclip` and `autoclip` are there where these are installed (`pip install zclip autoclip`).",
+    "Lightning documents `self.log_dict(grad_norm(self, norm_type=2))` in `on_before_optimizer_step`. The last rows "
+    "compare what each method adds to a fit without monitoring, with 100 parameters.",
 )
 
 
-class Fitted(pl.LightningModule):
-    """A network and a loss."""
-
-    def __init__(self, net: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.net, self.loss = net, loss
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return self.loss(self.net(batch[0]), batch[1])
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=1e-3)
+Sides = Mapping[str, Callable[[], float]]
 
 
-class LogsNorms(Fitted):
-    """The same network, with the norm of each gradient logged as in Lightning's documentation."""
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self.log_dict(grad_norm(self, norm_type=2))
-
-
-class Clock(pl.Callback):
-    """Records when the warmup steps are over."""
-
-    def __init__(self, warm_up: int) -> None:
-        self.warm_up = warm_up
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        if trainer.global_step == self.warm_up:
-            self.start = time.perf_counter()
+def ours_and_trainer(
+    module: Fitted, batch: tuple[Tensor, Tensor], steps: int, callbacks: Callable[[], list[pl.Callback]]
+) -> dict[str, Callable[[], float]]:
+    """Return a fit with callbacks, and one with the Trainer's own clipping or the same by hand."""
+    own = Manual(module.net, module.loss, clips=True) if isinstance(module, Manual) else module
+    options: dict[str, Any] = {} if isinstance(module, Manual) else {"gradient_clip_val": 1.0}
+    return {
+        "ours": lambda: fit(module, batch, steps, callbacks()),
+        "other": lambda: fit(own, batch, steps, [], **options),
+    }
 
 
-class Repeated(IterableDataset[Any]):
-    """Repeats one batch forever."""
+def peers(module: Fitted, batch: tuple[Tensor, Tensor], steps: int) -> dict[str, tuple[Sides, float | None]]:
+    """Return the packages of other authors that are installed, each beside ours, with the bound on the ratio."""
+    found: dict[str, tuple[Sides, float | None]] = {}
+    if find_spec("zclip"):
+        import zclip
 
-    def __init__(self, batch: tuple[Tensor, Tensor]) -> None:
-        self.batch = batch
-
-    def __iter__(self) -> Iterator[Any]:
-        while True:
-            yield self.batch
-
-
-def fit(
-    module: pl.LightningModule,
-    batch: tuple[Tensor, Tensor],
-    batches: int,
-    callbacks: Sequence[pl.Callback],
-    *,
-    warm_up: int = WARM_UP,
-    steps_per_batch: int = 1,
-    **options: Any,
-) -> float:
-    """Run a fit and return the seconds per batch after the warmup."""
-    clock = Clock(warm_up * steps_per_batch)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_steps=(warm_up + batches) * steps_per_batch,
-        max_epochs=-1,
-        callbacks=[*callbacks, clock],
-        **options,
-    )
-    with contextlib.redirect_stdout(io.StringIO()):
-        trainer.fit(module, DataLoader(Repeated(batch), batch_size=None))
-    return (time.perf_counter() - clock.start) / batches
-
-
-def rounds_of(fits: Mapping[str, Callable[[], float]], rounds: int) -> Times:
-    """Time alternating fits, after one of each as a warmup."""
-    for one in fits.values():
-        one()
-    times: Times = {name: [] for name in fits}
-    for _ in range(rounds):
-        for name, one in fits.items():
-            times[name].append(one())
-    return times
+        found["mlp: ZClip / the package zclip"] = (
+            {
+                "ours": lambda: fit(module, batch, steps, [GradientClipping(ZClip(max_norm=1.0))]),
+                "other": lambda: fit(module, batch, steps, [zclip.ZClipLightningCallback()]),
+            },
+            None,
+        )
+    if find_spec("autoclip"):
+        found["mlp: AutoClip / the package autoclip"] = (
+            {
+                "ours": lambda: fit(module, batch, steps, [GradientClipping(AutoClip(90.0))]),
+                "other": lambda: fit(WithAutoclip(module.net, module.loss), batch, steps, []),
+            },
+            None,
+        )
+    return found
 
 
 def measure(
-    *, rounds: int = 5, lstm_rounds: int = 3, mlp_steps: int = 1500, lstm_steps: int = 60, watched_steps: int = 100
+    *, rounds: int = 6, lstm_rounds: int = 3, mlp_steps: int = 600, lstm_steps: int = 40, watched_steps: int = 100
 ) -> Table:
     """Return the table.
 
     Args:
         rounds: The number of fits per side.
-        lstm_rounds: The number of fits per side of the LSTM.
-        mlp_steps: The number of steps per fit of the MLP.
-        lstm_steps: The number of steps per fit of the LSTM.
+        lstm_rounds: The number of fits per side of the large LSTM.
+        mlp_steps: The number of steps per fit of the MLP; half as many of the small LSTM.
+        lstm_steps: The number of steps per fit of the large LSTM.
         watched_steps: The number of steps per fit with 100 parameters.
     """
     quiet()
-    table = Table("Trainer", ("run", "ours", "other", "ours / other", "target"), notes=NOTES)
+    table = Table("Trainer", ("run", "ours", "other", "ours / other", "target", "acts"), notes=NOTES)
     words = torch.randint(WORDS, (20, 4)), torch.randint(WORDS, (20, 4))
-    rows = torch.randn(32, 20), torch.randn(32, 1)
-
-    def of_words(scores: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
+    rows, sequences = (torch.randn(32, 20), torch.randn(32, 1)), (torch.randn(32, 20, 8), torch.randn(32, 1))
 
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "run.jsonl"
 
-        def with_record(strategy: type[pl.Callback] = GradientClipping) -> list[pl.Callback]:
+        def recorded() -> list[pl.Callback]:
             record.unlink(missing_ok=True)
-            sinks = [JsonlSink(record)]
-            if strategy is GradientMonitor:
-                return [GradientMonitor(sinks=sinks)]
-            return [GradientClipping(AutoClip(), sinks=sinks), RichGradientReport()]
+            return [GradientClipping(AutoClip(), sinks=[JsonlSink(record)]), RichGradientReport()]
 
-        recurrent, small = Fitted(WordLSTM(), of_words), Fitted(mlp(), nn.functional.mse_loss)
-        for name, module, batch, steps, turns, target in (
-            ("lstm", recurrent, words, lstm_steps, lstm_rounds, 1.02),
-            ("mlp", small, rows, mlp_steps, rounds, 1.15),
-        ):
-            fits = {
-                "ours": lambda m=module, b=batch, n=steps: fit(m, b, n, with_record()),
-                "trainer": lambda m=module, b=batch, n=steps: fit(m, b, n, [], gradient_clip_val=1.0),
-            }
-            times = rounds_of(fits, turns)
-            value, shown = ratio(times, "ours", "trainer"), [duration(median(one)) for one in times.values()]
-            row = f"{name}: AutoClip + JSONL + report / Trainer(gradient_clip_val=1.0)"
-            table.add(row, *shown, f"{value:.3f}", verdict(value, at_most=target))
+        def monitored() -> list[pl.Callback]:
+            record.unlink(missing_ok=True)
+            return [GradientMonitor(sinks=[JsonlSink(record)])]
 
-        parts = {
-            "ours": lambda: fit(small, rows, mlp_steps, [GradientClipping(NormClip(1.0))]),
-            "trainer": lambda: fit(small, rows, mlp_steps, [], gradient_clip_val=1.0),
+        mse = nn.functional.mse_loss
+        small, by_hand, lstm = Fitted(mlp(), mse), Manual(mlp(), mse), Fitted(SmallLSTM(), mse)
+        large = Fitted(WordLSTM(), _of_words)
+        sides: dict[str, tuple[Sides, float | None]] = {
+            "mlp: AutoClip + JSONL + report": (ours_and_trainer(small, rows, mlp_steps, recorded), 1.12),
+            "mlp: NormClip": (
+                ours_and_trainer(small, rows, mlp_steps, lambda: [GradientClipping(NormClip(1.0))]),
+                1.06,
+            ),
+            "mlp: ZClip": (ours_and_trainer(small, rows, mlp_steps, lambda: [GradientClipping(ZClip())]), 1.12),
+            "mlp: GradientMonitor": (ours_and_trainer(small, rows, mlp_steps, lambda: [GradientMonitor()]), 1.05),
+            "mlp: a callback that does nothing": (
+                ours_and_trainer(small, rows, mlp_steps, lambda: [pl.Callback()]),
+                None,
+            ),
+            "mlp, manual: NormClip": (
+                ours_and_trainer(by_hand, rows, mlp_steps, lambda: [GradientClipping(NormClip(1.0))]),
+                None,
+            ),
+            **peers(small, rows, mlp_steps),
+            "small LSTM: AutoClip + JSONL + report": (
+                ours_and_trainer(lstm, sequences, mlp_steps // 2, recorded),
+                1.05,
+            ),
+            **{
+                f"small LSTM: {type(make()).__name__} / without": (
+                    {
+                        "ours": lambda make=make: fit(lstm, sequences, mlp_steps // 2, [GradientMonitor(), make()]),
+                        "other": lambda: fit(lstm, sequences, mlp_steps // 2, [GradientMonitor()]),
+                    },
+                    1.05,
+                )
+                for make in (TemporalGradientMonitor, RecurrentSpectrumMonitor, UpdateMonitor)
+            },
+            "20 M LSTM: AutoClip + JSONL + report": (ours_and_trainer(large, words, lstm_steps, recorded), 1.02),
         }
-        times = rounds_of(parts, rounds)
-        value, shown = ratio(times, "ours", "trainer"), [duration(median(one)) for one in times.values()]
-        table.add("mlp: NormClip alone / Trainer(gradient_clip_val=1.0)", *shown, f"{value:.3f}", "")
+        for name, (fits, target) in sides.items():
+            acted.clear()
+            times = rounds_of(fits, lstm_rounds if name.startswith("20 M") else rounds)
+            value, shown = ratio(times, "ours", "other"), [duration(median(one)) for one in times.values()]
+            cell = f"{value:.3f} [{spread(times, 'ours', 'other')}]"
+            table.add(name, *shown, cell, verdict(value, at_most=target) if target else "", _share())
 
         net = nn.Sequential(*(nn.Linear(20, 20) for _ in range(50)))
         wide = torch.randn(32, 20), torch.randn(32, 20)
-        plain, logging_norms = Fitted(net, nn.functional.mse_loss), LogsNorms(net, nn.functional.mse_loss)
+        plain = Fitted(net, mse)
         times = rounds_of(
             {
                 "nothing": lambda: fit(plain, wide, watched_steps, []),
-                "ours": lambda: fit(plain, wide, watched_steps, with_record(GradientMonitor)),
-                "theirs": lambda: fit(logging_norms, wide, watched_steps, []),
+                "ours": lambda: fit(plain, wide, watched_steps, monitored()),
+                "all": lambda: fit(LogsNorms(net, mse), wide, watched_steps, []),
+                "total": lambda: fit(LogsTotal(net, mse), wide, watched_steps, []),
             },
             rounds,
         )
-        ours, theirs = (median(times[name]) - median(times["nothing"]) for name in ("ours", "theirs"))
-        value = theirs / max(ours, 1e-9)
+        ours, every, total = (median(times[name]) - median(times["nothing"]) for name in ("ours", "all", "total"))
         row = "added by GradientMonitor + JSONL, by log_dict(grad_norm(…)); other / ours"
-        table.add(row, duration(ours), duration(theirs), f"{value:.1f}", verdict(value, at_least=10))
+        value = every / max(ours, 1e-9)
+        table.add(row, duration(ours), duration(every), f"{value:.1f}", verdict(value, at_least=10), "")
+        row = "added by GradientMonitor + JSONL, by log of one total norm; other / ours"
+        table.add(row, duration(ours), duration(total), f"{total / max(ours, 1e-9):.1f}", "", "")
     return table
 
 
-def quiet() -> None:
-    """Silence what Lightning prints at each fit."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", category=FutureWarning)
+def _share() -> str:
+    """Return the share of the steps at which our limit acted, as text."""
+    return f"{100 * median(acted):.0f}%" if acted else ""
+
+
+def _of_words(scores: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
 
 
 if __name__ == "__main__":

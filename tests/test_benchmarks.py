@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 SHORT = {
     "engine": {"rounds": 1, "steps": 1},
+    "rules": {"rounds": 1, "warm_up": 1, "names": ("4",)},
     "trainer": {"rounds": 1, "lstm_rounds": 1, "mlp_steps": 3, "lstm_steps": 1, "watched_steps": 2},
     "growth": {"rounds": 1, "real": 3, "late": 50, "recorded": 100},
     "host_reads": {"steps": 50},
@@ -26,7 +27,8 @@ SHORT = {
 }
 ROWS = {
     "engine": ["mlp", "lstm", "many"],
-    "trainer": ["lstm: AutoClip", "mlp: AutoClip", "added by GradientMonitor"],
+    "rules": ["AGC", "NormClip", "SpectralClip"],
+    "trainer": ["20 M LSTM: AutoClip", "small LSTM: AutoClip", "mlp: AutoClip", "added by GradientMonitor"],
     "growth": ["AGC", "AutoClip", "ZClip", "public AutoClip", "History"],
     "host_reads": ["NormClip", "ZClip", "public AutoClip", "public ZClip", "log_dict(grad_norm(…))"],
     "tbptt": ["peak memory, T = 100 / T = 50", "throughput", "a step with / without TemporalGradientMonitor"],

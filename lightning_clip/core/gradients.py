@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from typing import Self
 
 import torch
@@ -196,7 +195,8 @@ class Gradients:
         return preview
 
     def _with(self, make_tensors: Callable[[], list[Tensor]]) -> Self:
-        other = copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._norms, other._tensors, other._make_tensors, other._scaled = {}, None, make_tensors, None
         return other
 
