@@ -1,10 +1,44 @@
 """Argument checks used in every layer: each raises an `ArgumentError` that quotes the call and states the rule."""
 
 import math
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from types import UnionType
 from typing import Any
 
 from lightning_clip._errors import ArgumentError, ArgumentTypeError
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """Find the name that was meant by one that does not exist.
+
+    Args:
+        given: What was given; upper case, `_` for `-` and blanks around it do not matter.
+        known: The names that exist.
+
+    Returns:
+        The end of an error message; empty if no name is similar.
+
+    Example:
+        >>> did_you_mean("Compare ", ["compare", "report"]), did_you_mean("x", ["compare", "report"])
+        ("; did you mean 'compare'?", '')
+    """
+    plain = {_plain(name): name for name in reversed(list(known))}
+    found = get_close_matches(_plain(str(given)), plain, n=1, cutoff=0.65)
+    return f"; did you mean {plain[found[0]]!r}?" if found else ""
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
+def subclasses(kind: type) -> Iterator[type]:
+    """The subclasses of a class that have been imported, at any depth."""
+    children: list[type] = kind.__subclasses__()
+    for child in children:
+        yield child
+        yield from subclasses(child)
 
 
 def check_rule(call: str, rule: str, *, holds: bool) -> None:
@@ -76,26 +110,67 @@ def check_choice(call: str, choices: Iterable[Any], **arguments: Any) -> None:
     allowed = list(choices)
     rule = f"must be one of {', '.join(repr(choice) for choice in allowed)}"
     for name, value in arguments.items():
-        check_rule(f"{call}({name}={value!r})", f"{name} {rule}", holds=value in allowed)
+        similar = did_you_mean(value, [choice for choice in allowed if isinstance(choice, str)])
+        if value not in allowed:
+            raise ArgumentError(f"{call}({name}={value!r}): {name} {rule}{similar or '.'}")
 
 
-def check_each(call: str, kind: type, **arguments: Iterable[Any]) -> None:
+def check_instance(call: str, kind: type | UnionType, *, or_none: bool = False, **arguments: Any) -> None:
+    """Raise unless every argument is an instance of a class.
+
+    Args:
+        call: The name of the class or function that was called, for instance `"Shadow"`.
+        kind: The class.
+        or_none: Whether `None` is allowed too.
+        **arguments: The arguments by name.
+
+    Raises:
+        ArgumentTypeError: An argument is something else.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, kind) and not (or_none and value is None):
+            raise ArgumentTypeError(f"{call}({name}={value!r}): {name} must be {_a(kind)}.")
+
+
+def check_each(call: str, kind: type | UnionType, *, at_least: int = 0, **arguments: Iterable[Any]) -> None:
     """Raise unless every argument is a collection of instances of a class.
 
     Args:
         call: The name of the class or function that was called, for instance `"Chain"`.
         kind: The class.
+        at_least: The number of instances that are needed.
         **arguments: The arguments by name.
 
     Raises:
         ArgumentTypeError: An argument is not a collection, or a member is not an instance of the class.
+        ArgumentError: There are too few.
     """
     for name, values in arguments.items():
-        if not isinstance(values, Iterable):
-            raise ArgumentTypeError(f"{call}({name}={values!r}): {name} must be a list of {kind.__name__} instances.")
-        for value in values:
-            if not isinstance(value, kind):
-                raise ArgumentTypeError(f"{call}({name}=…): each must be a {kind.__name__} instance, not {value!r}.")
+        if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+            raise ArgumentTypeError(f"{call}({name}={values!r}): {name} must be a list, each {_a(kind)}.")
+        members = list(values)
+        for value in members:
+            if not isinstance(value, kind) or isinstance(value, type):
+                raise ArgumentTypeError(f"{call}({name}={members!r}): each must be {_a(kind)}, not {value!r}.")
+        check_rule(f"{call}({name}={members!r})", f"{name} needs at least {at_least}", holds=len(members) >= at_least)
+
+
+def check_path(call: str, **arguments: Any) -> None:
+    """Raise unless every argument is the path of a file: a string that is not empty, or an `os.PathLike`."""
+    for name, value in arguments.items():
+        if not isinstance(value, str | os.PathLike):
+            raise ArgumentTypeError(f"{call}({name}={value!r}): {name} must be the path of a file.")
+        is_one = bool(os.fspath(value)) and "\0" not in str(value)
+        check_rule(f"{call}({name}={value!r})", f"{name} must be the path of a file", holds=is_one)
+
+
+def _a(kind: type | UnionType) -> str:
+    """A class in words, with its article."""
+    name = _IN_WORDS.get(kind) or str(getattr(kind, "__name__", kind))
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
+
+
+_IN_WORDS: dict[type | UnionType, str] = {int: "whole number", int | float: "number", str: "string", Mapping: "mapping"}
 
 
 def _check_numbers(call: str, rule: str, holds: Callable[[Any], bool], arguments: dict[str, Any]) -> None:

@@ -25,6 +25,25 @@ class NonFiniteError(FloatingPointError):
     """Raised by a guard that ends training on a NaN or infinite gradient or weight."""
 
 
+def printable(text: str) -> str:
+    r"""Show what a terminal would obey or hide: control characters, and marks that turn the direction of a text.
+
+    Args:
+        text: Any text; line breaks stay.
+
+    Returns:
+        The text with an escape such as `\x1b` for each of these characters.
+
+    Example:
+        >>> printable("\x1b[31mred")
+        '\\x1b[31mred'
+    """
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+_UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
 def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None:
     """Describe an error that the user can fix in one line.
 
@@ -43,10 +62,10 @@ def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None
         True
     """
     if is_known(error):
-        return " ".join(str(error).split())
+        return printable(" ".join(str(error).split()))
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
         path = os.fsdecode(error.filename)
-        return f"{path}: {error.strerror}" if error.strerror and named(path) else None
+        return printable(f"{path}: {error.strerror}") if error.strerror and named(path) else None
     return None
 
 
@@ -120,6 +139,9 @@ def _origin(error: BaseException) -> str:
 
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _NOISE = re.compile(r"Does not validate|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|Problem with given")
+_NO_MODULE = re.compile(r"^No module named '([\w.]+)'")
+_CLASS_PATH = re.compile(r"Problem with given class_path '([\w.]+)'")
+_LITERAL = re.compile(r"Expected an? typing\.Literal\[(.*)\]$")
 _TYPE = re.compile(r"Expected an? <class '([\w.]+)'>")
 _VALUE = re.compile(r"(?:Given|Got) value: (.+)")
 
@@ -149,12 +171,23 @@ def in_one_line(message: str) -> str:
 
 
 def _reason(lines: list[str]) -> str:
+    if len(lines) > 1 and lines[-1].startswith("Given value: ") and (choices := _choices(lines)):
+        return f"expected one of {choices}, found {lines[-1].removeprefix('Given value: ')}"
     for line in lines:
+        if (module := _NO_MODULE.search(line)) and (path := _CLASS_PATH.search(" ".join(lines))):
+            return f"there is no class {path[1]!r}: no module named {module[1]!r}"
         if missing := _NO_CLASS.search(line):
             return f"there is no class {missing[1].rstrip('.')!r}"
     if lines and lines[0].startswith("Problems parsing config"):
         return " ".join(lines)
     return next(reversed(list(_precise(lines))), " ".join(lines))
+
+
+def _choices(lines: list[str]) -> str:
+    """The choices where every type of a union is a literal; empty otherwise."""
+    literals = [found[1] for line in lines if (found := _LITERAL.search(line))]
+    others = [line for line in _precise(lines) if not _LITERAL.search(line)]
+    return "" if others else ", ".join(dict.fromkeys(literals))
 
 
 def _precise(lines: list[str]) -> Iterator[str]:

@@ -93,7 +93,7 @@ def test_each_member_is_checked():
     """The error quotes the wrong member, or the argument if it is not a collection."""
     check_each("Some", int, numbers=[1, 2])
     check_each("Some", int, numbers=())
-    with pytest.raises(TypeError, match=r"^Some\(numbers=…\): each must be a int instance, not 'x'\.$"):
+    with pytest.raises(TypeError, match=r"^Some\(numbers=\[1, 'x'\]\): each must be a whole number, not 'x'\.$"):
         check_each("Some", int, numbers=[1, "x"])
-    with pytest.raises(TypeError, match=r"^Some\(numbers=1\): numbers must be a list of int instances\.$"):
+    with pytest.raises(TypeError, match=r"^Some\(numbers=1\): numbers must be a list, each a whole number\.$"):
         check_each("Some", int, numbers=1)

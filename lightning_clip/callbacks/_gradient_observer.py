@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
-from lightning_clip._checks import check_count
 from lightning_clip._compat import should_log
-from lightning_clip.callbacks._metrics import GroupBy, metrics_of
+from lightning_clip.callbacks._metrics import GroupBy, check_recording, metrics_of, warn_of_empty_groups
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._recorder import Recorder
 from lightning_clip.callbacks._strategy_state import restore_strategies
@@ -57,7 +56,7 @@ class GradientObserver(MetricsCallback, StepCallback):
         name: str,
     ) -> None:
         super().__init__()
-        check_count(type(self).__name__, flush_every_n_steps=flush_every_n_steps)
+        check_recording(type(self).__name__, sinks, flush_every_n_steps, group_by, name)
         self.strategy = strategy
         self.sinks = list(sinks or ())
         self.flush_every_n_steps = flush_every_n_steps
@@ -139,6 +138,7 @@ class GradientObserver(MetricsCallback, StepCallback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._gates.watch(pl_module)
+        warn_of_empty_groups(type(self).__name__, self.group_by, pl_module)
         self._clipping_by_module = clipping_by_module(pl_module)
         run = describe_run(trainer, pl_module, strategy=self.strategy)
         self._recorder.begin(run, start_step=trainer.global_step, write=trainer.is_global_zero)

@@ -7,16 +7,67 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 
+from lightning_clip._checks import check_choice, check_count, check_each, check_instance, check_rule
 from lightning_clip._compat import batches_that_stepped, looks_after_batch
+from lightning_clip.core.globs import did_you_mean_glob
+from lightning_clip.core.names import plain_name
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.step_record import ParamNorms, StepRecord
 from lightning_clip.core.recurrent.gates import GATES
 from lightning_clip.core.recurrent.names import LayerName, RecurrentName
+from lightning_clip.sinks.sink import Sink
 
 GroupBy = Literal["none", "module", "param", "rnn"] | Mapping[str, list[str]]
+_GROUPINGS = ("none", "module", "param", "rnn")
+
+
+def check_recording(call: str, sinks: object, flush_every_n_steps: int, group_by: object, name: object) -> None:
+    """Check the arguments that all observers have.
+
+    Args:
+        call: The name of the callback, quoted in error messages.
+        sinks: The destinations of the record; `None` for none.
+        flush_every_n_steps: The number of steps that may stay on the device.
+        group_by: One of the named groupings, or lists of globs by name.
+        name: The name of the instance.
+
+    Raises:
+        ArgumentError: An argument is something else.
+    """
+    check_count(call, flush_every_n_steps=flush_every_n_steps)
+    check_instance(call, str, name=name)
+    check_each(call, Sink, sinks=() if sinks is None else sinks)  # type: ignore[arg-type]
+    if not isinstance(group_by, Mapping):
+        check_choice(call, [*_GROUPINGS, {"name": ["glob"]}], group_by=group_by)
+        return
+    for group, globs in group_by.items():
+        are_globs = isinstance(globs, list | tuple) and all(isinstance(glob, str) for glob in globs)
+        rule = f"group_by needs a list of globs for each name, and {globs!r} of {group!r} is none"
+        check_rule(f"{call}(group_by={group_by!r})", rule, holds=isinstance(group, str) and are_globs)
+
+
+def warn_of_empty_groups(call: str, group_by: GroupBy, module: LightningModule) -> None:
+    """Warn of globs that match no parameter, so that their group is never logged.
+
+    Args:
+        call: The name of the callback, quoted in the warning.
+        group_by: The argument of the callback.
+        module: The module being trained.
+    """
+    if not isinstance(group_by, Mapping):
+        return
+    names = [plain_name(name) for name, _ in module.named_parameters()]
+    for group, globs in group_by.items():
+        for glob in globs:
+            if not any(fnmatchcase(name, glob) for name in names):
+                similar = did_you_mean_glob(glob, names)
+                rank_zero_warn(
+                    f"{call}(group_by={group_by!r}): {glob!r} of {group!r} matches no parameter{similar or '.'}"
+                )
 
 
 def metrics_of(records: Sequence[StepRecord], history: History, group_by: GroupBy) -> dict[str, float]:

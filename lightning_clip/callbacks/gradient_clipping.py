@@ -68,9 +68,7 @@ class GradientClipping(GradientObserver):
         if isinstance(strategy, str):
             strategy = strategy_named("GradientClipping", strategy)
         if not isinstance(strategy, ClipStrategy):
-            raise ArgumentTypeError(
-                f"GradientClipping({strategy!r}): strategy must be a ClipStrategy, for instance NormClip({strategy!r})."
-            )
+            raise _not_a_strategy(strategy)
         super().__init__(strategy, sinks, flush_every_n_steps, group_by, name)
         self._rehearsing: dict[int, ClipStrategy] = {}
 
@@ -91,3 +89,8 @@ class GradientClipping(GradientObserver):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         check_trainer_does_not_clip(trainer, f"GradientClipping({self.strategy!r})")
+
+
+def _not_a_strategy(given: object) -> ArgumentTypeError:
+    example = f"NormClip({given!r})" if isinstance(given, int | float) else "NormClip(1.0)"
+    return ArgumentTypeError(f"GradientClipping({given!r}): strategy must be a ClipStrategy, for instance {example}.")

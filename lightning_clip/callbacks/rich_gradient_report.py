@@ -41,7 +41,9 @@ class RichGradientReport(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._is_due = True
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+        reports = [callback for callback in callbacks if isinstance(callback, RichGradientReport)]
+        self._is_due = reports[0] is self  # of several reports, one prints
         at_worker_exit(self._print_once, trainer, pl_module)
 
     @override

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
-from lightning_clip._checks import check_count, check_fraction, check_positive
+from lightning_clip._checks import check_count, check_each, check_fraction, check_instance, check_positive, check_rule
 from lightning_clip._errors import ArgumentError
 from lightning_clip.callbacks._gradient_observer import GradientObserver, observers
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
@@ -73,7 +73,14 @@ class StrategySwitcher(MetricsCallback):
         check_count("StrategySwitcher", every_n_steps=every_n_steps, blend_steps=blend_steps)
         check_positive("StrategySwitcher", max_jump=max_jump)
         check_fraction("StrategySwitcher", max_skipped_fraction=max_skipped_fraction)
+        check_instance("StrategySwitcher", SpikeDetector, or_none=True, detector=detector)
+        check_instance("StrategySwitcher", Ladder, or_none=True, ladder=ladder)
         by_step = rungs if isinstance(rungs, Mapping) else {0: rungs}
+        for at, own in by_step.items():
+            is_step = isinstance(at, int) and not isinstance(at, bool) and at >= 0
+            rule = f"rungs begin at a whole number of steps, not {at!r}"
+            check_rule(f"StrategySwitcher(rungs={rungs!r})", rule, holds=is_step)
+            check_each("StrategySwitcher", ClipStrategy, rungs=own)
         self.rungs: Mapping[int, Sequence[ClipStrategy]] = {at: list(own) for at, own in by_step.items()}
         if 0 not in self.rungs or not all(self.rungs.values()):
             raise ArgumentError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse.typing import PositiveInt
 
+from lightning_clip._errors import InputError
 from lightning_clip.cli.parser import OneLineParser
 
 ENGINE_NAMES = ("processes", "loky", "dask", "ray")
@@ -53,6 +54,8 @@ def run_report(args: list[str]) -> int:
     parser.add_argument("--width", type=PositiveInt, help="characters per line; by default, those of the terminal")
     parser.add_argument("--follow", action="store_true", help="redraw until the run ends; for a record being written")
     options = parser.parse_args(args[1:])
+    if not all(options.paths):
+        raise InputError("report '': name the folder of a study, or the .jsonl records of runs")
     paths = [Path(path) for path in options.paths]
 
     if options.follow:

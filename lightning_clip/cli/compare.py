@@ -1,12 +1,17 @@
 """`compare`: run a study, print the comparison and save the results."""
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-from lightning_clip._errors import InputError
+from lightning_clip._errors import InputError, printable
 from lightning_clip.cli.progress import StudyProgress
 from lightning_clip.reports.formats import counted, duration
 from lightning_clip.reports.text import output_console, to_text
@@ -40,7 +45,7 @@ def compare(
         engine: Where to run; in processes on this machine if `None`.
 
     Returns:
-        The exit code.
+        The exit code: 0; 130 after Ctrl-C and 143 after SIGTERM.
 
     Raises:
         InputError: The study cannot be read, the folder is in use, or the engine is not available.
@@ -56,28 +61,53 @@ def compare(
     console = output_console()
     start = time.perf_counter()
     try:
-        with StudyProgress(console, study.name, cells, done=len(finished)) as progress:
+        with StudyProgress(console, study.name, cells, done=len(finished)) as progress, _ended_by_sigterm():
             results = run_study(study, folder, jobs=jobs, engine=engine, finished=finished, on_result=progress.advance)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as end:
         done = folder.read().runs if folder.has_results() else []
         again = command if "--resume" in command else f"{command} --resume"
         again += "" if output else f" --output {folder.path}"
         _say(console, f"Interrupted: {len(done)} of {cells} runs are in {folder.path}. Resume with: {again}")
-        return 130
+        is_sigterm = isinstance(end, SIGTERMException) or (isinstance(end, SystemExit) and end.code == _SIGTERM_CODE)
+        return _SIGTERM_CODE if is_sigterm else 130
     seconds = time.perf_counter() - start
     renderable = story(StudyResults(study.name, results, study.experiment), folder)
     console.print(renderable)
-    folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
+    try:
+        folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
+        figure = write_figure(study, results, folder)
+    except OSError as error:
+        raise InputError(f"{folder.path}: the runs are saved, the report is not: {error.strerror}") from error
     if len(finished) < cells:
         _say(console, f"{counted(cells - len(finished), 'run')} in {duration(seconds)}")
     if can_flush_denormals():
         _say(console, _ON_DENORMALS, "dim")
     _say(console, f"Results: {folder.path}")
-    if figure := write_figure(study, results, folder):
+    if figure:
         _say(console, f"Figure: {figure}")
     if (record := folder.record_of(results[-1].key)).exists():
         _say(console, f"One run in detail: lightning-clip report {record}")
     return 0
+
+
+_SIGTERM_CODE = 128 + signal.SIGTERM
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that the finished runs are reported. A scheduler sends it before it kills."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(_SIGTERM_CODE)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 _ON_DENORMALS = (
@@ -88,7 +118,7 @@ _ON_DENORMALS = (
 
 def _say(console: Console, line: str, style: str = "") -> None:
     """Print a line that people copy: without line breaks or markup."""
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(line), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _finished(folder: ResultsFolder, study: str, resume: bool) -> list[RunResult]:

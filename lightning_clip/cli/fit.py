@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import lightning_clip.sinks
 import lightning_clip.strategies  # noqa: F401  (jsonargparse finds a class by its bare name once it is imported)
 from lightning_clip._errors import InputError, constructor_error, is_from_lightning
 from lightning_clip.cli.parser import OneLineParser
+from lightning_clip.cli.saved_config import SavedConfig
 
 
 class _SizedCLI(LightningCLI):
@@ -36,8 +38,19 @@ class _SizedCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse a checkpoint that does not exist, before any work is done."""
         path = self._get(self.config, "ckpt_path")
-        if path and "://" not in path and path.partition(":")[0] not in _NAMED_CHECKPOINTS and not Path(path).exists():
+        if not path or "://" in path or path.partition(":")[0] in _NAMED_CHECKPOINTS:
+            return
+        if not Path(path).exists():
             raise InputError(f"--ckpt_path {path}: there is no such file; use a path or one of {_CHOICES}")
+        if not _is_checkpoint(Path(path)):
+            raise InputError(f"--ckpt_path {path}: not a checkpoint; use a file or folder that Lightning has saved")
+
+    def _set_seed(self) -> None:
+        """Seed; refuse what NumPy does not take as a seed."""
+        seed = self._get(self.config, "seed_everything")
+        if isinstance(seed, int) and not 0 <= seed < 2**32:
+            raise InputError(f"--seed_everything {seed}: a seed is a whole number from 0 to {2**32 - 1}")
+        super()._set_seed()
 
     def instantiate_classes(self) -> None:
         """Build the objects; report what jsonargparse refuses in one line, and raise what a constructor raised."""
@@ -56,10 +69,19 @@ class _SizedCLI(LightningCLI):
         """Build the Trainer; report the options that it refuses in one line."""
         try:
             return super().instantiate_trainer(**kwargs)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             if not is_from_lightning(error):
                 raise
             raise InputError(f"trainer: {error}") from error
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a path is a zip archive as `torch.save` writes it, or the folder of a sharded checkpoint."""
+    if path.is_dir():
+        return (path / ".metadata").exists() or (path / "meta.pt").exists() or (path / "checkpoint").is_dir()
+    with path.open("rb") as file:
+        is_old = file.read(2) == b"\x80\x02"  # as written before torch 1.6
+        return is_old or zipfile.is_zipfile(file)
 
 
 _NAMED_CHECKPOINTS = ("best", "last", "hpc", "registry")
@@ -73,12 +95,12 @@ def run(args: list[str]) -> int:
     parser_class = type("LightningParser", (OneLineParser, LightningArgumentParser), {})
     command = {args[0]: _SizedCLI.subcommands()[args[0]]}  # a parser for each command takes longer than all the rest
     one_command = type("_SizedCLI", (_SizedCLI,), {"subcommands": staticmethod(lambda: command)})
-    with _without_advice():
+    with _without_advice(), SavedConfig.kept_if_used():
         one_command(
             args=args,
             parser_class=parser_class,
             parser_kwargs={"prog": "lightning-clip"},
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=SavedConfig,
             seed_everything_default=0,
         )
     return 0

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from lightning_clip._checks import did_you_mean
 from lightning_clip._errors import NonFiniteError, line_about
 from lightning_clip._version import __version__
 from lightning_clip.cli.commands import run_compare, run_fit, run_report
@@ -48,8 +49,11 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"lightning-clip {__version__}\n")
         return 0
     if given[0] not in _COMMANDS:
-        return refuse(f"{given[0]!r} is not a command; use one of {', '.join(_COMMANDS)}")
-    OneLineParser.begin(given[0])
+        similar = did_you_mean(given[0], [*_COMMANDS, "--help", "--version"])
+        return refuse(f"{given[0]!r} is not a command; use one of {', '.join(_COMMANDS)}{similar}")
+    if bad := [word for word in given if "\0" in word]:
+        return refuse(f"{' '.join(given)!r}: {bad[0]!r} contains a null byte, which no path does")
+    OneLineParser.begin(*given)
     try:
         return _COMMANDS[given[0]](given)
     except KeyboardInterrupt:

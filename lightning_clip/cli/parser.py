@@ -1,6 +1,7 @@
 """`OneLineParser`: a parser that reports a mistake in one line, with the name of the file it is in."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any, ClassVar, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from lightning_clip._errors import in_one_line, recording
+from lightning_clip._checks import did_you_mean
+from lightning_clip._errors import in_one_line, printable, recording
+from lightning_clip.studies.yaml_text import read_yaml_text
 
 
 def refuse(message: str) -> int:
@@ -20,7 +23,9 @@ def refuse(message: str) -> int:
     Returns:
         The exit code for input that cannot be used, 2.
     """
-    sys.stderr.write(f"lightning-clip: {' '.join(message.split())}\n")
+    line = f"lightning-clip: {printable(' '.join(message.split()))}\n"
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
     return 2
 
 
@@ -32,12 +37,16 @@ class OneLineParser(ArgumentParser):
     Attributes:
         command: The command that the user typed.
         reading: The file that is being read, followed by a colon.
+        words: The words after the command.
+        files: The files that were read, with their text.
         given: Every text and path that the user gave as an option, on the command line or in a file; no defaults.
         raised: The exceptions that constructors raised.
     """
 
     command: ClassVar[str] = ""
     reading: ClassVar[str] = ""
+    files: ClassVar[dict[str, str]] = {}
+    words: ClassVar[list[str]] = []
     given: ClassVar[set[str]] = set()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,13 +55,15 @@ class OneLineParser(ArgumentParser):
         self._instantiators_of_lightning: list[tuple[Callable[..., Any], type, bool]] = []
 
     @classmethod
-    def begin(cls, command: str) -> None:
+    def begin(cls, command: str, *words: str) -> None:
         """Forget what an earlier command left behind.
 
         Args:
             command: The command that the user typed.
+            *words: The words after it.
         """
-        OneLineParser.command, OneLineParser.reading, OneLineParser.given = command, "", set()
+        OneLineParser.command, OneLineParser.words, OneLineParser.reading = command, list(words), ""
+        OneLineParser.files, OneLineParser.given = {}, set()
 
     @classmethod
     def names(cls, path: str) -> bool:
@@ -69,6 +80,8 @@ class OneLineParser(ArgumentParser):
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
         """Read a file, and name it in errors about it."""
+        if Path(path).is_file() and Path(path).suffix != ".json":  # tabs are fine in JSON, and not in YAML
+            OneLineParser.files[os.fspath(path)] = read_yaml_text(path)
         outer, OneLineParser.reading = OneLineParser.reading, f"{os.fspath(path)}: "
         try:
             parsed: Namespace = super().parse_path(path, *args, **kwargs)
@@ -98,8 +111,45 @@ class OneLineParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line and exit with code 2."""
-        line = f"{self.reading}{in_one_line(message)}. See `lightning-clip {self.command} --help`."
-        raise SystemExit(refuse(line))
+        line = self._suggesting(in_one_line(message))
+        end = "" if line.endswith("?") else "."
+        raise SystemExit(refuse(f"{line}{end} See `lightning-clip {self.command} --help`."))
+
+    def _suggesting(self, line: str) -> str:
+        """Add the file that a message is about, and the name that was probably meant."""
+        if unknown := _UNKNOWN_OPTION.search(line):
+            return line + did_you_mean(unknown[1], _names(self, with_dashes=True))
+        if choice := _INVALID_CHOICE.search(line):
+            return line + did_you_mean(choice[1], re.findall(r"'([^']*)'", choice[2]))
+        if key := _UNKNOWN_KEY.search(line):
+            last = re.compile(rf"\b{key[1].partition('.')[0]}\b")
+            place = next((f"{path}: " for path, text in self.files.items() if last.search(text)), "")
+            return f"{place}{line}{did_you_mean(key[1], _names(self, with_dashes=False))}"
+        if self.command not in ("compare", "report"):  # their parsers know no classes, and this takes a second
+            from lightning_clip.studies.similar import with_suggestion
+
+            line = with_suggestion(line, self._given_classes())
+        return self.reading + line
+
+    def _given_classes(self) -> list[Any] | None:
+        """The classes that the user named on the command line or in the files, as configurations."""
+        texts = [*self.words, *self.files.values()]
+        return [{"class_path": name} for text in texts for name in re.findall(r"\w+", text)] or None
+
+
+_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--[\w.+-]+)")
+_INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_UNKNOWN_KEY = re.compile(r"does not accept option '([\w.]+)'")
+
+
+def _names(parser: Any, *, with_dashes: bool) -> list[str]:
+    """The options of a parser and of its commands, as they are typed or as they are written in a file."""
+    found: list[str] = []
+    for action in parser._actions:
+        found += action.option_strings if with_dashes else [action.dest]
+        for inner in (getattr(action, "_name_parser_map", None) or {}).values():
+            found += _names(inner, with_dashes=with_dashes)
+    return found
 
 
 def _leaves(value: Any) -> list[Any]:

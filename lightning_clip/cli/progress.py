@@ -6,6 +6,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lightning_clip._errors import printable
 from lightning_clip.reports.formats import count, counted
 from lightning_clip.studies.comparison.metrics import DEAD, SOLVED, STEPS_TO_SOLVE
 from lightning_clip.studies.comparison.result import RunResult, key_in_words
@@ -26,7 +27,7 @@ class StudyProgress:
         self._cells = cells
         self._done = done
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -52,7 +53,7 @@ class StudyProgress:
             result: The result of the run.
         """
         self._done += 1
-        latest = f"{key_in_words(result.key)}: {_outcome(result)}"
+        latest = printable(f"{key_in_words(result.key)}: {_outcome(result)}")
         self._bar.update(self._task, advance=1, latest=latest)
         if not self._console.is_terminal:
             self._console.print(f"[{self._done}/{self._cells}] {latest}", markup=False, highlight=False, soft_wrap=True)

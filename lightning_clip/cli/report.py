@@ -54,6 +54,8 @@ def report(
         folder = ResultsFolder(folders[0])
         console.print(story(folder.read(), folder))
         return 0
+    if results := [path for path in paths if path.name == "results.json"]:
+        raise InputError(f"{results[0]}: the results of a study; use `lightning-clip report {results[0].parent}`")
     names, records = names_of(paths), [load_record(path) for path in paths]
     shown = records[0] if len(records) == 1 else records[0].compare(*records[1:], names=names)
     if html is not None:

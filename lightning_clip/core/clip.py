@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lightning_clip._errors import ArgumentTypeError
 from lightning_clip.core.actions import Keep
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import learning_rate_of
@@ -27,6 +28,9 @@ def clip_(
     Returns:
         The gradients before clipping and what was done to them, not yet read from the device.
 
+    Raises:
+        ArgumentTypeError: `grads` or `strategy` is something else.
+
     Example:
         >>> from lightning_clip import NormClip
         >>> layer = torch.nn.Linear(2, 1)
@@ -35,6 +39,8 @@ def clip_(
         >>> round(float(step.norm_before), 2), round(float(layer.weight.grad[0, 0]), 4)
         (173.21, 0.5774)
     """
+    if not isinstance(grads, Gradients) or not isinstance(strategy, ClipStrategy):
+        raise _wrong(grads, strategy)
     norm_before = grads.total_norm()
     param_norms = grads.norms()
     action = strategy.decide(grads)
@@ -57,3 +63,10 @@ def clip_(
         learning_rate=learning_rate_of(grads.optimizer),
         changed=not isinstance(action, Keep),
     )
+
+
+def _wrong(grads: object, strategy: object) -> ArgumentTypeError:
+    if not isinstance(grads, Gradients):
+        given = type(grads).__name__
+        return ArgumentTypeError(f"clip_({given}, …): grads must be Gradients, such as Gradients.of_module(module).")
+    return ArgumentTypeError(f"clip_(strategy={strategy!r}): it must be a ClipStrategy, such as NormClip(1.0).")

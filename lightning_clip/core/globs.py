@@ -5,10 +5,29 @@ import warnings
 from collections.abc import Iterable
 from fnmatch import translate
 
+from lightning_clip._checks import did_you_mean
 from lightning_clip._errors import ArgumentError, ArgumentTypeError
 from lightning_clip.core.gradients import Gradients
 
 REST = "*"
+
+
+def did_you_mean_glob(glob: str, names: Iterable[str]) -> str:
+    """Find the parameter, or all parameters of a module, that a glob without a match probably meant.
+
+    Args:
+        glob: The glob.
+        names: The names of all parameters.
+
+    Returns:
+        The end of an error message; empty if nothing is similar.
+
+    Example:
+        >>> did_you_mean_glob("haed.*", ["head.weight", "head.bias"])
+        "; did you mean 'head.*'?"
+    """
+    modules = dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in names if "." in name)
+    return did_you_mean(glob, [*modules, *names])
 
 
 class Globs:
@@ -88,9 +107,8 @@ class Globs:
             if not any(pattern.match(name) for name in names):
                 shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
                 if self._known is None:
-                    raise ArgumentError(
-                        f"{self.call}: {glob!r} matches no parameter ({shown}); correct it or remove it."
-                    )
+                    end = did_you_mean_glob(glob, names) or "; correct it or remove it."
+                    raise ArgumentError(f"{self.call}: {glob!r} matches no parameter ({shown}){end}")
                 self._warn_once(glob, shown)
         for name in names:
             self._of(name)

@@ -1,6 +1,6 @@
 """Splits one sequence into training, validation and test parts, in this order; used by series and stream data."""
 
-from lightning_clip._checks import check_rule
+from lightning_clip._checks import check_instance, check_rule
 
 
 def check_fractions(call: str, val_fraction: float, test_fraction: float) -> None:
@@ -14,6 +14,7 @@ def check_fractions(call: str, val_fraction: float, test_fraction: float) -> Non
     Raises:
         ArgumentError: A fraction is negative, or they add up to 1 or more.
     """
+    check_instance(call, int | float, val_fraction=val_fraction, test_fraction=test_fraction)
     check_rule(
         f"{call}(val_fraction={val_fraction!r}, test_fraction={test_fraction!r})",
         "both must be at least 0, and their sum below 1",

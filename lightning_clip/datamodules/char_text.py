@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip._checks import check_count
+from lightning_clip._checks import check_count, check_path
 from lightning_clip._errors import InputError
 from lightning_clip.datamodules.streams.stream_data_module import Split, StreamDataModule
 from lightning_clip.datamodules.streams.streams import Part
@@ -67,7 +67,8 @@ class CharTextDataModule(StreamDataModule):
     ) -> None:
         super().__init__(val_fraction=val_fraction, test_fraction=test_fraction, **options)
         check_count(type(self).__name__, n_symbols=n_symbols, at_least=2)
-        self.save_hyperparameters("path", "n_symbols")
+        if path is not None:
+            check_path(type(self).__name__, path=path)
         self.path = path
         self.n_symbols = n_symbols
         self.in_features = self.out_features = n_symbols
@@ -123,7 +124,8 @@ class CharTextDataModule(StreamDataModule):
         try:
             return Utf8Text(Path(self.path))
         except (OSError, ValueError) as error:
-            raise InputError(f"{name}(path={self.path!r}): not a readable UTF-8 text file ({error}).") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"{name}(path={self.path!r}): not a readable UTF-8 text file ({reason}).") from error
 
 
 class _CodedText:

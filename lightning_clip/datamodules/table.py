@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_clip._checks import did_you_mean
 from lightning_clip._errors import InputError
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
@@ -127,16 +128,17 @@ def _number(cell: str) -> float | None:
 def _checked(path: str, line: int, column: str, cell: str) -> float:
     number = _number(cell)
     if number is None:
-        raise InputError(
-            f"{path}, line {line}: {cell!r} in column {column!r} is not a number; select columns with columns=…."
-        )
+        separated = ";" in cell or "\t" in cell
+        remedy = "set the delimiter, as in delimiter=';'" if separated else "select columns with columns=…"
+        raise InputError(f"{path}, line {line}: {cell!r} in column {column!r} is not a number; {remedy}.")
     return number
 
 
 def _positions(path: str, names: Sequence[str], columns: Sequence[str] | None) -> list[int]:
     unknown = [column for column in columns or () if column not in names]
     if unknown:
-        raise InputError(f"{path}: no column {unknown[0]!r}; the columns are {', '.join(map(repr, names))}.")
+        known = ", ".join(map(repr, names)) + (did_you_mean(unknown[0], names) or ".")
+        raise InputError(f"{path}: no column {unknown[0]!r}; the columns are {known}")
     return list(range(len(names))) if columns is None else [names.index(column) for column in columns]
 
 

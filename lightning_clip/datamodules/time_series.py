@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_clip._checks import check_choice, check_count, check_rule
+from lightning_clip._checks import check_choice, check_count, check_each, check_path, check_rule, did_you_mean
 from lightning_clip._errors import InputError
 from lightning_clip.datamodules._splits import check_fractions, split_edges
 from lightning_clip.datamodules._tensor_rows import as_is
 from lightning_clip.datamodules.mackey_glass import mackey_glass
 from lightning_clip.datamodules.table import RowPlaces, Table, read_table
 from lightning_clip.datamodules.window_rows import WindowRows
+
+_LARGEST = 1e38
+"""Networks compute in float32, and squares of more than 1e154 overflow float64 too."""
 
 Loader = DataLoader[tuple[Tensor, ...]]
 
@@ -95,6 +98,11 @@ class TimeSeriesDataModule(LightningDataModule):
         name = type(self).__name__
         check_count(name, window=window, horizon=horizon, stride=stride, batch_size=batch_size)
         check_choice(name, ("refuse", "mask"), missing=missing)
+        if path is not None:
+            check_path(name, path=path)
+        check_each(name, str, columns=() if columns is None else columns, targets=() if targets is None else targets)
+        is_one = isinstance(delimiter, str) and len(delimiter) == 1
+        check_rule(f"{name}(delimiter={delimiter!r})", "delimiter must be one character", holds=is_one)
         check_fractions(name, val_fraction, test_fraction)
         self.save_hyperparameters()
         self.path, self.delimiter = path, delimiter
@@ -137,9 +145,10 @@ class TimeSeriesDataModule(LightningDataModule):
         stride = 1 if self.last_step_only else self.window
         self.train_rows = self._windows(*parts[0], self.stride)
         self.val_rows, self.test_rows = (self._windows(*part, stride) for part in parts[1:])
+        named = f"path={self.path!r}, " if self.path else ""
         check_rule(
-            f"{type(self).__name__}(window={self.window}, horizon={self.horizon})",
-            f"the training part has {edges[0]} steps, too few for a window and its target",
+            f"{type(self).__name__}({named}window={self.window}, horizon={self.horizon})",
+            f"the training part has {edges[0]} step{'s' * (edges[0] != 1)}, too few for a window and its target",
             holds=len(self.train_rows) > 0,
         )
 
@@ -179,9 +188,14 @@ class TimeSeriesDataModule(LightningDataModule):
             return Table(("0",), mackey_glass(10_000)[:, None], RowPlaces(10_000))
         wanted = None if self.columns is None else list(dict.fromkeys([*self.columns, *(self.targets or ())]))
         table = read_table(self.path, columns=wanted, delimiter=self.delimiter)
+        if unknown := [name for name in self.targets or () if name not in table.names]:
+            similar = did_you_mean(unknown[0], table.names)
+            raise InputError(f"{self.path}: no column {unknown[0]!r} to predict{similar or '.'}")
         infinite, missing = table.first(np.isinf(table.values)), table.first(np.isnan(table.values))
         if infinite:
             raise InputError(f"{self.path}, {infinite}: the value is infinite.")
+        if huge := table.first(np.abs(table.values) > _LARGEST):
+            raise InputError(f"{self.path}, {huge}: the value is larger than {_LARGEST:g}, too large for float32.")
         if missing and self.missing == "refuse":
             raise InputError(f"{self.path}, {missing}: the value is missing; fill it in, or set missing='mask'.")
         return table

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lightning_clip.modules.layers.initialization import set_update_bias_
+from lightning_clip.modules.layers.initialization import check_gate_bias, set_update_bias_
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
 
@@ -51,6 +51,7 @@ class GRUModule(RecurrentModule):
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.01),
         **options: Any,
     ) -> None:
+        check_gate_bias("GRUModule", update_bias=update_bias)
         super().__init__(nn.GRU, in_features, out_features, optimizer=optimizer, **options)
         self.update_bias = update_bias
         self.max_lag = max_lag

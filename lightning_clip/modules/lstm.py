@@ -8,7 +8,7 @@ from torch import nn
 
 from lightning_clip._checks import check_positive
 from lightning_clip.modules.layers.clipped_lstm import ClippedLSTM
-from lightning_clip.modules.layers.initialization import set_forget_bias_
+from lightning_clip.modules.layers.initialization import check_gate_bias, set_forget_bias_
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
 
@@ -59,6 +59,7 @@ class LSTMModule(RecurrentModule):
     ) -> None:
         check_positive("LSTMModule", or_none=True, grad_clip_gates=grad_clip_gates)
         layer = nn.LSTM if grad_clip_gates is None else partial(ClippedLSTM, grad_clip_gates=grad_clip_gates)
+        check_gate_bias("LSTMModule", forget_bias=forget_bias)
         super().__init__(layer, in_features, out_features, optimizer=optimizer, **options)
         self.forget_bias = forget_bias
         self.max_lag = max_lag

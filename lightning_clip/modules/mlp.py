@@ -64,11 +64,12 @@ class MLPRegressor(OptimizedModule):
         super().__init__(
             optimizer=optimizer, scheduler=scheduler, scheduler_interval=scheduler_interval, monitor="val_mse"
         )
-        sizes = [in_features, *hidden_sizes, out_features]
+        are_listed = isinstance(hidden_sizes, Sequence) and not isinstance(hidden_sizes, str)
+        sizes = [in_features, *(hidden_sizes if are_listed else (0,)), out_features]
         if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
-            call = f"MLPRegressor({in_features!r}, {hidden_sizes!r}, {out_features!r})"
-            raise ArgumentError(f"{call}: in_features, hidden_sizes and out_features must be positive whole numbers.")
-        self.save_hyperparameters("in_features", "hidden_sizes", "out_features", "scheduler_interval")
+            call = f"{type(self).__name__}({in_features=}, {hidden_sizes=}, {out_features=})"
+            raise ArgumentError(f"{call}: the sizes must be positive whole numbers, and hidden_sizes a list of them.")
+        self.save_hyperparameters(ignore=["optimizer", "scheduler"])
         self.in_features = in_features
         self.hidden_sizes = tuple(hidden_sizes)
         self.out_features = out_features

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -11,6 +11,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_clip._checks import check_choice
+from lightning_clip._errors import ArgumentError, ArgumentTypeError
+
+T = TypeVar("T")
 
 # The same types as in `lightning.pytorch.cli`, which takes longer to import than this whole package.
 OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
@@ -40,6 +43,10 @@ class OptimizedModule(LightningModule):
     ) -> None:
         super().__init__()
         check_choice(type(self).__name__, ("epoch", "step"), scheduler_interval=scheduler_interval)
+        for name, given in (("optimizer", optimizer), ("scheduler", scheduler)):
+            if not callable(given) and not (name == "scheduler" and given is None):
+                call = f"{type(self).__name__}({name}={given!r})"
+                raise ArgumentTypeError(f"{call}: {name} must be a function, such as functools.partial(SGD, lr=0.1).")
         self.optimizer: OptimizerCallable = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
@@ -47,15 +54,21 @@ class OptimizedModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer over all parameters and, if there is one, its scheduler."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = self._built("optimizer", self.optimizer, self.parameters())
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer)
+        scheduler = self._built("scheduler", self.scheduler, optimizer)
         monitor = getattr(scheduler, "monitor", self.monitor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": monitor},
         }
+
+    def _built(self, name: str, build: Callable[[Any], T], on: Any) -> T:
+        try:
+            return build(on)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"{type(self).__name__}: {name}: {error}") from error
 
     def log_step(self, name: str, value: Tensor) -> None:
         """Log a value of one training step, but only when a logger is about to write or the epoch ends.

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
-from lightning_clip._checks import check_choice, check_count, check_non_negative, check_positive, check_rule
+from lightning_clip._checks import check_choice, check_count, check_decay, check_non_negative, check_positive
+from lightning_clip.modules._batch import checked_batch
 from lightning_clip.modules.layers.fused_layer import run_fused
 from lightning_clip.modules.layers.gradient_clamp import GradientClamp
 from lightning_clip.modules.layers.initialization import INITS, Init, initialize_
@@ -92,13 +93,12 @@ class RecurrentModule(OptimizedModule):
         super().__init__(
             optimizer=optimizer, scheduler=scheduler, scheduler_interval=scheduler_interval, monitor=monitor
         )
-        check_count(
-            name, in_features=in_features, out_features=out_features, hidden_size=hidden_size, num_layers=num_layers
-        )
-        if embedding_dim is not None:
-            check_count(name, embedding_dim=embedding_dim)
+        sizes = {"in_features": in_features, "out_features": out_features, "hidden_size": hidden_size}
+        dims = {} if embedding_dim is None else {"embedding_dim": embedding_dim}
+        check_count(name, **sizes, num_layers=num_layers, **dims)
         check_choice(name, INITS, init=init)
-        check_rule(f"{name}(dropout={dropout!r})", "dropout must be at least 0 and below 1", holds=0 <= dropout < 1)
+        check_decay(name, dropout=dropout)
+        check_choice(name, (None, True, False), many_to_many=many_to_many)
         check_positive(
             name, or_none=True, init_gain=init_gain, weight_std=weight_std, grad_clip_output=grad_clip_output
         )
@@ -182,7 +182,7 @@ class RecurrentModule(OptimizedModule):
         Returns:
             `()`.
         """
-        inputs, targets = batch
+        inputs, targets = checked_batch(self, batch)
         loss = self._task.loss(self(inputs), targets)
         self.log_step("train_loss", loss.detach())
         return loss + self._penalty() if self.recurrent_l1 or self.recurrent_l2 else loss
@@ -223,7 +223,7 @@ class RecurrentModule(OptimizedModule):
         return TASKS[self.task]
 
     def _measure(self, split: str, batch: Batch) -> None:
-        inputs, targets = batch
+        inputs, targets = checked_batch(self, batch)
         outputs = self(inputs)
         measured = self._task.measure(outputs, targets)
         wrong = getattr(self.trainer.datamodule, "wrong", None)  # type: ignore[attr-defined]  # None without one

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_clip._checks import check_choice, check_rule
+from lightning_clip.modules._batch import check_chunk
 from lightning_clip.modules.layers.factory import CellName, recurrent_layer, start_gates_
 from lightning_clip.modules.optimized_module import OptimizerCallable
 from lightning_clip.modules.recurrent_module import RecurrentModule
@@ -129,6 +130,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
 
     def on_train_batch_start(self, batch: TrainingChunk, batch_idx: int) -> int | None:
         """Record the length of the chunk."""
+        check_chunk(self, batch)
         steps = batch.inputs.shape[1]
         self._relative_lengths.append(steps / (batch.nominal_steps or steps))
         return super().on_train_batch_start(batch, batch_idx)
@@ -162,6 +164,7 @@ class TBPTTModule(StatefulMixin, RecurrentModule):
 
     def _loss(self, split: str, chunk: TrainingChunk) -> tuple[Tensor, Tensor | int]:
         """The summed loss of a chunk and the number of its targets; both are added to the mean of the epoch."""
+        check_chunk(self, chunk)
         outputs = self.run_chunk(self.advance, chunk.inputs, chunk)
         total, count = summed_loss(self.task, outputs, chunk.targets, chunk.mask)
         unit = math.log(2) if self.task == "next_token" else 1.0

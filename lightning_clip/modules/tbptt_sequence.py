@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from lightning_clip.modules._batch import checked_batch
 from lightning_clip.modules.layers.factory import CellName, recurrent_layer, start_gates_
 from lightning_clip.modules.layers.padded import run_padded
 from lightning_clip.modules.optimized_module import OptimizerCallable
@@ -120,6 +121,8 @@ class TBPTTSequenceModule(TruncatedBPTTMixin, RecurrentModule):
 
     def tbptt_split(self, batch: tuple[Tensor, ...]) -> list[SequencePart]:
         """Split a batch into chunks with their targets."""
+        if len(batch) == 2:
+            checked_batch(self, batch)
         return sequence_parts(batch, self.truncated_bptt_steps, every_step=self.every_step)
 
     def tbptt_weight(self, chunk: SequencePart) -> Tensor | float:

@@ -6,7 +6,9 @@ from typing import IO, cast
 
 from rich import get_console
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 
+from lightning_clip._errors import printable
 from lightning_clip.reports.encoding import EncodableStream, encodable
 
 __all__ = ["to_text"]
@@ -50,6 +52,8 @@ def output_console() -> Console:
 class Report:
     """Renderables in sequence that print themselves both through rich and through `print`.
 
+    Control characters in names are shown and not sent to the terminal.
+
     Through `print` (that of a progress bar, for instance) width, color and encoding are those of rich's own console.
 
     Args:
@@ -60,7 +64,8 @@ class Report:
         self.parts = parts
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Group(*self.parts)
+        for segment in console.render(Group(*self.parts), options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
     def __str__(self) -> str:
         console = get_console()

@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
+from lightning_clip._checks import check_path
 from lightning_clip._errors import InputError
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.parameter_totals import ParameterTotals
@@ -49,6 +50,7 @@ class CsvSink:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_path("CsvSink", path=path)
         self.path = path
         self._file: TextIO | None = None
         self._columns = _COLUMNS

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from lightning_clip._checks import check_path
 from lightning_clip._errors import InputError
 from lightning_clip.core.record.measurements import Measurement
 from lightning_clip.core.record.parameter_totals import ParameterTotals
@@ -57,6 +58,7 @@ class JsonlSink:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_path("JsonlSink", path=path)
         self.path = path
         self._file: TextIO | None = None
         self._named_bad: set[int] = set()

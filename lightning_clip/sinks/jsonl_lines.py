@@ -1,6 +1,7 @@
 """Parses and checks the lines of a JSONL record: one function per kind of line; `jsonl_reader` uses them."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning_clip.core.record.measurements import Measurement
@@ -28,7 +29,11 @@ _SINCE_SECOND: Mapping[str, type] = {
     "top_param": str,
     "top_share": float,
 }
+_NOT_NEGATIVE = {"norm_before", "norm_after", "threshold", "clip_coef", "seconds", "top_share"}
 _WORDS = {int: "a whole number", str: "a string", bool: "true or false", dict: "an object", list: "a list"}
+
+
+_STEP_NAMES = {*StepRecord.__dataclass_fields__, "bad_params"} - {"params"}
 
 
 def step_columns(rows: Sequence[Row]) -> Columns:
@@ -44,14 +49,16 @@ def step_columns(rows: Sequence[Row]) -> Columns:
         ValueError: A value has the wrong type.
         KeyError: A field is missing.
     """
+    for row in {len(row): row for row in rows}.values():  # lines with other fields have another number of them
+        _check_names(row, _STEP_NAMES)
     columns = {name: _typed(name, [row[name] for row in rows], kind) for name, kind in _OTHERS.items()}
     for name, optional in _NUMBERS.items():
         columns[name] = _numbers(name, [row[name] for row in rows], optional)
     for name, kind in _SINCE_SECOND.items():
         columns[name] = _optional(name, [row.get(name) for row in rows], kind)
     columns["first_batch"] = _optional("first_batch", [row.get("first_batch", row.get("batch")) for row in rows], int)
-    columns["watched"] = [_floats(row["watched"]) if "watched" in row else {} for row in rows]
-    columns["bad_params"] = [row.get("bad_params", ()) for row in rows]
+    columns["watched"] = [_watched(row["watched"]) if "watched" in row else {} for row in rows]
+    columns["bad_params"] = [_bad_params(row["bad_params"]) if "bad_params" in row else () for row in rows]
     return columns
 
 
@@ -71,8 +78,8 @@ def step_records(columns: Columns) -> list[StepRecord]:
 
 def run_info(row: Row) -> RunInfo:
     """Parse the line that starts or resumes a run."""
-    fields = _typed("run", [row["run"]], dict)[0]
-    _typed("numels", [fields["numels"]], dict)
+    fields = _fields_of("run", row, RunInfo)
+    _typed("numels", list(_typed("numels", [fields["numels"]], dict)[0].values()), int)
     _typed("model, strategy or optimizer", [fields[name] for name in ("model", "strategy", "optimizer")], str)
     _typed("id", [fields.get("id", "")], str)
     _typed("start_step", [fields.get("start_step", 0)], int)
@@ -81,7 +88,7 @@ def run_info(row: Row) -> RunInfo:
 
 def run_event(row: Row) -> Event:
     """Parse the line of an event."""
-    fields = _typed("event", [row["event"]], dict)[0]
+    fields = _fields_of("event", row, Event)
     _typed("step", [fields["step"]], int)
     _typed("kind or message", [fields["kind"], fields["message"]], str)
     return Event(**{**fields, "data": _floats(_typed("data", [fields["data"]], dict)[0])})
@@ -89,7 +96,7 @@ def run_event(row: Row) -> Event:
 
 def measurement(row: Row) -> Measurement:
     """Parse the line of a measurement."""
-    fields = _typed("measurement", [row["measurement"]], dict)[0]
+    fields = _fields_of("measurement", row, Measurement)
     _typed("step", [fields["step"]], int)
     _typed("kind", [fields["kind"]], str)
     data = _typed("data", [fields["data"]], dict)[0]
@@ -99,9 +106,11 @@ def measurement(row: Row) -> Measurement:
 def totals(row: Row) -> tuple[float | None, ParameterTotals]:
     """Parse the line with the duration in seconds and the totals of each parameter."""
     fields = _typed("totals", [row["totals"]], dict)[0]
+    _check_names(fields, ("seconds", "layers"))
+    seconds = _numbers("seconds", [fields["seconds"]], True)[0]
     parameters = ParameterTotals()
     parameters.load_state_dict(_typed("layers", [fields["layers"]], dict)[0])
-    return _numbers("seconds", [fields["seconds"]], True)[0], parameters
+    return seconds, parameters
 
 
 READERS: Mapping[str, Callable[[Row], Any]] = {
@@ -113,10 +122,36 @@ READERS: Mapping[str, Callable[[Row], Any]] = {
 }
 
 
+def _check_names(found: Iterable[str], known: Collection[str]) -> None:
+    """Raise for a field that only a later version may have written; fields that are missing are no concern here."""
+    if unknown := [name for name in found if name not in known]:
+        raise ValueError(f"no field {unknown[0]!r}, which only a later version of lightning-clip may know")
+
+
+def _fields_of(name: str, row: Row, kind: type) -> dict[str, Any]:
+    """Return the fields of a line other than a step."""
+    fields: dict[str, Any] = _typed(name, [row[name]], dict)[0]
+    _check_names(fields, kind.__dataclass_fields__)  # type: ignore[attr-defined]  # every kind is a dataclass
+    return fields
+
+
+def _watched(value: Any) -> dict[str, Any]:
+    factors: dict[str, Any] = _typed("watched", [value], dict)[0]
+    return dict(zip(factors, _numbers("watched", list(factors.values()), False), strict=True))
+
+
+def _bad_params(value: Any) -> list[str]:
+    if type(value) is not list or not all(type(name) is str for name in value):
+        raise ValueError(f"bad_params to be a list of strings, found {value!r}")
+    return value
+
+
 def _typed(name: str, values: list[Any], kind: type) -> list[Any]:
     if set(map(type, values)) - {kind}:
         found = next(value for value in values if type(value) is not kind)
         raise ValueError(f"{name} to be {_WORDS[kind]}, found {found!r}")
+    if kind is int and min(values, default=0) < 0:
+        raise ValueError(f"{name} to be at least 0, found {min(values)!r}")
     return values
 
 
@@ -132,11 +167,17 @@ def _numbers(name: str, values: list[Any], optional: bool) -> list[Any]:
     if optional:
         kinds.discard(type(None))
     if not kinds:
-        return values
+        return _checked_sign(name, values)
     found = next((v for v in values if type(v) in kinds and not (type(v) is str and v in _NON_FINITE)), None)
     if kinds - {str} or found is not None:
         raise ValueError(f"{name} to be a number{' or null' * optional}, found {found!r}")
-    return [_NON_FINITE[value] if type(value) is str else value for value in values]
+    return _checked_sign(name, [_NON_FINITE[value] if type(value) is str else value for value in values])
+
+
+def _checked_sign(name: str, values: list[Any]) -> list[Any]:
+    if name in _NOT_NEGATIVE and -math.inf < (low := min(filter(None, values), default=0)) < 0:
+        raise ValueError(f"{name} to be at least 0, found {low!r}")
+    return values
 
 
 def _floats(mapping: dict[str, Any]) -> dict[str, Any]:

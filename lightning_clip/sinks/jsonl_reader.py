@@ -63,7 +63,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> tuple[RunInfo, History]:
                 raise _error(path, line_number, lines) from None
             line_number += len(lines)
     if reading.run is None:
-        raise InputError(f'{path}: line 1: expected {{"run": …}}, found the end of the file.')
+        raise InputError(f"{path}: line 1: expected an object that begins with 'run', found the end of the file.")
     return reading.run, reading.finished_history()
 
 
@@ -147,7 +147,7 @@ class _Reading:
 
 
 def _kind(row: Row) -> str:
-    return next(iter(row))
+    return next(iter(row), "")
 
 
 def _steps_of(columns: Columns) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive
+from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive_finite
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
@@ -109,7 +109,7 @@ class AdaGC(ClipStrategy):
         eps: float = 1e-8,
     ) -> None:
         super().__init__()
-        check_positive("AdaGC", clip_factor=clip_factor, max_norm=max_norm, eps=eps)
+        check_positive_finite("AdaGC", clip_factor=clip_factor, max_norm=max_norm, eps=eps)
         check_decay("AdaGC", decay=decay)
         check_count("AdaGC", at_least=0, warmup_steps=warmup_steps)
         check_choice("AdaGC", POLICIES, history=history)

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_fraction, check_positive
+from lightning_clip._checks import check_fraction, check_instance, check_positive_finite, check_rule
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action
 from lightning_clip.core.element_actions import Multiply
@@ -66,10 +66,15 @@ class AGC(ClipStrategy):
         min_scale: float = 0.0,
     ) -> None:
         super().__init__()
-        check_positive("AGC", clip_factor=clip_factor, eps=eps)
+        check_positive_finite("AGC", clip_factor=clip_factor, eps=eps)
         check_fraction("AGC", min_scale=min_scale)
         self.clip_factor = clip_factor
         self.eps = eps
+        check_instance("AGC", Mapping, or_none=True, unit_axes=unit_axes)
+        for glob, axes in (unit_axes or {}).items():
+            are_axes = all(type(axis) is int for axis in axes)  # those of a string are strings
+            rule = f"the axes of {glob!r} must be a list of whole numbers"
+            check_rule(f"AGC(unit_axes={unit_axes!r})", rule, holds=are_axes)
         self._excluded = Globs(f"AGC(exclude={exclude!r})", exclude, exclusive=False)
         self.exclude = tuple(exclude)
         self.unit_axes = None if unit_axes is None else {glob: tuple(dims) for glob, dims in unit_axes.items()}

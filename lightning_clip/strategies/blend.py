@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_count
+from lightning_clip._checks import check_count, check_instance
 from lightning_clip.core.actions import Action, Scale, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.state import has_signal
@@ -42,8 +42,9 @@ class Blend(ClipStrategy):
     def __init__(self, start: ClipStrategy | None = None, end: ClipStrategy | None = None, *, steps: int = 10) -> None:
         super().__init__()
         check_count("Blend", steps=steps)
-        self.start = start or NoClip()
-        self.end = end or NoClip()
+        check_instance("Blend", ClipStrategy, or_none=True, start=start, end=end)
+        self.start = NoClip() if start is None else start
+        self.end = NoClip() if end is None else end
         self.steps = steps
         self.register_buffer("done", torch.zeros((), dtype=torch.int64))
 

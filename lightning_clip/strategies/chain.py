@@ -8,6 +8,7 @@ from lightning_clip._checks import check_each
 from lightning_clip.core.actions import Action, Sequential
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
+from lightning_clip.strategies.no_clip import NoClip
 
 
 class Chain(ClipStrategy):
@@ -21,10 +22,11 @@ class Chain(ClipStrategy):
     copied only if a later link reads their elements.
 
     Args:
-        strategies: The links, in order.
+        strategies: The links, in order; `NoClip()` by default.
 
     Raises:
         ArgumentTypeError: A link is not a strategy.
+        ArgumentError: There is no link.
 
     Example:
         >>> from lightning_clip import NormClip, ValueClip
@@ -36,9 +38,10 @@ class Chain(ClipStrategy):
         it can only do what an action does.
     """
 
-    def __init__(self, strategies: Sequence[ClipStrategy] = ()) -> None:
+    def __init__(self, strategies: Sequence[ClipStrategy] | None = None) -> None:
         super().__init__()
-        check_each("Chain", ClipStrategy, strategies=strategies)
+        strategies = [NoClip()] if strategies is None else strategies
+        check_each("Chain", ClipStrategy, at_least=1, strategies=strategies)
         self.links = nn.ModuleList(strategies)
 
     @property

@@ -108,6 +108,8 @@ class EmaRatioClip(TotalNormStrategy):
             )
         check_positive("EmaRatioClip", start_norm=start_norm, max_norm=max_norm)
         check_decay("EmaRatioClip", fast=fast, slow=slow)
+        if fast > slow:
+            raise ArgumentError(f"EmaRatioClip(fast={fast!r}, slow={slow!r}): fast must not be above slow.")
         check_count("EmaRatioClip", warmup_steps=warmup_steps)
         check_fraction("EmaRatioClip", min_scale=min_scale)
         check_non_negative("EmaRatioClip", norm_eps=norm_eps)

@@ -1,13 +1,14 @@
 """`GroupNormClip`: clip named groups of parameters, each by the norm of its own gradients."""
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_fraction, check_positive
-from lightning_clip._errors import ArgumentError
+from lightning_clip._checks import check_choice, check_fraction, check_instance, check_rule
+from lightning_clip._errors import ArgumentError, ArgumentTypeError
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.globs import REST, Globs
 from lightning_clip.core.gradients import Gradients
@@ -57,17 +58,21 @@ class GroupNormClip(ClipStrategy):
         min_scale: float = 0.0,
     ) -> None:
         super().__init__()
+        check_instance("GroupNormClip", Mapping, or_none=True, max_norms=max_norms)
         self.max_norms = {REST: 1.0} if max_norms is None else dict(max_norms)
         if not self.max_norms:
             raise ArgumentError("GroupNormClip(max_norms={}): max_norms needs at least one glob, such as {'*': 1.0}.")
-        check_positive(
-            "GroupNormClip", or_none=False, **{f"max_norms[{glob!r}]": limit for glob, limit in self.max_norms.items()}
-        )
+        call = f"GroupNormClip(max_norms={self.max_norms!r})"
+        for glob, limit in self.max_norms.items():
+            is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+            if not isinstance(glob, str) or not is_number:
+                raise ArgumentTypeError(f"{call}: expected a number for each glob, found {limit!r} for {glob!r}.")
+            check_rule(call, f"the limit of {glob!r} must be a positive, finite number", holds=0 < limit < math.inf)
         check_choice("GroupNormClip", ("l2", "rms"), kind=kind)
         check_fraction("GroupNormClip", min_scale=min_scale)
         self.kind = kind
         self.min_scale = min_scale
-        self._globs = Globs(f"GroupNormClip(max_norms={self.max_norms!r})", self.max_norms)
+        self._globs = Globs(call, self.max_norms)
 
     @classmethod
     def rnn(

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from lightning_clip._checks import check_fraction, check_non_negative, check_positive
+from lightning_clip._checks import check_fraction, check_non_negative, check_positive, check_positive_finite
 from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar
@@ -47,7 +47,8 @@ class NormClip(TotalNormStrategy):
         self, max_norm: float = 1.0, *, norm_type: float = 2.0, eps: float = 1e-6, min_scale: float = 0.0
     ) -> None:
         super().__init__()
-        check_positive("NormClip", max_norm=max_norm, norm_type=norm_type)
+        check_positive_finite("NormClip", max_norm=max_norm)
+        check_positive("NormClip", norm_type=norm_type)
         check_non_negative("NormClip", eps=eps)
         check_fraction("NormClip", min_scale=min_scale)
         self.max_norm = max_norm

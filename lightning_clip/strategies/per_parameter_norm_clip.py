@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from lightning_clip._checks import check_fraction, check_non_negative, check_positive
+from lightning_clip._checks import check_fraction, check_non_negative, check_positive, check_positive_finite
 from lightning_clip.core.actions import Action, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -46,7 +46,8 @@ class PerParameterNormClip(ClipStrategy):
         self, max_norm: float = 1.0, *, norm_type: float = 2.0, eps: float = 0.0, min_scale: float = 0.0
     ) -> None:
         super().__init__()
-        check_positive("PerParameterNormClip", max_norm=max_norm, norm_type=norm_type)
+        check_positive_finite("PerParameterNormClip", max_norm=max_norm)
+        check_positive("PerParameterNormClip", norm_type=norm_type)
         check_fraction("PerParameterNormClip", min_scale=min_scale)
         check_non_negative("PerParameterNormClip", eps=eps)
         self.max_norm = max_norm

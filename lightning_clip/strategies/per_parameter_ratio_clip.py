@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from lightning_clip._checks import check_fraction, check_positive
+from lightning_clip._checks import check_fraction, check_positive_finite
 from lightning_clip.core.actions import Action, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -38,7 +38,7 @@ class PerParameterRatioClip(ClipStrategy):
 
     def __init__(self, clip_factor: float = 0.3, *, eps: float = 1e-3, min_scale: float = 0.0) -> None:
         super().__init__()
-        check_positive("PerParameterRatioClip", clip_factor=clip_factor, eps=eps)
+        check_positive_finite("PerParameterRatioClip", clip_factor=clip_factor, eps=eps)
         check_fraction("PerParameterRatioClip", min_scale=min_scale)
         self.clip_factor = clip_factor
         self.eps = eps

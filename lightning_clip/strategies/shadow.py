@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightning_clip._checks import check_each
+from lightning_clip._checks import check_each, check_instance
 from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -43,7 +43,8 @@ class Shadow(ClipStrategy):
     def __init__(self, active: ClipStrategy | None = None, *, watched: Sequence[ClipStrategy] = ()) -> None:
         super().__init__()
         active = NoClip() if active is None else active
-        check_each("Shadow", ClipStrategy, active=[active], watched=watched)
+        check_instance("Shadow", ClipStrategy, active=active)
+        check_each("Shadow", ClipStrategy, watched=watched)
         self.active = active
         self.asked = nn.ModuleList(watched)
         _ = [other.label for other in watched]  # cached here, because a compiled `decide` cannot compute labels

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from lightning_clip._checks import check_choice, check_fraction, check_positive
+from lightning_clip._checks import check_choice, check_fraction, check_positive_finite
 from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.total_norm_strategy import TotalNormStrategy
 from lightning_clip.functional.scalars import Scalar, hypot, is_finite, like, maximum, minimum, tanh, where
@@ -75,7 +75,7 @@ class SoftClip(TotalNormStrategy):
 
     def __init__(self, max_norm: float = 1.0, *, shape: Shape = "sqrt", min_scale: float = 0.0) -> None:
         super().__init__()
-        check_positive("SoftClip", max_norm=max_norm)
+        check_positive_finite("SoftClip", max_norm=max_norm)
         check_choice("SoftClip", tuple(_FACTORS), shape=shape)
         check_fraction("SoftClip", min_scale=min_scale)
         self.max_norm = max_norm

@@ -1,11 +1,12 @@
 """`StrategySchedule`: switch to another strategy at a given step or epoch."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from torch import nn
 
-from lightning_clip._checks import check_choice, check_count, check_each
-from lightning_clip._errors import ArgumentError
+from lightning_clip._checks import check_choice, check_instance, check_rule
+from lightning_clip._errors import ArgumentError, ArgumentTypeError
 from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -46,9 +47,13 @@ class StrategySchedule(ClipStrategy):
         super().__init__()
         schedule = {0: NoClip()} if schedule is None else schedule
         check_choice("StrategySchedule", get_args(Unit), unit=unit)
-        check_each("StrategySchedule", ClipStrategy, schedule=schedule.values())
-        for key in schedule:
-            check_count("StrategySchedule", at_least=0, key=key)
+        check_instance("StrategySchedule", Mapping, schedule=schedule)
+        call = f"StrategySchedule(schedule={schedule!r})"
+        for key, strategy in schedule.items():
+            is_count = isinstance(key, int) and not isinstance(key, bool) and key >= 0
+            check_rule(call, f"a strategy begins at a whole number of at least 0, not {key!r}", holds=is_count)
+            if not isinstance(strategy, ClipStrategy):
+                raise ArgumentTypeError(f"{call}: each must be a ClipStrategy, not {strategy!r}.")
         if 0 not in schedule:
             raise ArgumentError(f"StrategySchedule(schedule={schedule!r}): add a strategy for {unit} 0.")
         self.turns = nn.ModuleDict({str(key): schedule[key] for key in sorted(schedule)})

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch.optim import Optimizer
 
-from lightning_clip._checks import check_choice, check_count, check_each, check_positive
+from lightning_clip._checks import check_choice, check_count, check_instance, check_positive
 from lightning_clip._errors import ArgumentError, ArgumentTypeError
 from lightning_clip.core.actions import Action
 from lightning_clip.core.gradients import Gradients
@@ -105,7 +105,7 @@ class ThresholdSchedule(ClipStrategy):
     ) -> None:
         super().__init__()
         strategy = NormClip() if strategy is None else strategy
-        check_each("ThresholdSchedule", ClipStrategy, strategy=[strategy])
+        check_instance("ThresholdSchedule", ClipStrategy, strategy=strategy)
         check_positive("ThresholdSchedule", start=start, end=end)
         check_count("ThresholdSchedule", steps=steps)
         if not callable(shape):

@@ -12,6 +12,7 @@ from lightning_clip.core.element_actions import Replace
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.strategies.no_clip import NoClip
 
 Limited = tuple[Tensor, Tensor]
 
@@ -25,10 +26,11 @@ class Tightest(ClipStrategy):
     together.
 
     Args:
-        strategies: The strategies, in any order.
+        strategies: The strategies, in any order; `NoClip()` by default.
 
     Raises:
         ArgumentTypeError: An item is not a strategy.
+        ArgumentError: There is no item.
 
     Example:
         >>> from lightning_clip import NormClip, PerParameterNormClip
@@ -39,9 +41,10 @@ class Tightest(ClipStrategy):
         None: the elementwise minimum of the factors `min(1, c / N)` of the given rules.
     """
 
-    def __init__(self, strategies: Sequence[ClipStrategy] = ()) -> None:
+    def __init__(self, strategies: Sequence[ClipStrategy] | None = None) -> None:
         super().__init__()
-        check_each("Tightest", ClipStrategy, strategies=strategies)
+        strategies = [NoClip()] if strategies is None else strategies
+        check_each("Tightest", ClipStrategy, at_least=1, strategies=strategies)
         self.members = nn.ModuleList(strategies)
 
     @property

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_fraction, check_positive
+from lightning_clip._checks import check_fraction, check_positive_finite
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
@@ -52,7 +52,7 @@ class UpdateRMSClip(ClipStrategy):
 
     def __init__(self, max_rms: float = 1.0, *, eps: float = 1e-6, min_scale: float = 0.0) -> None:
         super().__init__()
-        check_positive("UpdateRMSClip", max_rms=max_rms, eps=eps)
+        check_positive_finite("UpdateRMSClip", max_rms=max_rms, eps=eps)
         check_fraction("UpdateRMSClip", min_scale=min_scale)
         self.max_rms = max_rms
         self.eps = eps

@@ -3,7 +3,7 @@
 import math
 from typing import Self
 
-from lightning_clip._checks import check_positive
+from lightning_clip._checks import check_positive_finite
 from lightning_clip.core.actions import Action, Clamp
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -38,7 +38,7 @@ class ValueClip(ClipStrategy):
 
     def __init__(self, clip_value: float = 0.5) -> None:
         super().__init__()
-        check_positive("ValueClip", clip_value=clip_value)
+        check_positive_finite("ValueClip", clip_value=clip_value)
         self.clip_value = clip_value
 
     @classmethod

@@ -13,6 +13,7 @@ from lightning_clip._checks import (
     check_fraction,
     check_non_negative,
     check_positive,
+    check_positive_finite,
 )
 from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.state import (
@@ -115,7 +116,8 @@ class ZClip(TotalNormStrategy):
     ) -> None:
         super().__init__()
         check_positive("ZClip", z_thresh=z_thresh, clip_factor=clip_factor)
-        check_positive("ZClip", or_none=True, max_norm=max_norm)
+        if max_norm is not None:
+            check_positive_finite("ZClip", max_norm=max_norm)
         check_fraction("ZClip", clip_factor=clip_factor, min_scale=min_scale)
         check_decay("ZClip", alpha=alpha)
         check_count("ZClip", warmup_steps=warmup_steps)

@@ -7,7 +7,9 @@ from jsonargparse import ArgumentParser
 
 import lightning_clip.datamodules
 import lightning_clip.modules  # noqa: F401  (jsonargparse finds a class by its bare name once it is imported)
+from lightning_clip._checks import did_you_mean
 from lightning_clip._errors import InputError, constructor_error, in_one_line, is_known, recording
+from lightning_clip.studies.similar import with_suggestion
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ def build(base: type[T], config: Config) -> T:
         InputError: The configuration cannot be used. The message says why in one line.
         Exception: Any other exception that the constructor raises.
     """
+    _check(config)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--object", type=base)
     raised: list[Exception] = []
@@ -38,11 +41,26 @@ def build(base: type[T], config: Config) -> T:
     except (ParserError, TypeError, ValueError) as error:
         problem = constructor_error(error, raised)
         if problem is None or is_known(problem):
-            raise InputError(_line(config, problem or error)) from error
+            raise InputError(_line(base, config, problem or error)) from error
     raise problem
 
 
-def _line(config: Any, error: Exception) -> str:
+def _line(base: type, config: Any, error: Exception) -> str:
     reason = in_one_line(str(error)).removeprefix("object: ")
-    name = config.get("class_path", "") if isinstance(config, dict) else str(config)
-    return reason if name.rpartition(".")[2] in reason else f"{name}: {reason}"
+    name = config.get("class_path", "")
+    return with_suggestion(reason if name.rpartition(".")[2] in reason else f"{name}: {reason}", config, base)
+
+
+def _check(config: Any) -> None:
+    """Raise unless a configuration names a class and its arguments."""
+    if not isinstance(config, dict):
+        raise InputError(f"expected class_path and init_args, found {config!r}")
+    if unknown := [key for key in config if key not in _KEYS]:
+        raise InputError(f"expected class_path and init_args, found {unknown[0]!r}{did_you_mean(unknown[0], _KEYS)}")
+    if not isinstance(config.get("class_path"), str):
+        raise InputError(f"class_path: expected the name of a class, found {config.get('class_path')!r}")
+    if not isinstance(config.get("init_args", {}) or {}, dict):
+        raise InputError(f"init_args: expected arguments by name, found {config['init_args']!r}")
+
+
+_KEYS = ("class_path", "init_args", "dict_kwargs")

@@ -2,15 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_clip._errors import InputError
 from lightning_clip._version import __version__
-from lightning_clip.studies.comparison.result import RunKey, RunResult, key_name
+from lightning_clip.studies.comparison.result import RunKey, RunResult, key_in_words, key_name
+from lightning_clip.studies.run_rows import from_row, to_row
 
 try:
     import fcntl
@@ -58,6 +58,7 @@ class ResultsFolder:
         Raises:
             InputError: Another process is running a study in this folder.
         """
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDONLY) if fcntl is not None else None
         try:
@@ -68,7 +69,19 @@ class ResultsFolder:
             if descriptor is not None:
                 os.close(descriptor)
             with suppress(OSError):
-                self.path.rmdir()
+                for empty in new or [self.path]:
+                    empty.rmdir()
+
+    def discard(self, records: Iterable[Path]) -> None:
+        """Remove what a study without a finished run has written, so that it can be started again.
+
+        Args:
+            records: The paths of its records.
+        """
+        for path in (*records, self._results):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.records.rmdir()
 
     def _lock(self, descriptor: int) -> None:
         try:
@@ -93,14 +106,21 @@ class ResultsFolder:
             study: The name of the study.
             runs: The results of its finished runs.
             experiment: The configuration of its experiment; `None` for training.
+
+        Raises:
+            InputError: The file cannot be written, for instance because the disk is full.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"study": study, "version": __version__}
         content |= {"experiment": experiment} if experiment else {}
-        content["runs"] = [_to_json(run) for run in runs]
+        content["runs"] = [to_row(run) for run in runs]
         partial = self._results.with_suffix(".json.partial")
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, self._results)
+        try:
+            partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            os.replace(partial, self._results)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise InputError(f"{self._results}: cannot be written: {error.strerror}") from error
 
     def read(self) -> StudyResults:
         """Read the results.
@@ -113,16 +133,42 @@ class ResultsFolder:
         """
         try:
             content = json.loads(self._results.read_text(encoding="utf-8"))
-            runs = [_from_json(run) for run in content["runs"]]
-            return StudyResults(content["study"], runs, content.get("experiment"))
         except OSError as error:
             raise InputError(f"{self.path}: no results here ({self._results.name}: {error.strerror})") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{self._results}: expected JSON, found a file that is not text") from error
         except json.JSONDecodeError as error:
             raise InputError(f"{self._results}: line {error.lineno}: expected JSON: {error.msg}") from error
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{self._results}: expected the results of `lightning-clip compare`: {error}") from error
+        try:
+            return _results_of(content)
+        except ValueError as error:
+            raise InputError(f"{self._results}: {error}") from error
+
+
+def _results_of(content: Any) -> StudyResults:
+    if not isinstance(content, dict):
+        shown = json.dumps(content)
+        raise ValueError(f"expected the results of `lightning-clip compare`, found {shown:.60}")
+    for name, kind, words in (("study", str, "a string"), ("runs", list, "a list")):
+        if name not in content:
+            raise ValueError(f"expected the results of `lightning-clip compare`, found no key {name!r}")
+        if not isinstance(content[name], kind):
+            raise ValueError(f"expected {name} to be {words}, found {content[name]!r:.60}")
+    experiment = content.get("experiment")
+    if experiment is not None and not isinstance(experiment, dict):
+        raise ValueError(f"expected experiment to be an object, found {experiment!r:.60}")
+    if unknown := content.keys() - {"study", "version", "runs", "experiment"}:
+        raise ValueError(f"expected no key {min(unknown)!r}, which only a later version of lightning-clip may know")
+    runs: dict[RunKey, RunResult] = {}
+    for number, row in enumerate(content["runs"], start=1):
+        try:
+            run = from_row(row)
+        except ValueError as error:
+            raise ValueError(f"run {number}: expected {error}") from error
+        if run.key in runs:
+            raise ValueError(f"run {number}: expected each run once, found {key_in_words(run.key)} again")
+        runs[run.key] = run
+    return StudyResults(content["study"], list(runs.values()), experiment)
 
 
 def next_free_folder(parent: Path, name: str) -> Path:
@@ -131,16 +177,3 @@ def next_free_folder(parent: Path, name: str) -> Path:
     while (parent / f"{name}-{number}").exists():
         number += 1
     return parent / f"{name}-{number}"
-
-
-def _to_json(run: RunResult) -> dict[str, Any]:
-    row: dict[str, Any] = asdict(run)
-    axes, data = row.pop("axes"), row.pop("data")
-    return {**row, **axes, **({"data": data} if data else {})}
-
-
-def _from_json(row: dict[str, Any]) -> RunResult:
-    known = RunResult.__dataclass_fields__.keys() - {"axes"}
-    own = {name: value for name, value in row.items() if name in known}
-    axes = {name: value for name, value in row.items() if name not in known}
-    return RunResult(**own, axes=axes)

@@ -68,15 +68,20 @@ def _run_claimed(
     waiting = [(cell, folder.record_of(cell.key)) for cell in cells if cell.key not in results]
     order = dict.fromkeys([*(cell.key for cell in cells), *results])  # keeps what the study no longer includes
     engine = engine if engine and waiting else ProcessEngine()  # start no cluster if there is nothing to run
-    with engine.started(jobs, len(waiting)) as places:
-        folder.records.mkdir(parents=True, exist_ok=True)
-        folder.write(study.name, finished, experiment=study.experiment)
-        with closing(engine.run(run_cell, waiting, places)) as running:
-            for result in running:
-                results[result.key] = result
-                so_far = [results[key] for key in order if key in results]
-                folder.write(study.name, so_far, experiment=study.experiment)
-                on_result(result)
+    try:
+        with engine.started(jobs, len(waiting)) as places:
+            folder.records.mkdir(parents=True, exist_ok=True)
+            folder.write(study.name, finished, experiment=study.experiment)
+            with closing(engine.run(run_cell, waiting, places)) as running:
+                for result in running:
+                    results[result.key] = result
+                    so_far = [results[key] for key in order if key in results]
+                    folder.write(study.name, so_far, experiment=study.experiment)
+                    on_result(result)
+    except Exception:
+        if not results:
+            folder.discard(record for _, record in waiting)
+        raise
     return [results[key] for key in order]
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
+from lightning_clip._errors import InputError
 from lightning_clip.reports.console import render_report
+from lightning_clip.reports.text import Report
 from lightning_clip.sinks.jsonl_reader import read_jsonl
 from lightning_clip.studies.comparison.figure import plot_comparison
 from lightning_clip.studies.comparison.report import render_comparison
@@ -42,9 +44,13 @@ def story(results: StudyResults, folder: ResultsFolder) -> RenderableType:
         if record.exists():
             run, history = read_jsonl(record)
             parts.append(render_report(history, run, title=key_in_words(result.key)))
-    for experiment in _experiments(results.experiment):
+    try:
+        experiments = list(_experiments(results.experiment))
+    except InputError as error:
+        raise InputError(f"{folder.path / 'results.json'}: experiment: {error}") from error
+    for experiment in experiments:
         parts += experiment.report(results.runs, folder.record_of)
-    return Group(*parts)
+    return Report(*parts)
 
 
 def study_figure(study: Study, results: Sequence[RunResult]) -> Figure:

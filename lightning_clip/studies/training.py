@@ -11,6 +11,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
+from lightning_clip._checks import did_you_mean
+from lightning_clip._errors import InputError
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.non_finite_guard import NonFiniteGuard
 from lightning_clip.core.record.history import History
@@ -122,6 +124,9 @@ def _measured(callbacks: Sequence[Callback]) -> dict[str, float | None]:
 
 
 def _kept(metrics: dict[str, float | None], cell: Cell) -> dict[str, float | None]:
+    if cell.metrics and not metrics.keys() & set(cell.metrics):
+        name, known = cell.metrics[0], ", ".join(metrics) or "none"
+        raise InputError(f"metrics: {name!r} is not among those of the run: {known}{did_you_mean(name, metrics)}")
     return {name: metrics.get(name) for name in cell.metrics} if cell.metrics else metrics
 
 

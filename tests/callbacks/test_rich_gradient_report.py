@@ -47,6 +47,12 @@ def test_alone_it_adds_a_monitor(capsys):
     assert "NoClip()" in capsys.readouterr().out
 
 
+def test_of_two_reports_one_prints(capsys):
+    """The callback may be in the configuration of a project and of an experiment."""
+    fit(RichGradientReport(), GradientClipping(NormClip(0.5)), RichGradientReport())
+    assert capsys.readouterr().out.count("Gradient report: Net") == 1
+
+
 class Failing(Net):
     """Fails in its fourth batch."""
 

@@ -229,5 +229,5 @@ def test_an_unknown_strategy_is_refused(tmp_path, capsys):
     """The message says where a study names a strategy that does not exist, before anything runs."""
     config = written_study(tmp_path, strategies={"norm": {"class_path": "NromClip"}})
     line = refusal(capsys, "compare", "--config", config, "--output", "out")
-    assert line == f"{config}: strategies.norm: there is no class 'NromClip'"
+    assert line == f"{config}: strategies.norm: there is no class 'NromClip'; did you mean 'NormClip'?"
     assert not Path("out").exists()

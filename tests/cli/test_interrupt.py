@@ -50,15 +50,17 @@ def long_study(tmp_path_factory):
     return config, timeless_runs(folder / "whole")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interrupted_study_can_be_finished(long_study, jobs):
-    """Ctrl-C keeps the finished runs, says how to resume and leaves no process; `--resume` gives the same numbers."""
+@pytest.mark.parametrize(
+    ("jobs", "number", "code"), [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+)
+def test_an_interrupted_study_can_be_finished(long_study, jobs, number, code):
+    """Ctrl-C or SIGTERM keeps the finished runs, says how to resume and leaves no process; resuming changes nothing."""
     config, whole = long_study
     with started_study(config, "--jobs", str(jobs), "--output", "out", runs=jobs) as program:
-        os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the program and its workers, busy or not
+        os.killpg(program.pid, number)  # as terminals and schedulers do: to the program and its workers, busy or not
         output, error = program.communicate(timeout=60)  # ends when no process holds the pipe any more
     done = timeless_runs(Path("out"))
-    assert (program.returncode, error) == (130, "")
+    assert (program.returncode, error) == (code, "")
     assert len(done) == jobs
     assert done == [run for run in whole if run in done]
     for seed in {run["seed"] for run in whole} - {run["seed"] for run in done}:

@@ -173,7 +173,7 @@ def test_fit_refuses_what_it_cannot_use(options, message, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trainer: [", "bad.yaml: Problems parsing config: .*line 2"),
+        ("trainer: [", "bad.yaml: not a YAML file: .*line 1"),
         (
             "trainer: {callbacks+: [{class_path: GradientClipping, init_args: {strategy: "
             "{class_path: NormClip, init_args: {max_norm: big}}}}]}",
@@ -218,7 +218,7 @@ def test_our_error_in_a_nested_class_is_one_line(tmp_path, capsys):
     (tmp_path / "clip.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [clipping]}}), encoding="utf-8")
     assert call("fit", *SHORT, "--config", "clip.yaml") == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line == "lightning-clip: ValueClip(clip_value=-1.0): clip_value must be a positive number."
+    assert line == "lightning-clip: ValueClip(clip_value=-1.0): clip_value must be a positive, finite number."
 
 
 @pytest.mark.parametrize("place", ["text.txt", "folder/text.txt"])

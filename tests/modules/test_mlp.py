@@ -254,7 +254,7 @@ def test_a_checkpoint_restores_the_sizes(tmp_path):
     [
         (
             {"in_features": 0},
-            r"MLPRegressor\(0, .*\): in_features, hidden_sizes and out_features must be positive whole",
+            r"MLPRegressor\(in_features=0, .*\): the sizes must be positive whole numbers",
         ),
         ({"hidden_sizes": (5, -1)}, r"\(5, -1\).*must be positive whole numbers"),
         ({"out_features": 1.5}, r"1\.5\): .*must be positive whole numbers"),

@@ -140,7 +140,7 @@ def test_min_scale_is_the_smallest_factor():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"clip_factor": 0.0}, r"AdaGC\(clip_factor=0.0\): clip_factor must be a positive number"),
+        ({"clip_factor": 0.0}, r"AdaGC\(clip_factor=0.0\): clip_factor must be a positive, finite number"),
         ({"decay": 1.0}, r"AdaGC\(decay=1.0\): decay must be at least 0 and below 1"),
         ({"warmup_steps": -1}, r"AdaGC\(warmup_steps=-1\): warmup_steps must be at least 0"),
         ({"history": "all"}, r"AdaGC\(history='all'\): history must be one of 'observed', 'clipped'"),

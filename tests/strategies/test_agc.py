@@ -115,8 +115,8 @@ def test_nothing_is_written_where_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"clip_factor": 0.0}, r"AGC\(clip_factor=0.0\): clip_factor must be a positive number"),
-        ({"eps": 0.0}, r"AGC\(eps=0.0\): eps must be a positive number"),
+        ({"clip_factor": 0.0}, r"AGC\(clip_factor=0.0\): clip_factor must be a positive, finite number"),
+        ({"eps": 0.0}, r"AGC\(eps=0.0\): eps must be a positive, finite number"),
         ({"min_scale": -1}, r"AGC\(min_scale=-1\): min_scale must be a number between 0 and 1"),
     ],
 )

@@ -132,7 +132,10 @@ def test_the_rnn_preset_can_be_named_in_a_configuration():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_norms": {"a.*": -1.0}}, r"GroupNormClip\(max_norms\['a\.\*'\]=-1\.0\): .* must be a positive number"),
+        (
+            {"max_norms": {"a.*": -1.0}},
+            r"GroupNormClip\(max_norms={'a\.\*': -1\.0}\): the limit of 'a\.\*' must be a positive, finite number",
+        ),
         (
             {"max_norms": {}},
             r"GroupNormClip\(max_norms=\{\}\): max_norms needs at least one glob, such as \{'\*': 1\.0\}",

@@ -89,8 +89,8 @@ def test_nothing_is_written_where_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_norm": -1.0}, r"NormClip\(max_norm=-1.0\): max_norm must be a positive number"),
-        ({"max_norm": float("nan")}, r"NormClip\(max_norm=nan\): max_norm must be a positive number"),
+        ({"max_norm": -1.0}, r"NormClip\(max_norm=-1.0\): max_norm must be a positive, finite number"),
+        ({"max_norm": float("nan")}, r"NormClip\(max_norm=nan\): max_norm must be a positive, finite number"),
         ({"norm_type": 0}, r"NormClip\(norm_type=0\): norm_type must be a positive number"),
         ({"eps": -1e-6}, r"NormClip\(eps=-1e-06\): eps must be a number of at least 0"),
         ({"min_scale": 1.5}, r"NormClip\(min_scale=1.5\): min_scale must be a number between 0 and 1"),

@@ -82,7 +82,7 @@ def test_nothing_is_written_where_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_norm": 0.0}, r"PerParameterNormClip\(max_norm=0.0\): max_norm must be a positive number"),
+        ({"max_norm": 0.0}, r"PerParameterNormClip\(max_norm=0.0\): max_norm must be a positive, finite number"),
         ({"norm_type": -2}, r"PerParameterNormClip\(norm_type=-2\): norm_type must be a positive number"),
         ({"min_scale": -0.1}, r"PerParameterNormClip\(min_scale=-0.1\): min_scale must be a number between 0 and 1"),
     ],

@@ -54,8 +54,11 @@ def test_nothing_is_written_where_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"clip_factor": -0.3}, r"PerParameterRatioClip\(clip_factor=-0.3\): clip_factor must be a positive number"),
-        ({"eps": 0.0}, r"PerParameterRatioClip\(eps=0.0\): eps must be a positive number"),
+        (
+            {"clip_factor": -0.3},
+            r"PerParameterRatioClip\(clip_factor=-0.3\): clip_factor must be a positive, finite number",
+        ),
+        ({"eps": 0.0}, r"PerParameterRatioClip\(eps=0.0\): eps must be a positive, finite number"),
         ({"min_scale": 7}, r"PerParameterRatioClip\(min_scale=7\): min_scale must be a number between 0 and 1"),
     ],
 )

@@ -56,7 +56,7 @@ def test_min_scale_is_the_smallest_factor():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_norm": 0}, r"SoftClip\(max_norm=0\): max_norm must be a positive number"),
+        ({"max_norm": 0}, r"SoftClip\(max_norm=0\): max_norm must be a positive, finite number"),
         ({"shape": "cubic"}, r"SoftClip\(shape='cubic'\): shape must be one of 'sqrt', 'rational', 'tanh'"),
         ({"min_scale": 1.1}, r"SoftClip\(min_scale=1.1\): min_scale must be a number between 0 and 1"),
     ],

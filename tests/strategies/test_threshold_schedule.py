@@ -168,7 +168,7 @@ def test_bad_arguments():
         ThresholdSchedule(steps=0)
     with pytest.raises(ValueError, match=r"shape must be one of 'constant', .*'follow_lr'"):
         ThresholdSchedule(shape="square")
-    with pytest.raises(TypeError, match=r"each must be a ClipStrategy instance, not 1.0"):
+    with pytest.raises(TypeError, match=r"ThresholdSchedule\(strategy=1.0\): strategy must be a ClipStrategy"):
         ThresholdSchedule(1.0)
     with pytest.raises(ValueError, match=r"the factor at step 3 is -1.0; it must be a number of at least 0"):
         ThresholdSchedule(shape=lambda k: -1.0).decide(at(3))

@@ -114,5 +114,5 @@ def test_an_action_is_as_simple_as_its_parts():
 
 def test_a_member_must_be_a_strategy():
     """The error quotes the offending member."""
-    with pytest.raises(TypeError, match=r"Tightest\(strategies=…\): each must be a ClipStrategy instance, not 1.0"):
+    with pytest.raises(TypeError, match=r"Tightest\(strategies=\[.*, 1.0\]\): each must be a ClipStrategy, not 1.0"):
         Tightest([NormClip(), 1.0])

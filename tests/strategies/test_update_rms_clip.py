@@ -137,8 +137,8 @@ def test_a_sparse_gradient_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_rms": 0.0}, r"UpdateRMSClip\(max_rms=0.0\): max_rms must be a positive number"),
-        ({"eps": -1e-6}, r"UpdateRMSClip\(eps=-1e-06\): eps must be a positive number"),
+        ({"max_rms": 0.0}, r"UpdateRMSClip\(max_rms=0.0\): max_rms must be a positive, finite number"),
+        ({"eps": -1e-6}, r"UpdateRMSClip\(eps=-1e-06\): eps must be a positive, finite number"),
         ({"min_scale": 1.5}, r"UpdateRMSClip\(min_scale=1.5\): min_scale must be a number between 0 and 1"),
     ],
 )

@@ -68,5 +68,7 @@ def test_nothing_is_written_where_nothing_changes():
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_bad_arguments_are_refused(value):
     """The error quotes the call and states the rule."""
-    with pytest.raises(ValueError, match=rf"ValueClip\(clip_value={value}\): clip_value must be a positive number"):
+    with pytest.raises(
+        ValueError, match=rf"ValueClip\(clip_value={value}\): clip_value must be a positive, finite number"
+    ):
         ValueClip(value)

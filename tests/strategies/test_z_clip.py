@@ -126,7 +126,7 @@ def test_min_scale_bounds_the_factor():
         ({"mode": "zscore"}, r"ZClip\(mode='zscore'\): mode must be one of 'adaptive', 'mean', 'threshold'."),
         ({"clip_factor": 1.5}, r"ZClip\(clip_factor=1.5\): clip_factor must be a number between 0 and 1."),
         ({"clip_factor": 0.0}, r"ZClip\(clip_factor=0.0\): clip_factor must be a positive number."),
-        ({"max_norm": 0.0}, r"ZClip\(max_norm=0.0\): max_norm must be a positive number."),
+        ({"max_norm": 0.0}, r"ZClip\(max_norm=0.0\): max_norm must be a positive, finite number."),
         ({"eps": -1.0}, r"ZClip\(eps=-1.0\): eps must be a number of at least 0."),
         ({"min_relative_std": -1.0}, r"ZClip\(min_relative_std=-1.0\): min_relative_std must be .* at least 0."),
         ({"norm_eps": -1.0}, r"ZClip\(norm_eps=-1.0\): norm_eps must be a number of at least 0."),

@@ -31,6 +31,7 @@ def test_results_have_the_published_schema(tmp_path):
                 "seconds": 0.25,
                 "clipped_fraction": 0.5,
                 "metrics": {"train_mse": 1.5, "test_mse": 2.5},
+                "axes": {},
             },
             {
                 "model": "mlp",
@@ -42,6 +43,7 @@ def test_results_have_the_published_schema(tmp_path):
                 "seconds": 0.25,
                 "clipped_fraction": 0.5,
                 "metrics": {"train_mse": None, "test_mse": None},
+                "axes": {},
             },
         ],
     }
@@ -96,8 +98,8 @@ def test_a_new_folder_is_numbered(tmp_path):
         (b'{"study": "x",\n', "line 2: expected JSON"),
         (b"\xff\xfe", "expected JSON, found a file that is not text"),
         (b"[]", "expected the results of `lightning-clip compare`"),
-        (b'{"study": "x", "runs": 3}', "expected the results of `lightning-clip compare`"),
-        (b'{"study": "x", "runs": [{"model": "mlp"}]}', "expected the results .*missing .*'strategy'"),
+        (b'{"study": "x", "runs": 3}', "expected runs to be a list, found 3"),
+        (b'{"study": "x", "runs": [{"model": "mlp"}]}', "run 1: expected the key 'strategy'"),
         (b'{"runs": []}', "expected the results .*'study'"),
     ],
 )

@@ -106,6 +106,13 @@ class DenormalMLP(MLPRegressor):
         self.log("test_denormal", torch.tensor(1e-40) * 0.5)
 
 
+class FixedMLP(MLPRegressor):
+    """A subclass with other arguments, as people write them."""
+
+    def __init__(self, in_features: int = 20, out_features: int = 1, width: int = 7) -> None:
+        super().__init__(in_features, [width], out_features)
+
+
 class MismatchedMLP(MLPRegressor):
     """Raises in its constructor, as a module with a bug does."""
 

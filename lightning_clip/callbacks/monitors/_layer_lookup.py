@@ -9,6 +9,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from lightning_clip._checks import did_you_mean
 from lightning_clip.core.names import plain_name
 from lightning_clip.functional.gradient_flow import run_layer
 from lightning_clip.functional.sharded import is_sharded
@@ -40,9 +41,9 @@ def check_layer(callback: str, module: nn.Module, name: str | None) -> None:
     if name is not None:
         _check_any(_call(callback, name), module)
         if name not in layers:
+            found = _listed(layers) + (did_you_mean(name, layers) or ".")
             raise MisconfigurationException(
-                f"{_call(callback, name)}: {type(module).__name__} has no such recurrent layer; it has "
-                f"{_listed(layers)}."
+                f"{_call(callback, name)}: {type(module).__name__} has no such recurrent layer; it has {found}"
             )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from lightning_clip._checks import check_count
+from lightning_clip._checks import check_count, check_instance
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
 from lightning_clip.callbacks._trainer import check_strategy_support
@@ -102,6 +102,7 @@ class TemporalGradientMonitor(RecurrentMonitor):
         name = type(self).__name__
         check_count(name, every_n_steps=every_n_steps, rows=rows)
         check_count(name, at_least=FEWEST_STEPS, max_steps=max_steps)
+        check_instance(name, str, or_none=True, layer=layer)
         self.every_n_steps = every_n_steps
         self.rows = rows
         self.max_steps = max_steps

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lightning_clip._checks import check_count, check_decay, check_positive
-from lightning_clip._errors import ArgumentError
+from lightning_clip._checks import check_count, check_decay, check_each, check_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +85,9 @@ class Ladder:
     ) -> None:
         check_decay("Ladder", leak=leak)
         check_count("Ladder", dwell=dwell, calm=calm, max_calm=max_calm)
-        check_positive("Ladder", or_none=False, **{f"climb_at_{i}": score for i, score in enumerate(climb_at)})
-        if not climb_at:
-            raise ArgumentError("Ladder(climb_at=()): climb_at must hold at least one score.")
+        check_each("Ladder", int | float, at_least=1, climb_at=climb_at)
+        call = f"Ladder(climb_at={climb_at!r})"
+        check_rule(call, "each score must be a positive number", holds=all(score > 0 for score in climb_at))
         self.climb_at = tuple(climb_at)
         self.leak = leak
         self.dwell = dwell

@@ -147,6 +147,7 @@ class RandomTruncation(ChunkLengths):
     is_random = True
 
     def __init__(self, cut_probability: float = 0.5, *, max_multiple: int | None = None) -> None:
+        check_fraction("RandomTruncation", cut_probability=cut_probability)
         call = f"RandomTruncation(cut_probability={cut_probability!r})"
         check_rule(call, "cut_probability must be above 0 and below 1", holds=0 < cut_probability < 1)
         if max_multiple is not None:

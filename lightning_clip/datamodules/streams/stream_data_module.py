@@ -52,7 +52,7 @@ class StreamDataModule(LightningDataModule, ABC):
         check_count(name, truncated_bptt_steps=truncated_bptt_steps, batch_size=batch_size)
         if seed is not None:
             check_count(name, seed=seed, at_least=0)
-        self.save_hyperparameters("truncated_bptt_steps", "batch_size", "val_fraction", "test_fraction", "seed")
+        self.save_hyperparameters(ignore=["sequence", "targets", "document_starts", "chunk_lengths"])
         self.truncated_bptt_steps = truncated_bptt_steps
         self.batch_size = batch_size
         self.chunk_lengths = chunk_lengths
@@ -110,8 +110,10 @@ class StreamDataModule(LightningDataModule, ABC):
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         part = self.part(split)
         rows = self.batch_size if split == "train" else max(1, min(self.batch_size, part.steps // world))
+        path = getattr(self, "path", None)
+        named = f"path={path!r}, " if path else ""
         check_rule(
-            f"{type(self).__name__}(batch_size={self.batch_size})",
+            f"{type(self).__name__}({named}batch_size={self.batch_size})",
             f"the {split} sequence has {part.steps} steps, too few for {rows * world} streams; "
             "use a longer sequence, a larger fraction or a smaller batch_size",
             holds=rows * world <= part.steps,

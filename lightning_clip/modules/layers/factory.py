@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from lightning_clip._checks import check_choice, check_rule
-from lightning_clip.modules.layers.initialization import set_forget_bias_, set_update_bias_
+from lightning_clip.modules.layers.initialization import check_gate_bias, set_forget_bias_, set_update_bias_
 from lightning_clip.modules.layers.layer_norm_rnn import LayerNormRNN
 
 CellName = Literal["rnn", "lstm", "gru", "layer_norm_rnn"]
@@ -56,6 +56,7 @@ def start_gates_(
     """
     if forget_bias is None:
         return
+    check_gate_bias(name, forget_bias=forget_bias)
     call = f"{name}(cell='rnn', forget_bias={forget_bias!r})"
     check_rule(call, "a plain RNN has no gates; use cell='lstm' or cell='gru'", holds=not isinstance(layer, nn.RNN))
     if isinstance(layer, nn.LSTM):

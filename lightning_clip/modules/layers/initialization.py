@@ -3,12 +3,14 @@
 Layers stack the weights of all gates in one matrix; each block is initialized separately.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from lightning_clip._checks import check_rule
 from lightning_clip._errors import ArgumentError
 
 Init = Literal["default", "orthogonal", "identity", "xavier"]
@@ -119,6 +121,14 @@ def set_update_bias_(layer: nn.GRU, bias: float | Literal["chrono"], *, max_lag:
     update_gate = 1
     for suffix in _suffixes(layer):
         _set_gate_bias_(layer, suffix, update_gate, _gate_bias(layer.hidden_size, bias, max_lag))
+
+
+def check_gate_bias(call: str, **arguments: object) -> None:
+    """Raise unless every argument is the bias of a gate: a finite number, `"chrono"`, or `None`."""
+    for name, value in arguments.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        rule = f"{name} must be a finite number or 'chrono'"
+        check_rule(f"{call}({name}={value!r})", rule, holds=value is None or value == "chrono" or is_number)
 
 
 def _gate_bias(hidden_size: int, bias: float | Literal["chrono"], max_lag: int | None) -> Tensor:

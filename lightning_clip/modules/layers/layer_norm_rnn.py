@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from lightning_clip._checks import check_count
 from lightning_clip.modules.layers.unrolled_recurrence import State, UnrolledRecurrence
 
 
@@ -44,6 +45,7 @@ class LayerNormRNN(UnrolledRecurrence, nn.RNN):
         dropout: float = 0.0,
         batch_first: bool = False,
     ) -> None:
+        check_count("LayerNormRNN", input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         super().__init__(
             input_size, hidden_size, num_layers, nonlinearity, bias=False, dropout=dropout, batch_first=batch_first
         )

@@ -52,12 +52,13 @@ class LokyEngine(Engine):
 
 
 def _follow_parent(wait: Callable[[multiprocessing.process.BaseProcess], None]) -> None:
-    """Leave Ctrl-C to the parent process, and exit when it ends for any reason.
+    """Leave Ctrl-C and SIGTERM to the parent process, and exit when it ends for any reason.
 
     Args:
         wait: Returns when the parent has ended.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_exit_after_parent, args=(wait,), daemon=True).start()
 
 

@@ -112,7 +112,7 @@ def test_a_norm_of_zero_is_calm_and_not_remembered(zero):
         (lambda: SpikeDetector(0), r"SpikeDetector\(window=0\).*at least 1"),
         (lambda: SpikeDetector(mild=8.0, severe=4.0), r"severe must be above mild"),
         (lambda: Ladder(leak=1.0), r"Ladder\(leak=1.0\).*below 1"),
-        (lambda: Ladder(climb_at=()), r"at least one"),
+        (lambda: Ladder(climb_at=()), r"Ladder\(climb_at=\[\]\): climb_at needs at least 1"),
     ],
 )
 def test_bad_arguments_are_refused(make, message):
