@@ -166,11 +166,11 @@ def _came_back(norms: Sequence[float], group: Sequence[int]) -> bool:
 
 
 def _is_spike(norms: Sequence[float], medians: Sequence[float], i: int, norm: float) -> bool:
-    """Whether the detector of `StrategySwitcher` would call a norm severe; few norms are looked at that closely."""
+    """Whether a norm is that high, and the detector of `StrategySwitcher` would call it bad; few are looked at closely."""
     if not norm >= SPIKE_FACTOR * medians[i]:
         return False
     if i < _DETECTOR.warmup_steps:
-        return math.log(norm / medians[i]) > _DETECTOR.severe * _DETECTOR.warmup_scale
+        return math.log(norm / medians[i]) > _DETECTOR.mild * _DETECTOR.warmup_scale
     logs = np.log(norms[max(0, i - _DETECTOR.window) : i])
     spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs))))
-    return math.log(norm / medians[i]) > _DETECTOR.severe * max(spread, _DETECTOR.min_scale)
+    return math.log(norm / medians[i]) > _DETECTOR.mild * max(spread, _DETECTOR.min_scale)

@@ -115,6 +115,8 @@ def no_traction(evidence: Evidence) -> Iterator[Finding]:
         course = one.losses
         if course is None or course.steps < ENOUGH_STEPS or course.fell or course.rose or holds_back(one):
             continue
+        if course.usual < SLOW_FRACTION * course.start:
+            continue  # it fell within the first fifth, and has stayed there since
         yield Finding(
             Severity.WARNING,
             f"No traction: the loss did not fall in {counted(course.steps, 'step')}",

@@ -38,6 +38,7 @@ def test_no_traction_is_told_with_a_higher_rate():
     assert finding.severity is Severity.WARNING
     assert finding.code[-1] == "optimizer = torch.optim.SGD(params, lr=1)"
     assert kinds((NOISE * np.linspace(1.0, 0.7, 200)).tolist()) == []
+    assert kinds([4.0, 4.0, 3.0, *FLAT[3:]]) == []  # fell in its first steps
 
 
 def test_no_traction_yields_to_its_cause():

@@ -91,6 +91,15 @@ def test_noise_a_new_level_an_explosion_and_a_falling_norm_are_no_spikes():
     assert spikes_in(history_of([1.0, 1000.0, 1.0])) == []
 
 
+def test_spikes_among_norms_that_vary_are_found():
+    """Chunks of sequences have norms over two orders of magnitude; a hundred times their median still stands out."""
+    norms = np.exp(0.7 * np.random.default_rng(2).standard_normal(240))
+    norms[30::60] = 150.0
+    assert [spike.record.step for spike in find_spikes([record(i, n) for i, n in enumerate(norms.tolist())])] == [
+        *(30, 90, 150, 210)
+    ]
+
+
 def test_a_spike_within_the_first_steps_is_found():
     """With few norms before it, the norms after it tell."""
     assert [spike.record.step for spike in find_spikes([record(i, n) for i, n in enumerate(with_spikes(2))])] == [2]
