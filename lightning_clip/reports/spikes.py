@@ -166,7 +166,7 @@ def _came_back(norms: Sequence[float], group: Sequence[int]) -> bool:
 
 
 def _is_spike(norms: Sequence[float], medians: Sequence[float], i: int, norm: float) -> bool:
-    """Whether a norm is that high, and the detector of `StrategySwitcher` would call it bad; few are looked at closely."""
+    """Whether a norm is that high and bad for the detector of `StrategySwitcher`; few are looked at closely."""
     if not norm >= SPIKE_FACTOR * medians[i]:
         return False
     if i < _DETECTOR.warmup_steps:
