@@ -3,23 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-<<<<<<< HEAD
-.PHONY: help install demo test test-parity lint bench clean
-=======
-.PHONY: help install demo test test-upstream reliability lint bench clean
->>>>>>> 79a7b0a (make: reliability, test-upstream)
+.PHONY: help install demo test test-parity test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
 	@echo "make test   run ruff, codespell, mypy and pytest"
-<<<<<<< HEAD
 	@echo "make test-parity  compare the strategies with other packages, those of them that can be installed"
-=======
 	@echo "make test-upstream LIGHTNING_TESTS=<folder>"
 	@echo "            run Lightning's own tests (tests/tests_pytorch of a checkout) with our callbacks on every Trainer"
 	@echo "make reliability"
 	@echo "            run the tests of faults in their long form and write docs/reliability.md"
->>>>>>> 79a7b0a (make: reliability, test-upstream)
 	@echo "make lint   run ruff, codespell and mypy"
 	@echo "make bench  measure the overhead and write benchmarks/RESULTS.md; needs an otherwise idle machine"
 	@echo "make clean  delete the virtual environment and build files"
@@ -45,20 +38,18 @@ lint: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n 2
 
-<<<<<<< HEAD
 # A package that cannot be installed is skipped, and so are its tests. timm would ask for a torchvision.
 test-parity: $(INSTALLED)
 	for package in zclip pytorch_optimizer keras "optax jax" "--no-deps timm"; do \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $$package || true; \
 	done
 	$(BIN)/python -m pytest tests/parity
-=======
+
 test-upstream: $(INSTALLED)
 	$(BIN)/python -m tests.support.upstream "$(LIGHTNING_TESTS)"
 
 reliability: $(INSTALLED)
 	$(BIN)/python -m tests.support.reliability -n 2
->>>>>>> 79a7b0a (make: reliability, test-upstream)
 
 bench: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
