@@ -1,4 +1,4 @@
-"""An exception in a process that the Trainer has forked: Lightning calls no `on_exception` there, but nothing is lost."""
+"""An exception in a process that the Trainer has forked: Lightning calls no `on_exception` there; nothing is lost."""
 
 import pytest
 from lightning.pytorch.plugins.environments import LightningEnvironment
