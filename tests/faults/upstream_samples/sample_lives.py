@@ -42,12 +42,14 @@ def test_lr_find_resets_the_trainer(tmp_path):
 
 @pytest.mark.parametrize("again", [False, True])
 def test_lr_find_then_fit(tmp_path, again):
-    model, trainer = Tuned(), quick(tmp_path, max_epochs=2)
+    seed_everything(1)
+    model, trainer = Tuned(), quick(tmp_path, max_epochs=2, limit_train_batches=None, limit_val_batches=0)
     tuner = Tuner(trainer)
-    results = [tuner.lr_find(model, num_training=12, update_attr=True).results for _ in range(1 + again)]
-    assert all(len(result["lr"]) > 5 for result in results)
+    options = {"num_training": 12, "early_stop_threshold": None}
+    results = [tuner.lr_find(model, **options).results for _ in range(1 + again)]
+    assert all(len(result["lr"]) == 12 for result in results)
     trainer.fit(model)
-    assert trainer.global_step == 8
+    assert trainer.global_step == 64
 
 
 @pytest.mark.parametrize("mode", ["power", "binsearch"])
