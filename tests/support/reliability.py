@@ -29,7 +29,7 @@ KINDS = (
         "record that is not complete.",
     ),
     Kind(
-        "test_exceptions.py",
+        "test_exceptions",
         "exceptions",
         "User code or a logger raises an exception at one place of a fit, or Ctrl-C arrives at a random call.",
         "An exception that does not arrive as it would without this package, a step that is missing in the history or "
