@@ -6,7 +6,7 @@ from torch import Tensor
 from lightning_clip._checks import check_positive, check_rule
 from lightning_clip.core.state.per_parameter import PerParameter
 from lightning_clip.core.state.state import State
-from lightning_clip.functional.scalars import Scalar, as_tensor, minimum, where
+from lightning_clip.functional.scalars import Scalar, minimum, where
 
 EXPLOSION = 32.0
 """By default, a norm above this multiple of its limit is an explosion and not a new level."""
@@ -86,10 +86,11 @@ class ExplosionCount(State):
             The value to store, after five explosions in a row at most twice the limit, and whether it may be stored at
             all, each like `norm`.
         """
-        if self.in_a_row.device != as_tensor(norm).device:
-            self.to(device=as_tensor(norm).device)
+        self.match(norm)
         counts, exploded = (norm < torch.inf) & (norm > 0), norm > self.multiple * limit
         before = self.number("in_a_row")
+        if not isinstance(before, Tensor) and not before and not exploded:
+            return value, True  # as at nearly every step, and free to see
         in_a_row = where(counts, (before + 1) * exploded, before)
         self.set_number("in_a_row", in_a_row)
         return where(in_a_row > IN_FULL, minimum(value, 2 * limit), value), explosion_enters(in_a_row)

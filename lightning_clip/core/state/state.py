@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -54,13 +55,13 @@ class State(nn.Module):
         Args:
             name: The name of the buffer.
         """
-        buffer = self._buffers[name]
+        buffer, held = self._buffers[name], self._arrays.get(name)
+        if held is not None and held[0] is buffer and not torch.compiler.is_compiling():
+            return held[1]
         if buffer is None or not is_free_to_read(buffer):
             return None
-        held = self._arrays.get(name)
-        if held is None or held[0] is not buffer:
-            held = self._arrays[name] = (buffer, buffer.numpy())
-        return held[1]
+        self._arrays[name] = buffer, buffer.numpy()
+        return self._arrays[name][1]
 
     def number(self, name: str) -> Scalar:
         """The value of a buffer `()`: a number if it is free to read, otherwise the tensor."""
