@@ -15,16 +15,7 @@ from lightning_clip.studies.study import overridden
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-# What each file is combined with in the tests, and further options. A new file needs a line here.
-DATA_FOR_MODEL = {
-    "mlp": ["regression"],
-    "rnn": ["temporal_order"],
-    "lstm": ["temporal_order"],
-    "gru": ["temporal_order"],
-    "tbptt": ["char_text"],
-    "tbptt_regression": ["chunked_sequence"],
-    "tbptt_sequence": ["time_series"],
-}
+# What each data file is combined with in the tests, and further options. A new file of data/ or model/ has to be here.
 MODEL_FOR_DATA = {
     "regression": ["mlp"],
     "diabetes": ["mlp"],
@@ -38,7 +29,7 @@ MODEL_FOR_DATA = {
     "chunked_sequence": ["tbptt_regression"],
     "time_series": ["tbptt_sequence"],
 }
-FEW_SEQUENCES = {"data": {"init_args": {"n_test": 20, "batch_size": 4}}}
+FEW_SEQUENCES = {"data": {"init_args": {"n_test": 4, "batch_size": 4}}}
 FEW_STREAMS = {"data": {"init_args": {"batch_size": 4}}}
 # Changes that make a study small enough for a test.
 SMALLER = {
@@ -93,12 +84,9 @@ def test_every_clip_config_trains(clip, fit):
     assert "Run        1 optimizer step in" in text
 
 
-@pytest.mark.parametrize("model", names_in("model"))
-def test_every_model_config_trains(model, fit):
-    """A model file trains together with its data file."""
-    assert model in DATA_FOR_MODEL, f"{Path(__file__).name}: add the data for {model}.yaml"
-    data, *options = DATA_FOR_MODEL[model]
-    assert "Strategy   NormClip(" in fit(f"model/{model}", f"data/{data}", "clip/norm", options=options)
+def test_every_model_config_has_data():
+    """Every model file trains together with a data file."""
+    assert {model for model, *_ in MODEL_FOR_DATA.values()} == set(names_in("model"))
 
 
 @pytest.mark.parametrize("data", names_in("data"))
@@ -146,7 +134,7 @@ def test_every_study_runs(name, tmp_path, monkeypatch):
     """A built-in study has the name of its file, and each of its cells makes a step or returns a metric."""
     study = load_study(name)
     assert study.name == name
-    few = {**study.trainer, "limit_train_batches": 2, "limit_test_batches": 2}
+    few = {**study.trainer, "limit_train_batches": 1, "limit_test_batches": 1}
     parts = {part: overridden(getattr(study, part), change) for part, change in SMALLER.get(name, {}).items()}
     short = replace(study, settings=with_one_epoch(study.settings), seeds=1, max_epochs=1, trainer=few, **parts)
     for length, steps in {"_SHORT": 32, "_LONG": 64}.items():

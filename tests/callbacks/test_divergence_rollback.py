@@ -28,7 +28,7 @@ def clean_loss(kind):
     return final_loss(Poisoned(kind=kind))[0]
 
 
-def final_loss(module, *callbacks, max_steps=600):
+def final_loss(module, *callbacks, max_steps=300):
     trainer = quiet_trainer(callbacks=list(callbacks), max_epochs=-1, max_steps=max_steps)
     trainer.fit(module, loader(rows=96))
     with torch.no_grad():
@@ -38,17 +38,17 @@ def final_loss(module, *callbacks, max_steps=600):
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 @pytest.mark.parametrize("factor", [math.nan, 1e20])
-def test_a_run_poisoned_at_step_300_ends_like_the_clean_one(kind, factor):
+def test_a_poisoned_run_ends_like_the_clean_one(kind, factor):
     """The final loss is within 5% of that of a clean run."""
     clean = clean_loss(kind)
     rollback, clipping = DivergenceRollback(snapshot_every_n_steps=50), GradientClipping(NoClip())
-    saved, _ = final_loss(Poisoned(kind=kind, steps=[300], factor=factor), rollback, clipping)
+    saved, _ = final_loss(Poisoned(kind=kind, steps=[150], factor=factor), rollback, clipping)
     assert saved == pytest.approx(clean, rel=0.05)
     if kind == "sgd" or math.isnan(factor):  # Adam recovers from one large step
         assert rollback.restores == 1
         (event,) = [event for event in clipping.history.events if event.kind == "rollback"]
-        assert event.message == "diverged for 3 steps: rolled back to step 300"
-        lost, _ = final_loss(Poisoned(kind=kind, steps=[300], factor=factor))
+        assert event.message == "diverged for 3 steps: rolled back to step 150"
+        lost, _ = final_loss(Poisoned(kind=kind, steps=[150], factor=factor))
         assert not lost < 2 * clean
 
 
@@ -69,8 +69,8 @@ def test_the_learning_rate_falls_at_each_rollback():
             optimizer = super().configure_optimizers()
             return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, step_size=10_000)]
 
-    module = Scheduled(steps=[150, 250])
-    _, trainer = final_loss(module, DivergenceRollback(lr_factor=0.5))
+    module = Scheduled(steps=[50, 150])
+    _, trainer = final_loss(module, DivergenceRollback(lr_factor=0.5), max_steps=200)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01 / 4)
     assert trainer.lr_scheduler_configs[0].scheduler.base_lrs == pytest.approx([0.01 / 4])
 
@@ -80,7 +80,7 @@ def test_a_rollback_can_climb_the_ladder():
     clipping, switcher = GradientClipping(NoClip()), StrategySwitcher([NormClip(1.0)])
     silent = StrategySwitcher([NormClip(1.0)])
     switcher.ladder.climb_at = (1e9,)  # ignores the detector
-    final_loss(Poisoned(steps=[300]), clipping, switcher, DivergenceRollback(tighten=True), max_steps=320)
+    final_loss(Poisoned(steps=[100]), clipping, switcher, DivergenceRollback(tighten=True), max_steps=120)
     assert switcher.rung == 1
     assert clipping.history[-1].strategy == "NormClip(1.0)"
     assert silent.rung == 0

@@ -1,6 +1,5 @@
 """`main`: what each command does, which errors are one line, and which keep their traceback."""
 
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from lightning_clip import MLPRegressor, __version__
 from lightning_clip.cli.commands import ENGINE_NAMES
 from lightning_clip.studies.engines import ENGINES
 from tests.support.command import call, refusal
+from tests.support.fresh import run
 
 PARTS = ("--model=MLPRegressor", "--data=RegressionDataModule", "--trainer.accelerator=cpu", "--trainer.logger=false")
 SHORT = (*PARTS, "--trainer.fast_dev_run=2", "--trainer.enable_progress_bar=false")
@@ -189,11 +189,9 @@ def test_an_unreadable_config_is_named(tmp_path, capsys, text, message):
 
 
 @pytest.mark.parametrize("model", ["MismatchedMLP", "MismatchedTraining"], ids=["constructor", "training_step"])
-def test_a_foreign_value_error_keeps_its_traceback(model):
+def test_a_foreign_value_error_keeps_its_traceback(model, tmp_path):
     """A `ValueError` of somebody else's module is a bug, even if its message begins like one of ours."""
-    command = [sys.executable, "-m", "lightning_clip", "fit", f"--model=tests.support.studies.{model}", *SHORT[1:]]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    done = run(["-m", "lightning_clip", "fit", f"--model=tests.support.studies.{model}", *SHORT[1:]], tmp_path)
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert done.stderr.splitlines()[-1] == "ValueError: Foo(a, b): the shapes do not match here"

@@ -137,8 +137,7 @@ def test_wrappers_leave_no_trace_in_names_outside_of_a_trainer():
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, about what it traces
-@pytest.mark.parametrize("mode", [Net, ManualNet], ids=["automatic", "manual"])
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize(("kind", "mode"), [("sgd", Net), ("adam", ManualNet)], ids=["automatic", "manual"])
 def test_a_compiled_optimizer_does_not_trace_the_callbacks(mode, kind):
     """The hooks act at every step without being traced, and the weights are those without compiling."""
 

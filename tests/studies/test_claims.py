@@ -10,7 +10,6 @@ from lightning_clip.studies import ResultsFolder, load_study, run_study
 from lightning_clip.studies.comparison.result import RunResult
 from tests.studies.claims import CLAIMS, of, solved
 
-
 def shortened(name: str, folder: Path, axes: dict[str, float | str], **changes: Any) -> list[RunResult]:
     """A built-in study at one setting, with fewer seeds and steps."""
     study = load_study(name)
@@ -41,15 +40,16 @@ def test_clipping_and_omega_solve_what_nothing_else_does(tmp_path):
 
 def test_most_networks_die_within_a_few_updates_without_clipping(tmp_path):
     """Temporal order over 100 steps, at a rate that works with clipping: without it, ReLU networks diverge or die."""
-    only, few = {"strategies": ["none"]}, {"max_steps": 10}
-    runs = shortened("rnn-temporal-order", tmp_path, {"length": 100}, seeds=5, setting=only, trainer=few)
+    only = {"strategies": ["none"], "data": {"init_args": {"length": 100, "n_test": 100}}}
+    runs = shortened("rnn-temporal-order", tmp_path, {"length": 100}, seeds=5, setting=only, trainer={"max_steps": 10})
     assert sum(run.diverged or run.metrics["dead"] == 1 for run in runs) >= 4
     assert all(run.metrics["solved"] == 0 for run in runs)
 
 
 def test_a_rate_that_kills_the_network_is_safe_with_clipping(tmp_path):
     """At 0.01, a network diverges or dies within ten updates without clipping, and not with it."""
-    runs = shortened("rnn-lr-sweep", tmp_path, {"lr": 0.01}, seeds=1, trainer={"max_steps": 10})
+    few = {"data": {"init_args": {"n_test": 100}}}
+    runs = shortened("rnn-lr-sweep", tmp_path, {"lr": 0.01}, seeds=1, setting=few, trainer={"max_steps": 10})
     (unclipped,), (clipped,) = of(runs, "none"), of(runs, "norm-1.0")
     assert unclipped.diverged or unclipped.metrics["dead"] == 1
     assert not clipped.diverged

@@ -1,4 +1,4 @@
-"""Scripted gradients: 300 steps with heavy tails, zeros, missing gradients and spikes."""
+"""Scripted gradients: 220 steps with heavy tails, zeros, missing gradients and spikes."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -15,7 +15,7 @@ SHAPES = {"linear.weight": (6, 4), "linear.bias": (6,), "conv.weight": (3, 2, 2,
 Arrays = dict[str, np.ndarray]
 
 
-def scripted_steps(steps: int = 300, *, seed: int = 0) -> Iterator[Arrays]:
+def scripted_steps(steps: int = 220, *, seed: int = 0) -> Iterator[Arrays]:
     """Yield read-only gradients by parameter name; a missing gradient is not in the dictionary."""
     return map(dict, _drawn(steps, seed))
 
@@ -79,7 +79,7 @@ def assert_parity(
     reference: Callable[[Arrays, Arrays], Arrays],
     *,
     dtype: torch.dtype = torch.float64,
-    steps: int = 300,
+    steps: int = 220,
 ) -> None:
     """Assert that strategy and reference leave the same gradients, to 1e-9 in float64 and 1e-5 in float32."""
     tolerance = 1e-9 if dtype == torch.float64 else 1e-5

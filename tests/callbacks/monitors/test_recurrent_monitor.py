@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 import warnings
 
 import lightning.pytorch as pl
@@ -17,6 +15,7 @@ from lightning_clip import GradientMonitor, RecurrentSpectrumMonitor, TemporalGr
 from lightning_clip._errors import InputError
 from lightning_clip.callbacks.monitors import recurrent_spectrum_monitor, temporal_gradient_monitor
 from lightning_clip.core.recurrent import spectrum_probe
+from tests.support.fresh import run
 from tests.support.recurrent import FEATURES, Recurrent, notices, sequences
 from tests.support.training import Net, assert_same_weights, loader, quiet_trainer
 
@@ -209,7 +208,8 @@ def test_a_resumed_run_continues_the_interval(tmp_path):
     for again in (monitors, [make() for make in MONITORS.values()]):
         fit(Recurrent(lr=0.0), *again, observer := GradientMonitor(), max_epochs=3, ckpt_path=path)
         seen.append([[measured(monitor) for monitor in again], taken(observer)])
-    subprocess.run([sys.executable, "-c", RESUME, str(path), str(out)], check=True, capture_output=True)
+    done = run(["-c", RESUME, str(path), str(out)], tmp_path)
+    assert done.returncode == 0, done.stderr
     assert seen[0] == seen[1] == torch.load(out, weights_only=True)
     assert seen[0][1] == taken(whole)
     assert [profile.step for profile in monitors[0].profiles] == [8, 12, 16]

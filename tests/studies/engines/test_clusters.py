@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import dask
 import psutil
@@ -15,7 +16,7 @@ from lightning_clip.studies.engines import ENGINES, DaskEngine
 from tests.support.clusters import ray_cluster
 from tests.support.command import call, refusal
 from tests.support.fresh import run
-from tests.support.studies import is_same_study, tiny_study, written_study
+from tests.support.studies import CONTENT, is_same_study, steps_in, timeless_runs, tiny_study, written_study
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +56,18 @@ def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usu
 
 def test_a_ray_cluster_is_found_by_its_address(tmp_path, usual):
     """The runs execute in the cluster at `RAY_ADDRESS`, which keeps running after the study."""
-    config = written_study(tmp_path, models={"mlp": {"class_path": "tests.support.clusters.ClusterMLP"}})
+    strategies = {"norm-1.0": CONTENT["strategies"]["norm-1.0"]}
+    models = {"mlp": {"class_path": "tests.support.clusters.ClusterMLP"}}
+    config = written_study(tmp_path, models=models, strategies=strategies, seeds=1)
     command = ["-m", "lightning_clip", "compare", "--engine", "ray", "--config", str(config), "--output", "out"]
     with ray_cluster() as address:
         done = run(command, tmp_path, timeout=300, RAY_ADDRESS=address, PYTHONPATH=os.pathsep.join(sys.path))
         assert done.returncode == 0, done.stderr
         assert ray.cluster_resources()["CPU"] == 2
-    assert is_same_study(ResultsFolder("out"), usual)
+    (found,) = timeless_runs(Path("out"))
+    assert found in timeless_runs(usual.path)
+    record = "mlp-norm-1.0-0.jsonl"
+    assert steps_in(Path("out/records") / record) == steps_in(usual.records / record)
 
 
 @pytest.mark.parametrize(("name", "module", "package"), [("dask", "distributed", "Dask"), ("ray", "ray", "Ray")])
