@@ -10,6 +10,7 @@ from lightning_clip.studies import ResultsFolder, load_study, run_study
 from lightning_clip.studies.comparison.result import RunResult
 from tests.studies.claims import CLAIMS, of, solved
 
+
 def shortened(name: str, folder: Path, axes: dict[str, float | str], **changes: Any) -> list[RunResult]:
     """A built-in study at one setting, with fewer seeds and steps."""
     study = load_study(name)
