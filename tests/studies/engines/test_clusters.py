@@ -15,7 +15,7 @@ from lightning_clip.studies import ResultsFolder, run_study
 from lightning_clip.studies.engines import ENGINES, DaskEngine
 from tests.support.clusters import ray_cluster
 from tests.support.command import call, refusal
-from tests.support.fresh import run
+from tests.support.fresh import prepare, run
 from tests.support.studies import CONTENT, is_same_study, steps_in, timeless_runs, tiny_study, written_study
 
 
@@ -45,9 +45,11 @@ def workers() -> set[psutil.Process]:
 @pytest.mark.parametrize("name", ["dask", "ray"])
 def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usual, name):
     """`--engine` needs only its extra, gives the same numbers, and leaves no process behind."""
+    prepare()  # from which a worker of Dask is forked here, and need not import Lightning again
     before = workers()
     options = ("--config", written_study(tmp_path), "--jobs", "1", "--output", "out")
-    assert call("compare", "--engine", name, *options) == 0
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        assert call("compare", "--engine", name, *options) == 0
     assert is_same_study(ResultsFolder("out"), usual)
     assert psutil.wait_procs(workers() - before, timeout=30)[1] == []
     assert not ray.is_initialized()
