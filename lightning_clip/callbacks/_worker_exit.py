@@ -1,6 +1,9 @@
 """`at_worker_exit`: the last words of a process that a Trainer started and that ends with an exception."""
 
 import multiprocessing
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from multiprocessing.util import Finalize
 from typing import Any
@@ -21,8 +24,12 @@ def at_worker_exit(method: Callable[..., None], *args: Any) -> None:
 
     def call() -> None:
         bound, values = living(), [argument() for argument in arguments]
-        if bound is not None and None not in values:
-            bound(*values)
+        if bound is None or None in values:
+            return
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # by which the Trainer ends the other workers meanwhile
+        bound(*values)
+        sys.stdout.flush()
 
     Finalize(None, call, exitpriority=next(_PRIORITIES))
 

@@ -51,7 +51,7 @@ def test_a_strategy_of_the_user_has_a_name_too():
         ("norm(open('x'))", r"strategy must be a name such as 'autoclip', with or without arguments"),
         ("0.5", r"strategy must be a name such as 'autoclip'"),
         ("norm(1, 2, 3)", r"GradientClipping\('norm\(1, 2, 3\)'\): too many positional arguments; see .* of NormClip"),
-        ("norm(-1)", r"NormClip\(max_norm=-1\): max_norm must be a positive number"),
+        ("norm(-1)", r"NormClip\(max_norm=-1\): max_norm must be a positive, finite number"),
     ],
 )
 def test_a_wrong_name_is_one_line(text, message):
