@@ -24,8 +24,10 @@ class Action(ABC):
         coefs: The factor on all gradients, `()`, or one per gradient, `(n,)`; `None` if the effect must be measured.
         skipped: Whether the optimizer step is skipped, `()` or a `bool`.
         watched: The factors that shadowed strategies would have applied, each `()`, by strategy label.
+        is_idle: Whether the action changes nothing on this process; on another one it may, if gradients are sharded.
     """
 
+    is_idle: bool = False
     threshold: Tensor | float | None = None
     coefs: Tensor | None = None
     skipped: Tensor | bool = False

@@ -45,7 +45,9 @@ def clip_(
     param_norms = grads.norms()
     action = strategy.decide(grads)
     action.apply_(grads)
-    measured = grads.remeasured() if action.coefs is None else None
+    # Measuring sharded gradients takes all processes, so what only this one knows does not decide about it.
+    coefs = torch.ones(()) if action.is_idle and grads.are_plain else action.coefs
+    measured = grads.remeasured() if coefs is None else None
     return PendingStep(
         step=grads.step,
         optimizer=optimizer_index,
@@ -53,7 +55,7 @@ def clip_(
         names=grads.names,
         norm_before=norm_before,
         param_norms=param_norms,
-        coefs=action.coefs,
+        coefs=coefs,
         norm_after=measured.total_norm() if measured else None,
         param_norms_after=measured.norms() if measured else None,
         threshold=action.threshold,

@@ -31,8 +31,7 @@ class Multiply(Action):
         self.factors = list(factors)
         self.threshold = threshold
         self.acts = acts
-        if all(factor is None for factor in self.factors):
-            self.coefs = torch.ones(())
+        self.is_idle = all(factor is None for factor in self.factors)
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
