@@ -62,7 +62,7 @@ def test_nothing_is_written_where_nothing_changes():
 def test_a_glob_that_matches_nothing_is_refused_at_the_first_step():
     """The error names the call, the glob and the remedy in one line."""
     with pytest.raises(
-        ValueError, match=r"'encoder\.\*': 1\.0.*: 'encoder\.\*' matches no parameter .*correct it"
+        ValueError, match=r"'encoder\.\*': 1\.0.*: 'encoder\.\*' matches no parameter .*did you mean 'decoder\.\*'"
     ) as e:
         GroupNormClip({"encoder.*": 1.0}).decide(holding(decoder__weight=torch.ones(2)))
     assert "\n" not in str(e.value)
