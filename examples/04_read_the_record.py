@@ -39,3 +39,4 @@ print(f"{total.nonfinite} of {total.steps} steps NaN or infinite, the first one 
 
 for finding in record.diagnose():  # print(record.report()) shows the same findings in the full report
     print(f"{finding.severity.name}: {finding.title}\n  {finding.detail}\n  → {finding.remedy}")
+    print(*(f"    {line}" for line in finding.code), sep="\n")

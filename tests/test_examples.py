@@ -18,7 +18,7 @@ SAYS = {
     "01_one_liner": "Strategy   NormClip(max_norm=1.0",
     "02_custom_strategy": "Strategy   GrowSlowly(factor=1.05, start=1.0)",
     "03_compare_strategies": "lightning-clip report runs/three-strategies-1/records/mlp-",
-    "04_read_the_record": "CRITICAL: The gradient is ",
+    "04_read_the_record": "CRITICAL: The norm exploded",
     "08_switching": "0 steps NaN or infinite. step 5: NoClip() → NormClip(1.0): 3 spikes in 3 steps",
     "09_gradients_through_time": "LSTM with forget biases up to log T: healthy",
 }
