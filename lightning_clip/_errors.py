@@ -44,6 +44,11 @@ def printable(text: str) -> str:
 _UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
+def reason_of(error: BaseException) -> str:
+    """Return what an exception says, in one line, for a warning; the name of its class if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None:
     """Describe an error that the user can fix in one line.
 

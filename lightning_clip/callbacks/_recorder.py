@@ -10,6 +10,7 @@ from uuid import uuid4
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightning_clip._errors import reason_of
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.interrupts import interrupts_deferred
 from lightning_clip.core.record.measurements import Measurement
@@ -84,8 +85,9 @@ class Recorder:
                 tell(sink)
             except Exception as error:
                 self._open.remove(sink)
-                reason = " ".join(str(error).split()) or type(error).__name__
-                rank_zero_warn(f"{type(sink).__name__} is set aside, and the training goes on without it: {reason}")
+                rank_zero_warn(
+                    f"{type(sink).__name__} is set aside, and the training goes on without it: {reason_of(error)}"
+                )
 
     def add(self, step: PendingStep) -> None:
         """Keep a step of the current batch on the device.
@@ -129,8 +131,9 @@ class Recorder:
                 self._flush()
         except Exception as error:
             self._is_broken = True
-            reason = " ".join(str(error).split()) or type(error).__name__
-            rank_zero_warn(f"The last {waiting} steps cannot be read, and the record ends before them: {reason}")
+            rank_zero_warn(
+                f"The last {waiting} steps cannot be read, and the record ends before them: {reason_of(error)}"
+            )
 
     def _flush(self) -> None:
         records = self.waiting.flush()

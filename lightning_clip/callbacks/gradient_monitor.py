@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
+from lightning_clip._errors import reason_of
 from lightning_clip.callbacks._gradient_observer import GradientObserver
 from lightning_clip.callbacks._metrics import GroupBy
 from lightning_clip.callbacks.step.context import StepContext
@@ -72,8 +73,9 @@ class GradientMonitor(GradientObserver):
             yield not self._stands_aside
         except Exception as error:
             self._stands_aside = True
-            reason = " ".join(str(error).split()) or type(error).__name__
-            rank_zero_warn(f"GradientMonitor cannot measure step {trainer.global_step} and stands aside: {reason}")
+            rank_zero_warn(
+                f"GradientMonitor cannot measure step {trainer.global_step} and stands aside: {reason_of(error)}"
+            )
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
+from lightning_clip._errors import reason_of
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._worker_exit import at_worker_exit
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
@@ -62,8 +63,7 @@ class RichGradientReport(Callback):
         try:
             self._print(trainer, pl_module)
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            rank_zero_warn(f"RichGradientReport cannot print its report: {reason}")
+            rank_zero_warn(f"RichGradientReport cannot print its report: {reason_of(error)}")
 
     def _print(self, trainer: Trainer, pl_module: LightningModule) -> None:
         from rich import get_console

@@ -46,7 +46,8 @@ def clip_(
     action = strategy.decide(grads)
     action.apply_(grads)
     # Measuring sharded gradients takes all processes, so what only this one knows does not decide about it.
-    coefs = torch.ones(()) if action.is_idle and grads.are_plain else action.coefs
+    is_idle = action.is_idle and grads.are_plain
+    coefs = torch.ones(()) if is_idle else action.coefs
     measured = grads.remeasured() if coefs is None else None
     return PendingStep(
         step=grads.step,
@@ -63,7 +64,7 @@ def clip_(
         watched=action.watched,
         loss=None if loss is None else loss.detach(),
         learning_rate=learning_rate_of(grads.optimizer),
-        changed=not isinstance(action, Keep),
+        changed=not (is_idle or isinstance(action, Keep)),
     )
 
 

@@ -2,22 +2,15 @@
 
 import ast
 import inspect
-from difflib import get_close_matches
 
+from lightning_clip._checks import did_you_mean, subclasses
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.strategy import ClipStrategy
 
 
 def strategy_classes() -> dict[str, type[ClipStrategy]]:
     """Every concrete strategy that is defined at this time, the user's own included, by class name."""
-    found: dict[str, type[ClipStrategy]] = {}
-    waiting = [ClipStrategy]
-    while waiting:
-        for cls in waiting.pop().__subclasses__():
-            waiting.append(cls)
-            if not inspect.isabstract(cls):
-                found[cls.__name__] = cls
-    return found
+    return {cls.__name__: cls for cls in subclasses(ClipStrategy) if not inspect.isabstract(cls)}
 
 
 def strategy_named(call: str, text: str) -> ClipStrategy:
@@ -45,9 +38,9 @@ def strategy_named(call: str, text: str) -> ClipStrategy:
     by_plain = {plain.removesuffix("clip"): known for plain, known in by_plain.items()} | by_plain
     known = by_plain.get(_plain(name))
     if known is None:
-        meant = get_close_matches(_plain(name), by_plain, n=1)
-        shown = f"did you mean {by_plain[meant[0]]!r}?" if meant else f"choose from {', '.join(sorted(classes))}."
-        raise ArgumentError(f"{call}({text!r}): there is no such strategy; {shown}")
+        meant = did_you_mean(name, classes) or did_you_mean(f"{name}Clip", classes)
+        end = meant or f"; choose from {', '.join(sorted(classes))}."
+        raise ArgumentError(f"{call}({text!r}): there is no such strategy{end}")
     try:
         inspect.signature(classes[known]).bind(*args, **kwargs)
     except TypeError as error:

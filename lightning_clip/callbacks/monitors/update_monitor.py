@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from lightning_clip._checks import check_count
 from lightning_clip._compat import uncompiled
+from lightning_clip._errors import reason_of
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
 from lightning_clip.callbacks._run_callback import RunCallback
@@ -97,8 +98,7 @@ class UpdateMonitor(RunCallback):
     def _stand_aside(self, trainer: Trainer, error: Exception) -> None:
         self._close()
         self._stands_aside = True
-        reason = " ".join(str(error).split()) or type(error).__name__
-        rank_zero_warn(f"UpdateMonitor cannot measure step {trainer.global_step} and stands aside: {reason}")
+        rank_zero_warn(f"UpdateMonitor cannot measure step {trainer.global_step} and stands aside: {reason_of(error)}")
 
     def _close(self) -> None:
         for one in self._open.values():
