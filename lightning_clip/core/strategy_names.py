@@ -2,8 +2,9 @@
 
 import ast
 import inspect
+from difflib import get_close_matches
 
-from lightning_clip._checks import did_you_mean, subclasses
+from lightning_clip._checks import subclasses
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.strategy import ClipStrategy
 
@@ -38,9 +39,9 @@ def strategy_named(call: str, text: str) -> ClipStrategy:
     by_plain = {plain.removesuffix("clip"): known for plain, known in by_plain.items()} | by_plain
     known = by_plain.get(_plain(name))
     if known is None:
-        meant = did_you_mean(name, classes) or did_you_mean(f"{name}Clip", classes)
-        end = meant or f"; choose from {', '.join(sorted(classes))}."
-        raise ArgumentError(f"{call}({text!r}): there is no such strategy{end}")
+        meant = get_close_matches(_plain(name), by_plain, n=1)
+        shown = f"did you mean {by_plain[meant[0]]!r}?" if meant else f"choose from {', '.join(sorted(classes))}."
+        raise ArgumentError(f"{call}({text!r}): there is no such strategy; {shown}")
     try:
         inspect.signature(classes[known]).bind(*args, **kwargs)
     except TypeError as error:
