@@ -63,14 +63,17 @@ def line_about(error: BaseException, named: Callable[[str], bool]) -> str | None
     Example:
         >>> line_about(FileNotFoundError(2, "No such file or directory", "runs/1"), lambda path: path == "runs/1")
         'runs/1: No such file or directory'
+        >>> line_about(OSError(28, "No space left on device", "/tmp/part", None, "a.ckpt"), "a.ckpt".__eq__)
+        'a.ckpt: No space left on device'
         >>> line_about(ValueError("Foo(a, b): not enough values to unpack"), lambda path: True) is None
         True
     """
     if is_known(error):
         return printable(" ".join(str(error).split()))
-    if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
-        path = os.fsdecode(error.filename)
-        return printable(f"{path}: {error.strerror}") if error.strerror and named(path) else None
+    if isinstance(error, OSError) and error.strerror:
+        files = [file for file in (error.filename2, error.filename) if isinstance(file, str | bytes | os.PathLike)]
+        path = next((path for path in map(os.fsdecode, files) if named(path)), None)
+        return printable(f"{path}: {error.strerror}") if path is not None else None
     return None
 
 

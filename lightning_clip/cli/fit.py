@@ -2,10 +2,8 @@
 
 import logging
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -17,6 +15,7 @@ import lightning_clip.modules
 import lightning_clip.sinks
 import lightning_clip.strategies  # noqa: F401  (jsonargparse finds a class by its bare name once it is imported)
 from lightning_clip._errors import InputError, constructor_error, is_from_lightning
+from lightning_clip.cli.checkpoint import check_checkpoint, misfit
 from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.cli.saved_config import SavedConfig
 
@@ -36,14 +35,19 @@ class _SizedCLI(LightningCLI):
         """
 
     def before_instantiate_classes(self) -> None:
-        """Refuse a checkpoint that does not exist, before any work is done."""
-        path = self._get(self.config, "ckpt_path")
-        if not path or "://" in path or path.partition(":")[0] in _NAMED_CHECKPOINTS:
-            return
-        if not Path(path).exists():
-            raise InputError(f"--ckpt_path {path}: there is no such file; use a path or one of {_CHOICES}")
-        if not _is_checkpoint(Path(path)):
-            raise InputError(f"--ckpt_path {path}: not a checkpoint; use a file or folder that Lightning has saved")
+        """Refuse what is no checkpoint, before any work is done."""
+        check_checkpoint(self._get(self.config, "ckpt_path"))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run; report a checkpoint that does not fit the model in one line."""
+        try:
+            super()._run_subcommand(subcommand)
+        except (RuntimeError, ValueError) as error:
+            path = self._get(self.config, "ckpt_path")
+            problem = misfit(path, error) if path else None
+            if problem is None:
+                raise
+            raise problem from error
 
     def _set_seed(self) -> None:
         """Seed; refuse what NumPy does not take as a seed."""
@@ -73,21 +77,6 @@ class _SizedCLI(LightningCLI):
             if not is_from_lightning(error):
                 raise
             raise InputError(f"trainer: {error}") from error
-
-
-def _is_checkpoint(path: Path) -> bool:
-    """Whether a path is a zip archive as `torch.save` writes it, or the folder of a sharded checkpoint."""
-    if path.is_dir():
-        return (path / ".metadata").exists() or (path / "meta.pt").exists() or (path / "checkpoint").is_dir()
-    with path.open("rb") as file:
-        is_old = file.read(2) == b"\x80\x02"  # as written before torch 1.6
-        return is_old or zipfile.is_zipfile(file)
-
-
-_NAMED_CHECKPOINTS = ("best", "last", "hpc", "registry")
-"""What Lightning takes instead of a path."""
-
-_CHOICES = ", ".join(_NAMED_CHECKPOINTS)
 
 
 def run(args: list[str]) -> int:

@@ -42,6 +42,12 @@ KINDS = (
         "A training that ends or changes, a second warning, a step that is missing in the history or in another sink.",
     ),
     Kind(
+        "test_full_disk.py",
+        "full disk",
+        "The disk fills while a checkpoint is saved.",
+        "More than one line, a step that is missing in the record, a report that is not printed.",
+    ),
+    Kind(
         "test_second_life.py",
         "second life",
         "Callbacks are used again: a second fit, copies, another model, a tuner, a resume, an evaluation.",

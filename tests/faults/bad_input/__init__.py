@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.faults.bad_input import cli, constructors, files, fits, studies, trainings
+from tests.faults.bad_input import checkpoints, cli, constructors, files, fits, studies, trainings
 from tests.faults.bad_input.case import Case, problems
 
 CASES: list[Case] = [
@@ -10,6 +10,7 @@ CASES: list[Case] = [
     *files.CASES,
     *studies.CASES,
     *fits.CASES,
+    *checkpoints.CASES,
     *constructors.CASES,
     *trainings.CASES,
 ]

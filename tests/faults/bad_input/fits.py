@@ -116,20 +116,6 @@ CASES = [
     _option("--data.sourse=diabetes", says=("sourse", "did you mean 'source'?")),
     _option("--frobnicate=3", says=("--frobnicate=3",)),
     _option("--print_config=abc", says=("abc",)),
-    _option("--ckpt_path=none.ckpt", says=("none.ckpt", "no such file")),
-    _option("--ckpt_path=.", says=("--ckpt_path .", "not a checkpoint")),
-    _fit(
-        "ckpt garbage", (*TABLE, "--ckpt_path=g.ckpt"), "g.ckpt", "not a checkpoint", files={"g.ckpt": b"\0garbage" * 9}
-    ),
-    _fit("ckpt empty", (*TABLE, "--ckpt_path=g.ckpt"), "g.ckpt", "not a checkpoint", files={"g.ckpt": b""}),
-    _fit("ckpt text", (*TABLE, "--ckpt_path=g.ckpt"), "g.ckpt", "not a checkpoint", files={"g.ckpt": "epoch 3\n"}),
-    _fit(
-        "ckpt a zip of something else",
-        (*TABLE, "--ckpt_path=g.ckpt"),
-        "g.ckpt",
-        "not a checkpoint",
-        files={"g.ckpt": b"PK\3\4" + b"\0" * 60},
-    ),
     _callback("GradientCliping", says=("'GradientCliping'", "did you mean 'GradientClipping'?")),
     _callback("EarlyStoping", says=("'EarlyStoping'", "did you mean 'EarlyStopping'?")),
     _callback("NormClip", says=("NormClip",)),
