@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-parity test-upstream reliability lint bench clean
+.PHONY: help install demo docs test test-parity test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
@@ -14,6 +14,7 @@ help:
 	@echo "make reliability"
 	@echo "            run the tests of faults in their long form and write docs/reliability.md"
 	@echo "make lint   run ruff, codespell and mypy"
+	@echo "make docs   build the documentation in build/docs; a broken link is an error"
 	@echo "make bench  measure the overhead and write benchmarks/RESULTS.md; needs an otherwise idle machine"
 	@echo "make clean  delete the virtual environment and build files"
 
@@ -35,7 +36,10 @@ lint: $(INSTALLED)
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-test: lint
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+test: lint docs
 	$(BIN)/python -m pytest -n 2
 
 # A package that cannot be installed is skipped, and so are its tests. timm would ask for a torchvision.
