@@ -16,7 +16,7 @@ from lightning_clip.studies import built_in_studies
 from tests.support.fresh import run
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
-README = PYPROJECT.parent / "README.md"
+NAMES = PYPROJECT.parent / "docs" / "public-names.md"
 RECORD = Path(__file__).parent / "data" / "first_version" / "run.jsonl"
 ROOMS = ["core", "functional", "strategies", "sinks", "callbacks", "modules", "datamodules", "reports", "studies"]
 PACKAGES = ["lightning_clip", *(f"lightning_clip.{room}" for room in ROOMS)]
@@ -172,9 +172,9 @@ def test_every_public_name_comes_from_one_room():
         assert getattr(lightning_clip, name) is getattr(room, name)
 
 
-def test_every_public_name_is_in_the_readme():
-    """README.md names everything that `lightning_clip` exports."""
-    text = README.read_text(encoding="utf-8")
+def test_every_public_name_is_in_the_documentation():
+    """A page names everything that `lightning_clip` exports."""
+    text = NAMES.read_text(encoding="utf-8")
     assert [name for name in PUBLIC if f"`{name}`" not in text] == []
 
 
