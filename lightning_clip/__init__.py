@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         DivergenceRollback,
         GradientClipping,
         GradientMonitor,
+        LoggerReport,
         NonFiniteGuard,
         RecurrentSpectrumMonitor,
         RichGradientReport,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
         TruncatedBPTTMixin,
     )
     from lightning_clip.reports.record import RunRecord, load_record
-    from lightning_clip.sinks import CsvSink, JsonlSink, read_jsonl
+    from lightning_clip.sinks import AlertSink, CsvSink, JsonlSink, WebhookSink, read_jsonl
     from lightning_clip.strategies import *
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "AdaptiveMaxClip",
     "AdaptiveSpectralClip",
     "AddingProblemDataModule",
+    "AlertSink",
     "AutoClip",
     "Blend",
     "Chain",
@@ -89,6 +91,7 @@ __all__ = [
     "Keep",
     "LSTMModule",
     "Ladder",
+    "LoggerReport",
     "MLPRegressor",
     "MemorizationDataModule",
     "MultiplicationDataModule",
@@ -131,6 +134,7 @@ __all__ = [
     "UpdateMonitor",
     "UpdateRMSClip",
     "ValueClip",
+    "WebhookSink",
     "ZClip",
     "clip_",
     "load_record",

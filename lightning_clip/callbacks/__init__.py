@@ -3,6 +3,7 @@
 from lightning_clip.callbacks.divergence_rollback import DivergenceRollback
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
+from lightning_clip.callbacks.logger_report import LoggerReport
 from lightning_clip.callbacks.monitors.recurrent_spectrum_monitor import RecurrentSpectrumMonitor
 from lightning_clip.callbacks.monitors.temporal_gradient_monitor import TemporalGradientMonitor
 from lightning_clip.callbacks.monitors.update_monitor import UpdateMonitor
@@ -14,6 +15,7 @@ __all__ = [
     "DivergenceRollback",
     "GradientClipping",
     "GradientMonitor",
+    "LoggerReport",
     "NonFiniteGuard",
     "RecurrentSpectrumMonitor",
     "RichGradientReport",

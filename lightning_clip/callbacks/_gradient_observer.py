@@ -118,6 +118,10 @@ class GradientObserver(MetricsCallback, StepCallback):
         else:
             self._overrides[index] = strategy
 
+    def attach(self, sink: Sink) -> None:
+        """Open a further sink for the rest of this fit, which receives everything from now on."""
+        self._recorder.attach(sink)
+
     def add_event(self, event: Event) -> None:
         """Add an event to the history and the sinks.
 

@@ -52,6 +52,7 @@ class Recorder:
         self._seconds_before = 0.0
         self._id = uuid4().hex
         self._is_broken = False
+        self._writes = False
 
     @property
     def run(self) -> RunInfo:
@@ -75,19 +76,33 @@ class Recorder:
         """
         self._run = replace(run, id=self._id, start_step=start_step)
         self._started = time.monotonic()
+        self._writes = write
         self._open = list(self._sinks) if write else []
         self._tell_sinks(lambda sink: sink.open(self.run))
+
+    def attach(self, sink: Sink) -> None:
+        """Open a further sink until this fit ends; only where this process writes to sinks.
+
+        Args:
+            sink: A destination of the records from now on.
+        """
+        if self._writes and self._started is not None:
+            self._open.append(sink)
+            self._tell(sink, lambda one: one.open(self.run))
 
     def _tell_sinks(self, tell: Callable[[Sink], None]) -> None:
         """Call every open sink; one that raises is set aside and reported in one warning."""
         for sink in list(self._open):
-            try:
-                tell(sink)
-            except Exception as error:
-                self._open.remove(sink)
-                rank_zero_warn(
-                    f"{type(sink).__name__} is set aside, and the training goes on without it: {reason_of(error)}"
-                )
+            self._tell(sink, tell)
+
+    def _tell(self, sink: Sink, tell: Callable[[Sink], None]) -> None:
+        try:
+            tell(sink)
+        except Exception as error:
+            self._open.remove(sink)
+            rank_zero_warn(
+                f"{type(sink).__name__} is set aside, and the training goes on without it: {reason_of(error)}"
+            )
 
     def add(self, step: PendingStep) -> None:
         """Keep a step of the current batch on the device.

@@ -170,7 +170,10 @@ class DivergenceRollback(StepCallback):
         self._bad_steps = 0
         snapshot = self._snapshot
         if snapshot is None:
-            raise NonFiniteError("DivergenceRollback: the weights have been NaN or infinite from the first step on.")
+            message = "DivergenceRollback: the weights have been NaN or infinite from the first step on."
+            for observer in observers(trainer):
+                observer.add_event(Event(trainer.global_step, "stop", message))
+            raise NonFiniteError(message)
         self.restores += 1
         snapshot.restore(training_state(trainer, pl_module))
         reset_carried_state(pl_module, non_finite_only=False)
@@ -185,13 +188,16 @@ class DivergenceRollback(StepCallback):
         message = f"diverged for {self.patience} steps: rolled back to step {snapshot.step}"
         if self.lr_factor < 1:
             message += f", learning rate x {self.lr_factor**self.restores:.3g}"
-        if self.restores > self.max_restores:
+        stops = self.restores > self.max_restores
+        if stops:
             message += f"; rolled back {self.restores} times: training stops"
             trainer.should_stop = True
         rank_zero_warn(f"DivergenceRollback: step {trainer.global_step}: {message}")
         data = {"restored_step": snapshot.step, "restores": self.restores}
         for observer in observers(trainer):
             observer.add_event(Event(trainer.global_step, "rollback", message, data))
+            if stops:
+                observer.add_event(Event(trainer.global_step, "stop", "DivergenceRollback ends training"))
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -108,12 +108,12 @@ class NonFiniteGuard(StepCallback):
         message = self._describe(grads, trainer, calibrating=calibrating)
         if not calibrating:
             if self._is_too_much():
+                self._tell(trainer, message, stops=True)
                 raise NonFiniteError(message)
             self._act(trainer, context)
         self._mend(pl_module)
         if self.consecutive == 1:
-            for observer in observers(trainer):
-                observer.add_event(Event(trainer.global_step, "non-finite", message))
+            self._tell(trainer, message, stops=self.action == "stop" and not calibrating)
 
     def _act(self, trainer: Trainer, context: StepContext) -> None:
         if self.action == "zero":
@@ -145,6 +145,13 @@ class NonFiniteGuard(StepCallback):
             f"{where}; {last}. {remedy}"
         )
 
+    def _tell(self, trainer: Trainer, message: str, *, stops: bool) -> None:
+        """Record what happened, and that training ends because of it."""
+        for observer in observers(trainer):
+            observer.add_event(Event(trainer.global_step, "non-finite", message))
+            if stops:
+                observer.add_event(Event(trainer.global_step, "stop", f"NonFiniteGuard({self.action!r}) ends training"))
+
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -167,12 +174,11 @@ class NonFiniteGuard(StepCallback):
             "these weights no longer move. Clip with GradientClipping(NormClip(1.0)), and resume from an earlier "
             "checkpoint."
         )
+        self._tell(trainer, message, stops=self.action in ("raise", "stop"))
         if self.action == "raise":
             raise NonFiniteError(message)
         trainer.should_stop = trainer.should_stop or self.action == "stop"
         rank_zero_warn(message)
-        for observer in observers(trainer):
-            observer.add_event(Event(trainer.global_step, "non-finite", message))
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

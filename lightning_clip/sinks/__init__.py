@@ -1,7 +1,9 @@
-"""Sinks: files that step records, events and measurements are written to during training."""
+"""Sinks: where step records, events and measurements go during training: files, functions, web addresses."""
 
+from lightning_clip.sinks.alerts import AlertSink
 from lightning_clip.sinks.csv import CsvSink
 from lightning_clip.sinks.jsonl import JsonlSink, read_jsonl
 from lightning_clip.sinks.sink import MeasurementSink, Sink
+from lightning_clip.sinks.webhook import WebhookSink
 
-__all__ = ["CsvSink", "JsonlSink", "MeasurementSink", "Sink", "read_jsonl"]
+__all__ = ["AlertSink", "CsvSink", "JsonlSink", "MeasurementSink", "Sink", "WebhookSink", "read_jsonl"]

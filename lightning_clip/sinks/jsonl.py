@@ -1,7 +1,6 @@
 """`JsonlSink`: writes the complete record of a run, one JSON object per line."""
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.appending import open_to_append, write_now
 from lightning_clip.sinks.jsonl_reader import read_jsonl as read_jsonl
+from lightning_clip.sinks.strict_json import encoded
 
 
 class JsonlSink:
@@ -117,7 +117,7 @@ class JsonlSink:
     def _write(self, *lines: dict[str, Any]) -> None:
         if self._file is None:
             raise ValueError(f"JsonlSink({str(self.path)!r}) is not open: call open(run) first.")
-        text = "".join(_encoded(line) + "\n" for line in lines)
+        text = "".join(encoded(line) + "\n" for line in lines)
         try:
             write_now(self._file, text)
         except OSError:
@@ -172,25 +172,6 @@ def _bad_names(record: StepRecord) -> list[str]:
 
 
 _OPTIONAL = ("epoch", "first_batch", "batch", "learning_rate", "top_param", "top_share")
-_encode = json.JSONEncoder(allow_nan=False).encode
-
-
-def _encoded(line: dict[str, Any]) -> str:
-    try:
-        return _encode(line)
-    except ValueError:  # the line contains NaN or infinity
-        return _encode(_strict(line))
-
-
-def _strict(value: Any) -> Any:
-    """Return the value with NaN and infinity as strings."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    return value
 
 
 def _lists(state: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lightning_clip import (
     DivergenceRollback,
     GradientClipping,
     GradientMonitor,
+    LoggerReport,
     NoClip,
     NonFiniteGuard,
     NormClip,
@@ -67,7 +68,7 @@ pytestmark = [
 
 KITS: dict[str, Callable[[], list[Callback]]] = {
     "clipping": lambda: [GradientClipping(AutoClip(50, window=8), flush_every_n_steps=3)],
-    "monitor": lambda: [GradientMonitor(flush_every_n_steps=3)],
+    "monitor": lambda: [GradientMonitor(flush_every_n_steps=3), LoggerReport()],
     "guard": lambda: [GradientClipping(), NonFiniteGuard()],
     "switcher": lambda: [
         GradientClipping(NoClip()),
