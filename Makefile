@@ -3,12 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo docs test test-parity test-upstream reliability lint bench clean
+.PHONY: help install demo docs test test-parity test-types test-oldest test-wheel test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
 	@echo "make test   run ruff, codespell, mypy and pytest"
 	@echo "make test-parity  compare the strategies with other packages, those of them that can be installed"
+	@echo "make test-types   check the public names with mypy and pyright"
+	@echo "make test-oldest  test with the oldest versions of torch, Lightning and the other packages that are supported"
+	@echo "make test-wheel   build the wheel and the sdist, and test the wheel where the source folder is absent"
 	@echo "make test-upstream LIGHTNING_TESTS=<folder>"
 	@echo "            run Lightning's own tests (tests/tests_pytorch of a checkout) with our callbacks on every Trainer"
 	@echo "make reliability"
@@ -35,6 +38,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
@@ -48,6 +52,25 @@ test-parity: $(INSTALLED)
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $$package || true; \
 	done
 	$(BIN)/python -m pytest tests/parity
+
+# The second type checker, and the Node.js that it needs, weigh 250 MB.
+test-types: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pyright[nodejs]"
+	$(BIN)/mypy tests/typing
+	$(BIN)/pyright --pythonpath $(BIN)/python tests/typing
+
+# The oldest versions that pyproject.toml allows, in an environment of their own.
+test-oldest:
+	test -x build/oldest/bin/python || $(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt --editable . pytest pytest-xdist psutil
+	build/oldest/bin/python -m pytest -n 2 -W default tests/callbacks tests/cli tests/contract tests/core tests/functional tests/modules tests/sinks tests/strategies
+
+# The wheel, installed where the source folder is not: the tests run against it.
+test-wheel: $(INSTALLED)
+	rm -rf build/wheel build/installed && mkdir -p build/wheel build/installed
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/installed build/wheel/*.whl
+	$(BIN)/python -m tests.support.installed build/installed
 
 test-upstream: $(INSTALLED)
 	$(BIN)/python -m tests.support.upstream "$(LIGHTNING_TESTS)"

@@ -196,6 +196,9 @@ def test_the_version_is_that_of_the_distribution():
     assert project["project"]["dynamic"] == ["version"]
     assert getattr(importlib.import_module(module), attribute) == lightning_clip.__version__
     assert distribution("lightning-clip").version == lightning_clip.__version__
+    assert f"\nversion: {lightning_clip.__version__}\n" in (PYPROJECT.parent / "CITATION.cff").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_command_is_installed():
