@@ -98,3 +98,40 @@ def test_a_broken_state_is_refused(table):
     """A text that does not hold the numbers of its rows is an error that says so."""
     with pytest.raises(ValueError, match="table to"):
         AdaptiveHistogram().load_state_dict({"rows": 1, "table": table})
+
+
+def test_a_series_of_few_numbers_is_exact():
+    """Up to 32 numbers, whatever their range, however they are added, and after a save; zeros count."""
+    values = 10.0 ** np.random.default_rng(0).integers(-20, 20, size=(2, 31)) * np.arange(1, 32)
+    values = np.hstack([values, np.zeros((2, 1))])
+    exact = np.sort(values, axis=1)[:, [0, 9, 15, 27, 31]].T
+    for batches in (1, 4, 32):
+        histogram = AdaptiveHistogram()
+        histogram.load_state_dict(json.loads(json.dumps(filled(values, batches=batches).state_dict())))
+        np.testing.assert_array_equal(histogram.quantiles([0.0, 0.3, 0.5, 0.9, 1.0]), exact)
+
+
+def test_few_numbers_that_were_not_kept_are_estimated():
+    """A state of an earlier version has no exact numbers, and numbers that are added later do not pretend to be all."""
+    state = filled(np.array([[1.0, 2.0, 3.0]])).state_dict()
+    assert "few" in state
+    histogram = AdaptiveHistogram()
+    histogram.load_state_dict({"rows": 1, "table": state["table"]})
+    histogram.add([[1e6]])
+    assert 1.0 < histogram.quantiles([0.3])[0, 0] != 2.0
+
+
+def test_a_late_series_of_few_numbers_is_exact_beside_long_ones():
+    """A parameter that is unfrozen after thousands of steps."""
+    histogram = filled(np.exp(np.random.default_rng(0).normal(size=(1, 100))))
+    histogram.add_rows(1)
+    histogram.add([[np.nan] * 3, [5.0, 1.0, 1e20]])
+    assert histogram.quantiles([0.5])[0, 1] == 5.0
+
+
+@pytest.mark.parametrize("few", ["not base 64!", "AAAA", 7])
+def test_broken_exact_numbers_are_refused(few):
+    """The exact numbers come from files, too."""
+    state = filled(np.array([[1.0, 2.0, 3.0]])).state_dict()
+    with pytest.raises(ValueError, match="few to"):
+        AdaptiveHistogram().load_state_dict({**state, "few": few})

@@ -8,7 +8,8 @@ import torch
 from lightning_clip.core import StepRecord
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.step_record import ParamNorms
-from lightning_clip.sinks.jsonl import _encoded, _lists
+from lightning_clip.sinks.jsonl import _lists
+from lightning_clip.sinks.strict_json import encoded
 
 
 def record(step: int, norms: dict[str, float], clipped: dict[str, bool] | None = None) -> StepRecord:
@@ -108,7 +109,7 @@ def test_ten_thousand_parameters_stay_small_in_a_checkpoint_and_in_a_record():
     file = io.BytesIO()
     torch.save(found.state_dict(), file)
     assert file.tell() < 4e6
-    assert len(_encoded({"totals": {"layers": _lists(found.state_dict())}})) < 2e6
+    assert len(encoded({"totals": {"layers": _lists(found.state_dict())}})) < 2e6
 
 
 def test_restored_totals_continue():
