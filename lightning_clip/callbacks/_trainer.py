@@ -110,17 +110,41 @@ def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: Clip
         strategy: The clipping strategy of the callback.
 
     Returns:
-        The model, who clips, optimizers and number of elements of each parameter. Parameters of lazy layers that have
-        seen no batch have no size yet and are left out, as is the stand-in for no optimizer, which has no parameters.
+        The model, who clips, the optimizers and what they train, and the number of elements of each parameter.
+        Parameters of lazy layers that have seen no batch have no size yet and are left out, as is the stand-in for no
+        optimizer, which has no parameters.
     """
     model = getattr(pl_module, "_orig_mod", pl_module)
     sized = ((name, param) for name, param in pl_module.named_parameters() if not is_lazy(param))
     numels = {plain_name(name): param.numel() for name, param in sized}
     optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers if optimizer.param_groups)
     others = clipping_by_module(pl_module) or clipping_by_trainer(trainer)
-    calls = [repr(strategy)] if others is None or not isinstance(strategy, NoClip) else []
-    calls += [others.call] if others is not None else []
-    return RunInfo(model=type(model).__name__, strategy=", then ".join(calls), optimizer=optimizers, numels=numels)
+    is_own = others is None or not isinstance(strategy, NoClip)
+    other = [others.call] if others is not None else []
+    return RunInfo(
+        model=type(model).__name__,
+        strategy=", then ".join([repr(strategy)] * is_own + other),
+        optimizer=optimizers,
+        numels=numels,
+        brief_strategy=", then ".join([strategy.brief] * is_own + other),
+        trains=[_trained_part(optimizer, pl_module) for optimizer in trainer.optimizers if optimizer.param_groups],
+    )
+
+
+def _trained_part(optimizer: Optimizer, pl_module: LightningModule) -> str:
+    """What the names of an optimizer's parameters begin with; up to two names, and none for the whole network."""
+    names = {id(param): plain_name(name) for name, param in pl_module.named_parameters()}
+    own = [names[id(param)] for group in optimizer.param_groups for param in group["params"] if id(param) in names]
+    parts = [name.split(".")[:-1] or [name] for name in own]
+    if not own or len(own) == len(names):
+        return ""
+    shared = 0
+    while min(map(len, parts)) > shared and len({part[shared] for part in parts}) == 1:
+        shared += 1
+    if shared:
+        return ".".join(parts[0][:shared])
+    heads = list(dict.fromkeys(part[0] for part in parts))
+    return " and ".join(heads) if len(heads) <= 2 else ""
 
 
 def _describe(optimizer: Optimizer) -> str:

@@ -51,6 +51,16 @@ class ClipStrategy(nn.Module, ABC):
         shown += [f"{name}={value!r}" for name, value, default in arguments[1:] if repr(value) != repr(default)]
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    @property
+    def brief(self) -> str:
+        """A `repr` for the head of a report: the first argument and every argument that is not at its default, named.
+
+        Whole numbers are written without decimals: `AutoClip(percentile=10)`.
+        """
+        arguments = list(_arguments(self))
+        shown = arguments[:1] + [one for one in arguments[1:] if repr(one[1]) != repr(one[2])]
+        return f"{type(self).__name__}({', '.join(f'{name}={_briefly(value)}' for name, value, _ in shown)})"
+
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value, _ in _arguments(self))
         return f"{type(self).__name__}({shown})"
@@ -61,3 +71,16 @@ def _arguments(strategy: ClipStrategy) -> list[tuple[str, Any, Any]]:
     parameters = inspect.signature(type(strategy)).parameters.values()
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return [(p.name, getattr(strategy, p.name), p.default) for p in named]
+
+
+def _briefly(value: Any) -> str:
+    if isinstance(value, ClipStrategy):
+        return value.brief
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, list | tuple):
+        inside = ", ".join(map(_briefly, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_briefly(item)}" for key, item in value.items()) + "}"
+    return repr(value)

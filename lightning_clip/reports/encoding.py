@@ -10,7 +10,8 @@ __all__ = ["EncodableStream", "encodable"]
 _STAND_INS = {
     **dict.fromkeys("█▉▇▆", "#"),
     **dict.fromkeys("▅▄▋▊▌", "="),
-    **dict.fromkeys("▏▎▍▃─━╸╺╴╶–—−", "-"),
+    **dict.fromkeys("▏▎▍▃─━╸╺╴╶–—−╌", "-"),
+    **{"▀": '"'},
     **dict.fromkeys("▁▂", "_"),
     **dict.fromkeys("│┃▕", "|"),
     **dict.fromkeys("┤├┼└┘┌┐┴┬", "+"),

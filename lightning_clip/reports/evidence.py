@@ -33,7 +33,7 @@ class OptimizerEvidence:
         records: Its steps in the window of the history, in order.
         growth: How far the norm grew before its end, if it exploded.
         is_adaptive: Whether the optimizer divides by a running norm of its own, as Adam does; `None` if unknown.
-        label: `Optimizer 1: ` where there are several, to begin the title of a finding with.
+        label: `Optimizer 1 (critic): ` where there are several, to begin the title of a finding with.
         spikes: Its steps far above those before them.
         repetition: How these repeat; `None` if they do not.
         start_loss: The loss of the very first step; `None` if it is unknown.
@@ -150,7 +150,7 @@ def _of_optimizer(part: OptimizerSummary, history: History, summary: Summary) ->
         records=records,
         growth=growth_of(history, part.optimizer),
         is_adaptive=_is_adaptive(summary.run.optimizer, part.optimizer),
-        label=f"Optimizer {part.optimizer}: " if len(summary.optimizers) > 1 else "",
+        label=f"{summary.run.name_of(part.optimizer)}: " if len(summary.optimizers) > 1 else "",
         spikes=spikes,
         repetition=repetition_of(spikes, records),
         start_loss=records[0].loss if whole and records else None,

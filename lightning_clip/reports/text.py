@@ -52,7 +52,8 @@ def output_console() -> Console:
 class Report:
     """Renderables in sequence that print themselves both through rich and through `print`.
 
-    Control characters in names are shown and not sent to the terminal.
+    Control characters in names are shown and not sent to the terminal. No line ends in blanks, so that copied text and
+    redirected output are clean.
 
     Through `print` (that of a progress bar, for instance) width, color and encoding are those of rich's own console.
 
@@ -64,10 +65,20 @@ class Report:
         self.parts = parts
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(Group(*self.parts), options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+        for line in Segment.split_lines(console.render(Group(*self.parts), options)):
+            yield from _without_padding(line)
+            yield Segment.line()
 
     def __str__(self) -> str:
         console = get_console()
         text = to_text(self, width=console.width, color=console.is_terminal and not console.no_color)
         return encodable(text, getattr(console.file, "encoding", None))
+
+
+def _without_padding(line: list[Segment]) -> list[Segment]:
+    shown = [one if one.control else Segment(printable(one.text), one.style) for one in line]
+    while shown and not shown[-1].control and not shown[-1].text.strip(" "):
+        shown.pop()
+    if shown and not shown[-1].control:
+        shown[-1] = Segment(shown[-1].text.rstrip(" "), shown[-1].style)
+    return shown

@@ -81,7 +81,8 @@ def run_info(row: Row) -> RunInfo:
     fields = _fields_of("run", row, RunInfo)
     _typed("numels", list(_typed("numels", [fields["numels"]], dict)[0].values()), int)
     _typed("model, strategy or optimizer", [fields[name] for name in ("model", "strategy", "optimizer")], str)
-    _typed("id", [fields.get("id", "")], str)
+    _typed("id or brief_strategy", [fields.get("id", ""), fields.get("brief_strategy", "")], str)
+    _typed("trains", _typed("trains", [fields.get("trains", [])], list)[0], str)
     _typed("start_step", [fields.get("start_step", 0)], int)
     return RunInfo(**{**fields, "seconds": _numbers("seconds", [fields["seconds"]], True)[0]})
 

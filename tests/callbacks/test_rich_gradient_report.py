@@ -195,7 +195,7 @@ def test_a_limited_output_gets_ascii(bar, encoding, monkeypatch):
     printed = out.text()
     assert printed.count("Gradient report: Net -----") == 1
     assert "+-----" in printed
-    assert "  # after clipping   : before clipping, cut off" in printed
+    assert "  = norm before clipping   : cut off   -- threshold" in printed
 
 
 class Closed(io.StringIO):

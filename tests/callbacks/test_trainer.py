@@ -5,7 +5,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.core.optimizer import _MockOptimizer
 
-from lightning_clip import GradientMonitor, NoClip, NormClip
+from lightning_clip import AutoClip, Chain, GradientMonitor, GroupEmaClip, NoClip, NormClip, SkipSpikes
 from lightning_clip.callbacks._trainer import check_trainer_does_not_clip, describe_run
 from tests.support.training import ManualNet, Net, TwoOptimizers, loader, quiet_trainer
 
@@ -28,6 +28,31 @@ def test_a_run_is_described_by_class_optimizer_and_sizes():
 def test_every_optimizer_is_named():
     """Optimizers are listed in order."""
     assert described(TwoOptimizers()).optimizer == "SGD(lr=0.1), SGD(lr=0.1)"
+
+
+def test_an_optimizer_is_named_by_what_it_trains():
+    """By the attribute that its parameters have in common, by two attributes, or not at all if it trains everything."""
+    run = described(TwoOptimizers())
+    assert run.trains == ["generator", "discriminator"]
+    assert run.name_of(1) == "Optimizer 1 (discriminator)"
+    assert run.name_of(7) == "Optimizer 7"
+    assert described(Net()).trains == [""]
+    module = Net()
+    module.configure_optimizers = lambda: (
+        torch.optim.SGD([*module.net[0].parameters()]),
+        torch.optim.SGD([module.net[2].bias]),
+        torch.optim.SGD([module.net[0].bias, module.net[2].bias]),
+    )
+    assert described(module).trains == ["net.0", "net.2", "net"]
+
+
+def test_the_strategy_is_described_without_its_defaults():
+    """The whole `repr` is kept beside it; whole numbers have no decimals, and nested strategies are short too."""
+    run = described(Net())
+    assert run.brief_strategy == "NormClip(max_norm=1)"
+    chain = Chain([SkipSpikes(k=4.5), AutoClip(percentile=10.0, window=50)])
+    assert chain.brief == "Chain(strategies=(SkipSpikes(k=4.5), AutoClip(percentile=10, window=50)))"
+    assert GroupEmaClip({"a.*": 1.25, "*": 2.0}).brief == "GroupEmaClip(factors={'a.*': 1.25, '*': 2})"
 
 
 def test_compiled_parts_keep_their_names():

@@ -65,7 +65,8 @@ class AdaptiveHistogram:
         self._few.add(table, (table >= 0) & (table < np.inf), self._totals())
 
     def _totals(self) -> NDArray[np.int64]:
-        return self.zeros + self.counts.sum(axis=1, dtype=np.int64)
+        totals: NDArray[np.int64] = self.zeros + self.counts.sum(axis=1, dtype=np.int64)
+        return totals
 
     def _count(self, rows: NDArray[np.int64], counted: NDArray[np.bool_], table: NDArray[np.float64]) -> None:
         fine = np.floor(np.log2(np.where(counted, table, 1.0)) * _FINEST).astype(np.int32)

@@ -33,6 +33,9 @@ class RunInfo:
         seconds: The duration of the run so far, in seconds; `None` if unknown.
         id: Identifies the run over interruptions and resumes; empty in records of earlier versions.
         start_step: The number of optimizer steps completed when this session of the run began; 0 for a new run.
+        brief_strategy: The strategy with the arguments that are not at their default; empty in earlier records.
+        trains: What each optimizer trains: what the names of its parameters begin with, for instance `"generator"`;
+            empty for all of the network. No entry in earlier records.
     """
 
     model: str = ""
@@ -42,3 +45,14 @@ class RunInfo:
     seconds: float | None = None
     id: str = ""
     start_step: int = 0
+    brief_strategy: str = ""
+    trains: list[str] = field(default_factory=list)
+
+    def name_of(self, optimizer: int) -> str:
+        """What an optimizer is called where there are several: `Optimizer 0`, `Optimizer 1 (discriminator)`.
+
+        Args:
+            optimizer: Its position.
+        """
+        trains = self.trains[optimizer] if optimizer < len(self.trains) else ""
+        return f"Optimizer {optimizer} ({trains})" if trains else f"Optimizer {optimizer}"

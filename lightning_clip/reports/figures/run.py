@@ -53,7 +53,11 @@ def plot_report(history: History, run: RunInfo) -> Figure:
         _plot_distribution(figure.add_subplot(grid[row, 1]), history, part)
     if shown:
         _plot_parameters(figure.add_subplot(grid[-1, :]), shown)
-    figure.suptitle(", ".join(text for text in (run.model, run.strategy, counted(summary.steps, "step")) if text))
+    figure.suptitle(
+        ", ".join(
+            text for text in (run.model, run.brief_strategy or run.strategy, counted(summary.steps, "step")) if text
+        )
+    )
     return figure
 
 

@@ -1,4 +1,4 @@
-"""`draw_chart`: a norm over a run in characters: solid after clipping, shaded where clipping cut it off."""
+"""`draw_chart`: a norm over a run in characters: its line, the threshold, and between them what clipping cut off."""
 
 import math
 from collections.abc import Sequence
@@ -8,19 +8,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip.reports.formats import TIMES, count, number
+from lightning_clip.reports.formats import TIMES, count
+from lightning_clip.reports.sections.scale import FLOOR, LogScale
 
-Role = Literal["axis", "after", "before", "bad", "switch"]
+Role = Literal["axis", "norm", "cut", "threshold", "bad", "switch"]
 Segment = tuple[str, Role]
 
-SOLID = "█"
+LINE, SOLID = "▄", "█"
 SHADED = "░"
+LIMIT = "╌"
 BAD = TIMES
 SWITCH = "▲"
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
+_HALVES = "▄▀"  # the lower half of a line, the upper half
 _GAP_FROM = 3  # columns a step needs before steps are set apart
-_FLOOR = 0.06  # part of the height below the smallest value, so that it can be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,14 @@ class Chart:
         lines: The lines, each as pieces of text with their role.
         has_cut: Whether clipping cut something off.
         has_bad: Whether a norm was NaN or infinite.
+        has_threshold: Whether a threshold is drawn.
         steps_per_column: Number of steps per column, at least 1.
     """
 
     lines: tuple[tuple[Segment, ...], ...]
     has_cut: bool
     has_bad: bool
+    has_threshold: bool
     steps_per_column: int
 
 
@@ -48,6 +52,7 @@ def draw_chart(
     width: int,
     height: int = 8,
     switches: Sequence[float] = (),
+    thresholds: Sequence[float] = (),
 ) -> Chart:
     """Draw a norm over a run on a logarithmic scale.
 
@@ -58,80 +63,31 @@ def draw_chart(
         width: Characters per line.
         height: Lines above the axis.
         switches: Where the strategy was switched, each in [0, 1] of the run.
+        thresholds: The threshold in force, `(m,)`; NaN where it is unknown. It is drawn where it is within the scale.
 
     Returns:
         The chart.
     """
-    scale = _Scale.of(before, after, height)
+    scale = LogScale.of(before, after, height)
     labels = scale.labels()
     margin = max(map(len, labels)) + 1
     columns = max(1, width - margin - 1)
     position = _columns(len(before), columns)
     high, low = _largest(before, position, columns), _largest(after, position, columns)
+    limit = (
+        _largest(thresholds, position, columns, gap_from=columns + 1) if len(thresholds) else np.full(columns, np.nan)
+    )
     bad = _largest(np.where(np.isinf(before), 1.0, 0.0).tolist(), position, columns) > 0
-    heights = scale.heights(high), scale.heights(low)
+    table = _cells(scale.heights(high), scale.heights(low), scale.heights(limit, within=True), bad, height)
     lines = []
     for row in range(height - 1, -1, -1):
         label, tick = labels[row], "┤" if labels[row] else "│"
-        cells = _cells(row, *heights, bad=bad if row == height - 1 else None)
-        lines.append(((f"{label:>{margin - 1}} {tick}", "axis"), *_merged(cells)))
+        lines.append(((f"{label:>{margin - 1}} {tick}", "axis"), *_merged(table[row])))
     lines.append(((" " * margin + "└", "axis"), *_merged(_axis(columns, switches))))
     lines.append(((" " * (margin + 1) + _steps_line(steps, columns), "axis"),))
+    roles = {role for line in table for _, role in line}
     cut = bool((np.nan_to_num(high) > np.nan_to_num(low)).any())
-    return Chart(tuple(lines), has_cut=cut, has_bad=bool(bad.any()), steps_per_column=max(1, round(steps / columns)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """A logarithmic axis.
-
-    Attributes:
-        low: Decimal logarithm at the lower end.
-        high: Decimal logarithm at the upper end.
-        height: Lines.
-        is_empty: Whether no value can be read off.
-    """
-
-    low: float
-    high: float
-    height: int
-    is_empty: bool
-
-    @classmethod
-    def of(cls, before: Sequence[float], after: Sequence[float], height: int) -> "_Scale":
-        values = np.array([*before, *after])
-        logs = np.log10(values[np.isfinite(values) & (values > 0)])
-        low, high = (float(logs.min()), float(logs.max())) if len(logs) else (0.0, 0.0)
-        if high - low < 1:  # less than a decade would turn a ripple into a mountain
-            low, high = (low + high - 1) / 2, (low + high + 1) / 2
-        return cls(low - _FLOOR * (high - low), high, height, is_empty=not len(logs))
-
-    def heights(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The height of each value, in eighths of a line; 0 for nothing to show."""
-        shown = values > 0
-        logs = np.log10(values, out=np.full(len(values), self.low), where=shown)
-        eighths = np.rint((logs - self.low) / (self.high - self.low) * self.height * 8)
-        return np.where(shown, np.maximum(eighths, 1), 0).astype(np.int64)
-
-    def labels(self) -> list[str]:
-        """The label of each line, from the bottom up; empty for most lines."""
-        labels = [""] * self.height
-        for value in self._ticks():
-            row = math.floor((math.log10(value) - self.low) / (self.high - self.low) * self.height)
-            row = min(row, self.height - 1)
-            if not any(labels[max(0, row - 1) : row + 2]):
-                labels[row] = number(value)
-        return labels
-
-    def _ticks(self) -> list[float]:
-        if self.is_empty:
-            return []
-        span = self.high - self.low
-        factors = (1, 2, 5) if span < 2.5 else (1,)
-        every = max(1, math.ceil(span / (self.height / 2)))
-        decades = range(math.floor(self.low), math.floor(self.high) + 1)
-        ticks = [factor * 10.0**decade for factor in factors for decade in decades if decade % every == 0]
-        return [tick for tick in ticks if self.low <= math.log10(tick) <= self.high]
+    return Chart(tuple(lines), cut, bool(bad.any()), "threshold" in roles, max(1, round(steps / columns)))
 
 
 def _columns(stretches: int, columns: int) -> NDArray[np.int64]:
@@ -152,18 +108,45 @@ def _largest(
 
 
 def _cells(
-    row: int, before: NDArray[np.int64], after: NDArray[np.int64], bad: NDArray[np.bool_] | None
-) -> list[Segment]:
-    solid, shaded = np.clip(after - 8 * row, 0, 8), before - 8 * row
-    cells: list[Segment] = []
-    for column, fill in enumerate(solid.tolist()):
-        if bad is not None and bad[column]:
-            cells.append((BAD, "bad"))
-        elif fill and (shaded[column] < 8 or fill >= 4):
-            cells.append((SOLID if shaded[column] >= 8 else _EIGHTHS[fill], "after"))
-        else:
-            cells.append((SHADED if shaded[column] >= 4 else " ", "before"))
-    return cells
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    limit: NDArray[np.int64],
+    bad: NDArray[np.bool_],
+    height: int,
+) -> list[list[Segment]]:
+    """The cells of each line, from the bottom up; heights are in eighths of a line."""
+    table: list[list[Segment]] = [[] for _ in range(height)]
+    halves = np.minimum(np.maximum(-(-before // 4) - 1, 0), 2 * height - 1)  # the half line in which each norm lies
+    halves[before == 0] = -1
+    lower = _connected(halves)
+    for column, (top, bottom, threshold) in enumerate(
+        zip(before.tolist(), after.tolist(), limit.tolist(), strict=True)
+    ):
+        is_cut = bottom < top
+        kept = (bottom - 1) // 8 if bottom else -1
+        edge = (threshold - 1) // 8 if threshold else -1
+        high, low = int(halves[column]), int(halves[column] if is_cut else lower[column])
+        for row in range(height):
+            filled = [half for half in (2 * row, 2 * row + 1) if top and low <= half <= high]
+            if bad[column] and row == height - 1:
+                cell: Segment = (BAD, "bad")
+            elif filled:
+                cell = (SOLID if len(filled) == 2 else _HALVES[filled[0] % 2], "cut" if is_cut else "norm")
+            elif row == edge:
+                cell = (LIMIT, "threshold")
+            else:
+                cell = (SHADED, "cut") if is_cut and kept < row < high // 2 else (" ", "norm")
+            table[row].append(cell)
+    return table
+
+
+def _connected(halves: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How far down the line goes in each column, so that it meets a lower neighbor; -1 is no value."""
+    lower = halves.copy()
+    for neighbor in (np.append(-1, halves[:-1]), np.append(halves[1:], -1)):
+        reaches = (neighbor >= 0) & (neighbor < halves)
+        lower = np.where(reaches, np.minimum(lower, neighbor + 1), lower)
+    return lower
 
 
 def _axis(columns: int, switches: Sequence[float]) -> list[Segment]:
@@ -205,5 +188,5 @@ def draw_line(values: Sequence[float], *, columns: int, low: float, high: float)
     position = _columns(len(values), columns)
     peaks = _largest(values, position, columns, gap_from=columns + 1)
     bad = _largest(np.where(np.isinf(values), 1.0, 0.0).tolist(), position, columns, gap_from=columns + 1) > 0
-    heights = _Scale(math.log10(low) - _FLOOR, math.log10(high * (1 + 1e-9)), 1, is_empty=False).heights(peaks)
+    heights = LogScale(math.log10(low) - FLOOR, math.log10(high * (1 + 1e-9)), 1, is_empty=False).heights(peaks)
     return "".join(BAD if is_bad else _EIGHTHS[height] for height, is_bad in zip(heights, bad, strict=True))

@@ -16,7 +16,7 @@ def head(evidence: Evidence) -> Iterator[RenderableType]:
     time = f" in {duration(run.seconds)}" if run.seconds is not None else ""
     rows = [
         ("Model", run.model if evidence.title else ""),
-        ("Strategy", run.strategy),
+        ("Strategy", run.brief_strategy or run.strategy),
         ("Optimizer", run.optimizer),
         ("Run", counted(steps, "optimizer step") + time),
     ]

@@ -1,23 +1,26 @@
 """The section on each optimizer: the norm over the run, its distribution, what clipping did."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lightning_clip.reports.evidence import Evidence
+from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
-from lightning_clip.reports.sections.chart import BAD, SHADED, SOLID, SWITCH, Role, draw_chart
+from lightning_clip.reports.sections.chart import BAD, LIMIT, LINE, SHADED, SWITCH, Chart, Role, draw_chart
 from lightning_clip.reports.sections.tables import pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 
 _STYLES: dict[Role, str] = {
     "axis": "dim",
-    "after": "cyan",
-    "before": "yellow",
+    "norm": "cyan",
+    "cut": "yellow",
+    "threshold": "magenta",
     "bad": "bold red",
     "switch": "bold magenta",
 }
@@ -26,10 +29,10 @@ _STYLES: dict[Role, str] = {
 def optimizers(evidence: Evidence) -> Iterator[RenderableType]:
     """What happened to the gradients of each optimizer: chart, distribution and verdict."""
     summary = evidence.summary
-    for part in summary.optimizers:
+    for part, thresholds in zip(summary.optimizers, map(thresholds_of, evidence.optimizers), strict=True):
         if len(summary.optimizers) > 1:
-            yield Text(f"  Optimizer {part.optimizer}", style="bold underline")
-        yield ChartView(part, _switches(summary))
+            yield Text("  ").append(evidence.run.name_of(part.optimizer), style="bold underline")
+        yield ChartView(part, _switches(summary), thresholds)
         yield _distribution(part)
         yield pairs(_verdict(part))
 
@@ -41,39 +44,48 @@ class ChartView:
     Attributes:
         part: The numbers of the optimizer.
         switches: Where the strategy was switched, each in [0, 1] of the run.
+        thresholds: The threshold in each of the stretches of `part.before`; NaN where it is unknown.
     """
 
     part: OptimizerSummary
     switches: Sequence[float] = ()
+    thresholds: Sequence[float] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         part = self.part
         chart = draw_chart(
-            part.before, part.after, steps=part.steps + part.empty, width=options.max_width - 3, switches=self.switches
+            part.before,
+            part.after,
+            steps=part.steps + part.empty,
+            width=options.max_width - 3,
+            switches=self.switches,
+            thresholds=self.thresholds,
         )
         every = f", each column the peak of {count(chart.steps_per_column)} steps" if chart.steps_per_column > 1 else ""
         yield Text(f"  Total norm of the gradients (log scale{every})", style="bold")
         for line in chart.lines:
             yield Text.assemble("  ", *((text, _STYLES[role]) for text, role in line), no_wrap=True)
-        yield Padding(self._legend(chart.has_cut, chart.has_bad), (0, 0, 1, 2))
+        yield Padding(self._legend(chart, options.max_width), (0, 0, 1, 2))
 
-    def _legend(self, has_cut: bool, has_bad: bool) -> Text:
-        pieces: list[tuple[str, str, Role]] = [(SOLID, "after clipping", "after")]
-        if has_cut:
-            pieces.append((SHADED, "before clipping, cut off", "before"))
-        elif self.part.verdict is UNCLIPPED:
-            pieces = [(SOLID, "not clipped: before and after are the same", "after")]
-        else:
-            pieces = [(SOLID, "before and after clipping: the same", "after")]
-        if has_bad:
+    def _legend(self, chart: Chart, width: int) -> Text:
+        unclipped = "not clipped" if self.part.verdict is UNCLIPPED else "nothing was cut off"
+        norm = "norm before clipping" if chart.has_cut else f"norm, {unclipped}"
+        pieces: list[tuple[str, str, Role]] = [(LINE, norm, "norm")]
+        if chart.has_cut:
+            pieces.append((SHADED, "cut off", "cut"))
+        if chart.has_threshold:
+            pieces.append((LIMIT * 2, "threshold", "threshold"))
+        if chart.has_bad:
             pieces.append((BAD, "NaN or infinite", "bad"))
         if self.switches:
             pieces.append((SWITCH, "switch", "switch"))
-        legend = Text()
+        lines = [Text()]
         for glyph, words, role in pieces:
-            legend.append(glyph, style=_STYLES[role]).append(f" {words}   ")
-        legend.rstrip()
-        return legend
+            piece = Text.assemble((glyph, _STYLES[role]), f" {words}")
+            if lines[-1] and len(lines[-1]) + 3 + len(piece) > width - 2:
+                lines.append(Text())
+            lines[-1].append("   " if lines[-1] else "").append_text(piece)
+        return Text("\n").join(lines)
 
 
 def _distribution(part: OptimizerSummary) -> RenderableType:
@@ -124,3 +136,24 @@ def _switches(summary: Summary) -> list[float]:
     """Where in the run the strategy was switched, each in [0, 1]; steps are counted over all optimizers."""
     steps = summary.steps if summary.steps else 1
     return [event.step / steps for event in summary.events if event.kind == "switch" and event.step <= steps]
+
+
+def thresholds_of(one: OptimizerEvidence) -> list[float]:
+    """The median threshold in each stretch of the trajectory of an optimizer; NaN where it is unknown.
+
+    Records of earlier steps than those of the history are gone. Where the threshold never changed since, it is taken
+    to have been the same before, unless the strategy was another one.
+
+    Args:
+        one: The optimizer.
+    """
+    stride, stretches = one.part.stride, len(one.part.before)
+    offset = one.part.steps + one.part.empty - len(one.records)
+    known: dict[int, list[float]] = {}
+    for position, record in enumerate(one.records, offset):
+        if record.threshold is not None:
+            known.setdefault(position // stride, []).append(record.threshold)
+    values = {threshold for group in known.values() for threshold in group}
+    if len(values) == 1 and len(one.part.strategies) == 1:
+        return [next(iter(values))] * stretches
+    return [median(known[stretch]) if stretch in known else math.nan for stretch in range(stretches)]
