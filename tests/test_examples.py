@@ -15,8 +15,8 @@ SHORT = {"08_switching": ["1"]}
 
 # Text that an example must print, as evidence that it ran to its end and did what its title says.
 SAYS = {
-    "01_one_liner": "Strategy   NormClip(max_norm=1.0",
-    "02_custom_strategy": "Strategy   GrowSlowly(factor=1.05, start=1.0)",
+    "01_one_liner": "Strategy   NormClip(max_norm=1)",
+    "02_custom_strategy": "Strategy   GrowSlowly(factor=1.05)",
     "03_compare_strategies": "lightning-clip report runs/three-strategies-1/records/mlp-",
     "04_read_the_record": "CRITICAL: The norm exploded",
     "08_switching": "0 steps NaN or infinite. step 5: NoClip() → NormClip(1.0): 3 spikes in 3 steps",
