@@ -59,6 +59,40 @@ def should_log(trainer: Trainer) -> bool:
     return every > 0 and (batches_that_stepped(trainer) + 1) % every == 0
 
 
+def is_kind(one: object, *names: str) -> bool:
+    """Return whether an object is of one of Lightning's classes, in whichever of its packages.
+
+    `lightning.pytorch` and `pytorch_lightning` are the same code under two names, so their classes are not the same
+    objects, and `isinstance` with one of them says nothing about the other.
+
+    Args:
+        one: A strategy, a progress bar, a callback.
+        *names: The names of the classes; subclasses count.
+
+    Example:
+        >>> from lightning.pytorch.callbacks import RichProgressBar
+        >>> is_kind(RichProgressBar(), "RichProgressBar"), is_kind(RichProgressBar(), "TQDMProgressBar")
+        (True, False)
+    """
+    ours = ("lightning", "lightning_fabric", "pytorch_lightning")
+    kinds = (kind for kind in type(one).__mro__ if kind.__module__.partition(".")[0] in ours)
+    return any(kind.__name__ in names for kind in kinds)
+
+
+def overrides(pl_module: Any, method: str) -> bool:
+    """Return whether a module overrides a method of `LightningModule`, in whichever of Lightning's packages.
+
+    Args:
+        pl_module: The module.
+        method: The name of the method.
+    """
+    from lightning.pytorch.utilities.model_helpers import is_overridden
+
+    model = getattr(pl_module, "_orig_mod", pl_module)
+    base = next(kind for kind in type(model).__mro__ if kind.__name__ == "LightningModule")
+    return is_overridden(method, pl_module, base)
+
+
 def looks_after_batch(callback: Any, trainer: Trainer) -> bool:
     """Return whether a callback is a `ModelCheckpoint` that may save, and look at its metric, after this batch.
 
@@ -66,9 +100,7 @@ def looks_after_batch(callback: Any, trainer: Trainer) -> bool:
         callback: Any callback.
         trainer: The trainer, at the end of a batch.
     """
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
-    if not isinstance(callback, ModelCheckpoint):
+    if not is_kind(callback, "ModelCheckpoint"):
         return False
     every: int = getattr(callback, "_every_n_train_steps", 1)
     if every >= 1:

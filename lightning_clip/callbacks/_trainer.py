@@ -6,13 +6,11 @@ from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from lightning_clip._compat import grad_scaler
+from lightning_clip._compat import grad_scaler, is_kind, overrides
 from lightning_clip.core.names import plain_name
 from lightning_clip.core.record.pending_step import Place
 from lightning_clip.core.record.run_info import RunInfo
@@ -32,12 +30,12 @@ def check_strategy_support(callback: Callback, trainer: Trainer) -> None:
         MisconfigurationException: The trainer uses DeepSpeed or FSDP1.
     """
     name = type(callback).__name__
-    if isinstance(trainer.strategy, DeepSpeedStrategy):
+    if is_kind(trainer.strategy, "DeepSpeedStrategy"):
         raise MisconfigurationException(
             f"{name} cannot work with DeepSpeedStrategy: its engine owns the gradients and clips them itself. "
             f"Set `gradient_clipping` in the DeepSpeed configuration and remove {name}, or use ModelParallelStrategy."
         )
-    if isinstance(trainer.strategy, FSDPStrategy):
+    if is_kind(trainer.strategy, "FSDPStrategy"):
         raise MisconfigurationException(
             f"{name} cannot work with FSDPStrategy (FSDP1): each rank sees slices of flattened parameters. "
             "Use ModelParallelStrategy (FSDP2), which keeps parameters separate."
@@ -83,7 +81,7 @@ def clipping_by_module(pl_module: LightningModule) -> OtherClipping | None:
     Args:
         pl_module: The module being trained.
     """
-    if not pl_module.automatic_optimization or not is_overridden("configure_gradient_clipping", pl_module):
+    if not pl_module.automatic_optimization or not overrides(pl_module, "configure_gradient_clipping"):
         return None
     return OtherClipping(f"{type(pl_module).__name__}.configure_gradient_clipping()")
 

@@ -2,12 +2,13 @@
 
 import sys
 from contextlib import suppress
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
+from lightning_clip._compat import is_kind
 from lightning_clip._errors import reason_of
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._worker_exit import at_worker_exit
@@ -72,8 +73,8 @@ class RichGradientReport(Callback):
         from lightning_clip.reports.encoding import encodable
         from lightning_clip.reports.text import to_text
 
-        bar = trainer.progress_bar_callback
-        if isinstance(bar, RichProgressBar):
+        bar: Any = trainer.progress_bar_callback
+        if is_kind(bar, "RichProgressBar"):
             bar.teardown(trainer, pl_module, "fit")  # its last lines come first; Lightning calls this once more
         for observer in observers(trainer):
             if not observer.history:
@@ -83,14 +84,14 @@ class RichGradientReport(Callback):
             if bar is None or not _can_print(bar):
                 sys.stdout.write(text + "\n")
             else:
-                bar.print(report if isinstance(bar, RichProgressBar) else text)
+                bar.print(report if is_kind(bar, "RichProgressBar") else text)
 
 
-def _can_print(bar: ProgressBar) -> bool:
+def _can_print(bar: Any) -> bool:
     """Whether the bar's `print` shows anything: Lightning's bars are silent while they are disabled or closed."""
-    if isinstance(bar, RichProgressBar):
-        return bar.is_enabled and bar.progress is not None
-    if isinstance(bar, TQDMProgressBar):
+    if is_kind(bar, "RichProgressBar"):
+        return bool(bar.is_enabled and bar.progress is not None)
+    if is_kind(bar, "TQDMProgressBar"):
         stages = ("train", "val", "test", "predict")
         bars = [getattr(bar, f"_{stage}_progress_bar", None) for stage in stages]
         return any(one is not None and not one.disable for one in bars)

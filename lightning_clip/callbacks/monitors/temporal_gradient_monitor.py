@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
 from lightning_clip._checks import check_count, check_instance
+from lightning_clip._compat import is_kind
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
 from lightning_clip.callbacks._trainer import check_strategy_support
@@ -131,7 +131,7 @@ class TemporalGradientMonitor(RecurrentMonitor):
 
     @override
     def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(trainer.strategy, FSDPStrategy):
+        if is_kind(trainer.strategy, "FSDPStrategy"):
             check_strategy_support(self, trainer)
         self._found = find_recurrent_layer(type(self).__name__, pl_module, self.layer)
 
