@@ -20,6 +20,10 @@ from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.cli.saved_config import SavedConfig
 
 
+class _Parser(OneLineParser, LightningArgumentParser):
+    """One class for all runs: jsonargparse keeps the parsers of parts by the class of the parser of the whole."""
+
+
 class _SizedCLI(LightningCLI):
     """LightningCLI that takes the sizes of the model from the data."""
 
@@ -81,13 +85,12 @@ class _SizedCLI(LightningCLI):
 
 def run(args: list[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict` with its options, and return the exit code."""
-    parser_class = type("LightningParser", (OneLineParser, LightningArgumentParser), {})
     command = {args[0]: _SizedCLI.subcommands()[args[0]]}  # a parser for each command takes longer than all the rest
     one_command = type("_SizedCLI", (_SizedCLI,), {"subcommands": staticmethod(lambda: command)})
     with _without_advice(), SavedConfig.kept_if_used():
         one_command(
             args=args,
-            parser_class=parser_class,
+            parser_class=_Parser,
             parser_kwargs={"prog": "lightning-clip"},
             save_config_callback=SavedConfig,
             seed_everything_default=0,
