@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -25,6 +26,16 @@ def _one_thread() -> None:
 def _nothing_left_running() -> Iterator[None]:
     yield
     fresh.stop()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _entry_points_are_read_once() -> Iterator[None]:
+    """Each Trainer looks through the metadata of all installed packages for callbacks, a tenth of a small fit."""
+    from lightning.fabric.utilities import registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "entry_points", cache(registry.entry_points))
+        yield
 
 
 @pytest.fixture(autouse=True)

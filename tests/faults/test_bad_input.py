@@ -1,8 +1,8 @@
 """Bad input: one clear line that quotes what was given and says what is expected, and nothing changed on disk."""
 
+import io
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tests.faults.bad_input.cli import STUDY
 from tests.faults.bad_input.files import EVENT, RESULTS, ROW, RUN, STEP
 from tests.faults.bad_input.fits import ALWAYS, TABLE
 from tests.support.command import call
+from tests.support.fresh import run
 from tests.support.studies import FixedMLP
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b\u202e"
@@ -142,13 +143,12 @@ def test_a_subclass_may_have_fewer_arguments():
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_terminal_without_unicode_gets_its_line(encoding):
+def test_a_terminal_without_unicode_gets_its_line(encoding, monkeypatch):
     """A line that the encoding of the terminal lacks is printed with escapes."""
-    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "lightning_clip", "report", "ré→sumé\x1b"]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=environment)
-    assert done.returncode == 2
-    (line,) = done.stderr.decode(encoding).splitlines()
+    shown = io.BytesIO()
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(shown, encoding, errors="strict", write_through=True))
+    assert call("report", "ré→sumé\x1b") == 2
+    (line,) = shown.getvalue().decode(encoding).splitlines()
     assert line.startswith("lightning-clip: r")
     assert line.endswith("\\x1b: No such file or directory")
 
@@ -163,10 +163,7 @@ def test_a_full_disk_is_one_line(tmp_path):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))\n"
         "sys.exit(main(['compare', '--config', 's.yaml', '--output', 'o', '--jobs', '2']))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", limited], capture_output=True, text=True, timeout=120, check=False, env=environment
-    )
+    done = run(["-c", limited], tmp_path, PYTHONPATH=os.pathsep.join(sys.path), PYTHONDONTWRITEBYTECODE="1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == ["lightning-clip: o/results.json: cannot be written: File too large"]
     assert sorted(os.listdir(tmp_path)) == ["s.yaml"]
