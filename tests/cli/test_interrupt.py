@@ -21,9 +21,9 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 # The program with a loky that forks its workers, so that they need not import Lightning again.
 FORKING = (
-    "import sys; from joblib.externals.loky.backend.context import set_start_method\n"
+    "import sys; from tests.support.clusters import forking_loky\n"
     "from lightning_clip.cli import main\n"
-    "set_start_method('fork'); sys.exit(main())"
+    "with forking_loky(): sys.exit(main())"
 )
 
 
@@ -73,18 +73,25 @@ def test_an_interrupted_study_can_be_finished(long_study, jobs, number, code):
     assert timeless_runs(Path("out")) == whole
 
 
-@pytest.mark.parametrize("engine", ["loky", "dask", "ray"])
-def test_an_interrupt_ends_what_an_engine_started(long_study, monkeypatch, engine):
+@pytest.mark.parametrize(
+    ("engine", "forking"),
+    [
+        pytest.param("loky", True, id="forking loky"),
+        *(pytest.param(name, False, id=name, marks=pytest.mark.slow) for name in ("loky", "dask", "ray")),
+    ],
+)
+def test_an_interrupt_ends_what_an_engine_started(long_study, monkeypatch, engine, forking):
     """Ctrl-C keeps the finished runs, and silently ends all workers and clusters."""
     config, whole = long_study
     prepare()  # it stays, and is not to have the mark
     monkeypatch.setenv("STUDY_OF_A_TEST", f"{os.getpid()}-{engine}")
     jobs = "2" if engine == "loky" else "1"  # a cluster has a worker even for one job, loky has none
-    with started_study(config, "--engine", engine, "--jobs", jobs, "--output", "out", runs=1) as program:
-        assert len(processes_of_study()) >= int(jobs)  # beside the program itself
+    options = ("--engine", engine, "--jobs", jobs, "--output", "out")
+    with started_study(config, *options, runs=1, forking=forking) as program:
+        assert len(processes_of_study(program)) > int(jobs)  # the program itself, and workers
         os.killpg(program.pid, signal.SIGINT)
         output, error = program.communicate(timeout=120)
-    assert psutil.wait_procs(processes_of_study(), timeout=60)[1] == []
+    assert psutil.wait_procs(processes_of_study(program), timeout=60)[1] == []
     assert (program.returncode, error) == (130, "")
     done = timeless_runs(Path("out"))
     assert done == [run for run in whole if run in done]
@@ -92,12 +99,13 @@ def test_an_interrupt_ends_what_an_engine_started(long_study, monkeypatch, engin
     assert f"Interrupted: {len(done)} of 3 runs are in out." in output.splitlines()[-1]
 
 
-def processes_of_study() -> list[psutil.Process]:
-    """Every process that inherited the mark of this test."""
+def processes_of_study(program: Program) -> list[psutil.Process]:
+    """Every process of the program's session, which forks stay in, and every other that inherited its mark."""
     found = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get("STUDY_OF_A_TEST") == os.environ["STUDY_OF_A_TEST"]:
+        with suppress(psutil.Error, ProcessLookupError):
+            is_marked = process.environ().get("STUDY_OF_A_TEST") == os.environ["STUDY_OF_A_TEST"]
+            if process.pid != os.getpid() and (is_marked or os.getsid(process.pid) == program.pid):
                 found.append(process)
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,19 @@ from lightning_clip.studies import Cell
 from lightning_clip.studies.comparison.result import RunResult
 from tests.support import fresh
 from tests.support.studies import result
+
+
+@contextmanager
+def forking_loky() -> Iterator[None]:
+    """Let joblib's loky fork its workers from this process, so that they need not import Lightning again."""
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.backend import context
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "_DEFAULT_START_METHOD", "fork")
+        patch.setattr(context, "warnings", SimpleNamespace(warn=lambda *args: None))  # it advises against forks
+        yield
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from lightning_clip.studies import ResultsFolder, run_study
 from lightning_clip.studies.engines import DaskEngine, Engine, LokyEngine, ProcessEngine, RayEngine
-from tests.support.clusters import dask_cluster, ray_cluster, run_alone, run_nothing, run_until_death
+from tests.support.clusters import dask_cluster, forking_loky, ray_cluster, run_alone, run_nothing, run_until_death
 from tests.support.studies import is_same_study, timeless, tiny_study
 
 
@@ -49,7 +49,14 @@ def cluster(request) -> Engine:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(params=["loky", "at_dask", "at_ray"])
+@pytest.fixture(scope="module")
+def at_loky():
+    """The engine, whose new processes are forked from this one."""
+    with forking_loky():
+        yield LokyEngine()
+
+
+@pytest.fixture(params=["at_loky", pytest.param("loky", marks=pytest.mark.slow), "at_dask", "at_ray"])
 def engine(request) -> Engine:
     return LokyEngine() if request.param == "loky" else request.getfixturevalue(request.param)
 
