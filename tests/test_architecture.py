@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,6 @@ MAY_IMPORT = {
 }
 HELPERS = {"_lazy", "_errors", "_checks", "_compat"}
 UNBOUND = {"__init__", "__main__", "cli"}
-every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 
 
 def imports(node: ast.AST, *, at_runtime: bool = False) -> Iterator[str]:
@@ -66,24 +66,27 @@ def imports(node: ast.AST, *, at_runtime: bool = False) -> Iterator[str]:
         yield from imports(child, at_runtime=at_runtime)
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@every_file
-def test_a_file_imports_what_its_layer_may(path):
+def test_a_file_imports_what_its_layer_may():
     """A file imports only what the table allows its layer."""
-    name = path.relative_to(PACKAGE).with_suffix("").as_posix()
-    if name.partition("/")[0] in UNBOUND:
-        return
-    room = max((known for known in MAY_IMPORT if f"{name}/".startswith(f"{known}/")), key=len)
-    allowed = MAY_IMPORT[room] | {name.partition("/")[0]} | HELPERS
-    tree = tree_of(path)
-    if name == "_compat":  # importable from everywhere: it imports torch and Lightning where it uses them
-        tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
-    found = set(imports(tree, at_runtime=name == "_compat"))
-    wrong = {imported for imported in found if imported.partition(".")[0] not in allowed}
-    assert not wrong, f"{name} may import {sorted(allowed)}, not {sorted(wrong)}"
+    problems = []
+    for path in FILES:
+        name = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        if name.partition("/")[0] in UNBOUND:
+            continue
+        room = max((known for known in MAY_IMPORT if f"{name}/".startswith(f"{known}/")), key=len)
+        allowed = MAY_IMPORT[room] | {name.partition("/")[0]} | HELPERS
+        nodes = tree_of(path).body
+        if name == "_compat":  # importable from everywhere: it imports torch and Lightning where it uses them
+            nodes = [node for node in nodes if not isinstance(node, ast.FunctionDef)]
+        found = {used for node in nodes for used in imports(node, at_runtime=name == "_compat")}
+        wrong = {imported for imported in found if imported.partition(".")[0] not in allowed}
+        problems += [f"{name} may import {sorted(allowed)}, not {sorted(wrong)}"] * bool(wrong)
+    assert not problems, "\n".join(problems)
 
 
 def test_a_comparison_needs_nothing_that_runs_a_study():
@@ -110,11 +113,14 @@ def test_no_two_modules_import_each_other():
         assert start not in seen, f"{start} imports itself, by way of others"
 
 
-@every_file
-def test_an_extra_is_paid_for_when_it_is_used(path):
+def test_an_extra_is_paid_for_when_it_is_used():
     """Matplotlib, Dask and Ray are imported inside functions only, because they may be missing."""
-    top = [node for node in tree_of(path).body if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If)]
-    assert not [name for node in top for name in imports(node) if name.partition(".")[0] in EXTRAS]
+    problems = []
+    for path in FILES:
+        top = [node for node in tree_of(path).body if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If)]
+        found = [name for node in top for name in imports(node) if name.partition(".")[0] in EXTRAS]
+        problems += [f"{path.relative_to(PACKAGE)} imports {found}"] * bool(found)
+    assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("name", ["reports.summary", "reports.evidence", "reports.diagnosis.__init__"])
@@ -139,12 +145,16 @@ def test_no_room_is_crowded():
     assert set(crowded) <= {"strategies"}, crowded
 
 
-@every_file
-def test_a_file_is_short_and_silent(path):
+def test_a_file_is_short_and_silent():
     """A file has at most 250 lines, and library code never prints."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
-    calls = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-    assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+    problems = []
+    for path in FILES:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        problems += [f"{path.relative_to(PACKAGE)} has {lines} lines"] * (lines > 250)
+        calls = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+        prints = [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+        problems += [f"{path.relative_to(PACKAGE)} prints in lines {prints}"] * bool(prints)
+    assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("folder", ["strategies", "callbacks", "modules", "datamodules"])

@@ -109,12 +109,11 @@ def test_every_strategy_has_its_config():
     assert class_names("clip", "trainer", "callbacks+", 0, "init_args", "strategy") == exported
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_config_says_what_it_is_for(path):
+def test_every_config_says_what_it_is_for():
     """The first line of every file is a sentence that says what it is for."""
-    first = path.read_text(encoding="utf-8").splitlines()[0]
-    assert first.startswith("# ")
-    assert first.endswith(".")
+    firsts = {path: path.read_text(encoding="utf-8").splitlines()[0] for path in CONFIGS.rglob("*.yaml")}
+    assert len(firsts) > 50
+    assert [path for path, first in firsts.items() if not (first.startswith("# ") and first.endswith("."))] == []
 
 
 def test_every_study_is_built_in():

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -109,6 +112,7 @@ def kit(request) -> Callable[[], list[Callback]]:
     return KITS[request.param]
 
 
+@cache
 def expected(kit, manual) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Weights and states after one run with new callbacks."""
     callbacks = kit()
@@ -116,24 +120,14 @@ def expected(kit, manual) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def test_a_second_fit_equals_one_with_new_callbacks(kit, manual):
-    """The objects of an earlier run, in a new Trainer, as in folds."""
+    """The objects of an earlier run, in a new Trainer, as in folds; and copies of them, as in a cross-validation."""
     callbacks = kit()
     fit(callbacks, manual=manual, max_steps=9)
-    net = fit(callbacks, manual=manual)
     weights, state = expected(kit, manual)
-    assert_same_weights(net, weights)
-    assert_same_values(state_of(callbacks), state)
-
-
-def test_copies_of_used_callbacks_equal_new_ones(kit, manual):
-    """Cross-validation copies the callbacks, used or not."""
-    callbacks = kit()
-    fit(callbacks, manual=manual, max_steps=9)
-    copies = deepcopy(callbacks)
-    net = fit(copies, manual=manual)
-    weights, state = expected(kit, manual)
-    assert_same_weights(net, weights)
-    assert_same_values(state_of(copies), state)
+    for used in (deepcopy(callbacks), callbacks):
+        net = fit(used, manual=manual)
+        assert_same_weights(net, weights)
+        assert_same_values(state_of(used), state)
 
 
 def test_a_second_model_in_the_same_trainer_begins_anew(kit, manual):
@@ -156,8 +150,8 @@ def test_the_same_trainer_continues_its_run(kit, manual):
     trainer.fit(net)
     trainer.fit_loop.max_epochs = 2
     trainer.fit(net)
-    longer, whole = kit(), Net(manual=manual)
-    quiet_trainer(max_epochs=2, callbacks=longer).fit(whole)
+    longer = kit()
+    quiet_trainer(max_epochs=2, callbacks=longer).fit(Net(manual=manual))
     records = [[r.step for r in c.history] for c in (*callbacks, *longer) if isinstance(c, GradientClipping)]
     assert all(steps == list(range(20)) for steps in records)
     if not isinstance(callbacks[0], DivergenceRollback):  # Lightning makes new optimizers, without momentum
@@ -179,8 +173,7 @@ def test_resuming_in_the_same_process_restores_the_checkpoint(kit, manual, tmp_p
     assert_same_values(state_of(callbacks), state_of(new))
 
 
-@pytest.mark.parametrize("run", ["test", "validate", "predict"])
-def test_a_checkpoint_that_is_only_evaluated_leaves_the_record_alone(kit, run, tmp_path):
+def test_a_checkpoint_that_is_only_evaluated_leaves_the_record_alone(kit, tmp_path):
     """Loading a checkpoint to test, validate or predict changes no state of the run."""
 
     class Evaluated(Net):
@@ -203,8 +196,9 @@ def test_a_checkpoint_that_is_only_evaluated_leaves_the_record_alone(kit, run, t
     trainer.fit(net)
     before = state_of(callbacks)
     trainer.limit_val_batches = 1
-    getattr(trainer, run)(net, dataloaders=net.train_dataloader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
-    assert_same_values(state_of(callbacks), before)
+    for run in (trainer.test, trainer.validate, trainer.predict):
+        run(net, dataloaders=net.train_dataloader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+        assert_same_values(state_of(callbacks), before)
 
 
 @pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
@@ -245,14 +239,26 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 }
 
 
+@cache
+def _saved(kit) -> dict[str, Any]:
+    """A checkpoint after four steps."""
+    trainer = quiet_trainer(max_epochs=-1, max_steps=4, callbacks=kit())
+    trainer.fit(Net())
+    with TemporaryDirectory() as folder:
+        trainer.save_checkpoint(Path(folder) / "a.ckpt")
+        return torch.load(Path(folder) / "a.ckpt", weights_only=True)
+
+
+def checkpoint_of(kit) -> dict[str, Any]:
+    """A copy of that checkpoint, to be spoiled."""
+    return deepcopy(_saved(kit))
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_state_is_one_clear_error(kit, fault, tmp_path):
     """The error names the callback, the checkpoint and what is wrong, and says how to go on without the state."""
     spoil, message = BROKEN[fault]
-    trainer = quiet_trainer(max_epochs=-1, max_steps=4, callbacks=kit())
-    trainer.fit(Net())
-    trainer.save_checkpoint(tmp_path / "a.ckpt")
-    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    checkpoint = checkpoint_of(kit)
     key = list(checkpoint["callbacks"])[-1]
     spoil(checkpoint["callbacks"][key])
     torch.save(checkpoint, tmp_path / "b.ckpt")
@@ -263,10 +269,7 @@ def test_a_broken_state_is_one_clear_error(kit, fault, tmp_path):
 
 def test_a_strategy_state_with_nan_is_one_clear_error(tmp_path):
     """NaN in the window of an adaptive rule is refused instead of clipping by NaN from then on."""
-    trainer = quiet_trainer(max_epochs=-1, max_steps=4, callbacks=KITS["clipping"]())
-    trainer.fit(Net())
-    trainer.save_checkpoint(tmp_path / "a.ckpt")
-    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    checkpoint = checkpoint_of(KITS["clipping"])
     checkpoint["callbacks"]["GradientClipping"]["strategies"][0]["norms.values"][0] = torch.nan
     torch.save(checkpoint, tmp_path / "b.ckpt")
     with pytest.raises(ValueError, match=r"GradientClipping: the state of this callback in .* norms\.values holds NaN"):
