@@ -1,5 +1,6 @@
 """Clusters from the command line: a new one, one at an address, and none."""
 
+import importlib
 import os
 import sys
 from contextlib import suppress
@@ -46,6 +47,7 @@ def workers() -> set[psutil.Process]:
 def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usual, name):
     """`--engine` needs only its extra, gives the same numbers, and leaves no process behind."""
     prepare()  # from which a worker of Dask is forked here, and need not import Lightning again
+    importlib.import_module("distributed")  # its defaults would go with the change below, if they came during it
     before = workers()
     options = ("--config", written_study(tmp_path), "--jobs", "1", "--output", "out")
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
