@@ -128,14 +128,23 @@ def with_one_epoch(settings):
     return [overridden(s, one) if length > 1 else s for s, length in zip(settings, lengths, strict=True)]
 
 
+def ends(settings):
+    """The first and the last of the settings that have the same models and strategies."""
+    groups = {}
+    for setting in settings:
+        groups.setdefault(str((setting.get("models"), setting.get("strategies"))), []).append(setting)
+    return [setting for group in groups.values() for setting in (*group[:1], *group[1:][-1:])]
+
+
+@pytest.mark.parametrize("chosen", [ends, pytest.param(list, marks=pytest.mark.slow)], ids=["ends", "all"])
 @pytest.mark.parametrize("name", names_in("studies"))
-def test_every_study_runs(name, tmp_path, monkeypatch):
-    """A built-in study has the name of its file, and each of its cells makes a step or returns a metric."""
+def test_every_study_runs(name, chosen, tmp_path, monkeypatch):
+    """A built-in study has the name of its file, and each cell of the settings makes a step or returns a metric."""
     study = load_study(name)
     assert study.name == name
     few = {**study.trainer, "limit_train_batches": 1, "limit_test_batches": 1}
     parts = {part: overridden(getattr(study, part), change) for part, change in SMALLER.get(name, {}).items()}
-    short = replace(study, settings=with_one_epoch(study.settings), seeds=1, max_epochs=1, trainer=few, **parts)
+    short = replace(study, settings=with_one_epoch(chosen(study.settings)), seeds=1, max_epochs=1, trainer=few, **parts)
     for length, steps in {"_SHORT": 32, "_LONG": 64}.items():
         monkeypatch.setattr(truncation_bias, length, steps)
     results = run_study(short, ResultsFolder(tmp_path), jobs=2)
