@@ -3,6 +3,7 @@
 import ast
 import inspect
 from difflib import get_close_matches
+from importlib import import_module
 
 from lightning_clip._checks import subclasses
 from lightning_clip._errors import ArgumentError
@@ -19,8 +20,9 @@ def strategy_named(call: str, text: str) -> ClipStrategy:
 
     Args:
         call: The name of the class that was called, quoted in errors.
-        text: The name of a class, in any case and with or without `Clip` at the end; its arguments may follow in
-            parentheses, as numbers, strings and lists of these: `"autoclip"`, `"norm(0.5)"`, `"AutoClip(window=100)"`.
+        text: The name of a class, in any case and with or without `Clip` at the end, or the import path of a class;
+            arguments may follow in parentheses, as numbers, strings and lists of these: `"autoclip"`, `"norm(0.5)"`,
+            `"AutoClip(window=100)"`, `"my_module.MyClip"`.
 
     Returns:
         The strategy, with its defaults for all arguments that are not given.
@@ -33,8 +35,17 @@ def strategy_named(call: str, text: str) -> ClipStrategy:
         >>> strategy_named("GradientClipping", "norm(0.5)").label
         'NormClip(0.5)'
     """
-    classes = strategy_classes()
     name, args, kwargs = _read(call, text)
+    cls = _imported(call, text, name) if "." in name else _known(call, text, name)
+    try:
+        inspect.signature(cls).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentError(f"{call}({text!r}): {error}; see the arguments of {cls.__name__}.") from None
+    return cls(*args, **kwargs)
+
+
+def _known(call: str, text: str, name: str) -> type[ClipStrategy]:
+    classes = strategy_classes()
     by_plain = {_plain(known): known for known in reversed(classes)}
     by_plain = {plain.removesuffix("clip"): known for plain, known in by_plain.items()} | by_plain
     known = by_plain.get(_plain(name))
@@ -42,11 +53,20 @@ def strategy_named(call: str, text: str) -> ClipStrategy:
         meant = get_close_matches(_plain(name), by_plain, n=1)
         shown = f"did you mean {by_plain[meant[0]]!r}?" if meant else f"choose from {', '.join(sorted(classes))}."
         raise ArgumentError(f"{call}({text!r}): there is no such strategy; {shown}")
+    return classes[known]
+
+
+def _imported(call: str, text: str, path: str) -> type[ClipStrategy]:
+    module, _, name = path.rpartition(".")
     try:
-        inspect.signature(classes[known]).bind(*args, **kwargs)
-    except TypeError as error:
-        raise ArgumentError(f"{call}({text!r}): {error}; see the arguments of {known}.") from None
-    return classes[known](*args, **kwargs)
+        found = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ArgumentError(f"{call}({text!r}): there is no module {error.name!r}; check the import path.") from None
+    if not isinstance(found, type) or not issubclass(found, ClipStrategy) or inspect.isabstract(found):
+        raise ArgumentError(f"{call}({text!r}): {module!r} has no strategy {name!r}; name a subclass of ClipStrategy.")
+    return found
 
 
 def is_same_strategy(one: str, other: str) -> bool:
@@ -65,11 +85,11 @@ def is_same_strategy(one: str, other: str) -> bool:
 
 
 def _read(call: str, text: str) -> tuple[str, list[object], dict[str, object]]:
-    if text.strip().isidentifier():
+    if all(part.isidentifier() for part in text.strip().split(".")):
         return text.strip(), [], {}
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name | ast.Attribute):
             raise ValueError
         arguments = [ast.literal_eval(value) for value in tree.args]
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
@@ -78,7 +98,7 @@ def _read(call: str, text: str) -> tuple[str, list[object], dict[str, object]]:
             f"{call}({text!r}): strategy must be a name such as 'autoclip', with or without arguments as in "
             f"'norm(0.5)'; pass anything else as an instance."
         ) from None
-    return tree.func.id, arguments, named
+    return ast.unparse(tree.func), arguments, named
 
 
 def _plain(name: str) -> str:

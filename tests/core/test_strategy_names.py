@@ -43,6 +43,21 @@ def test_a_strategy_of_the_user_has_a_name_too():
     assert isinstance(GradientClipping("halveeverything").strategy, HalveEverything)
 
 
+def test_an_import_path_is_a_name_too(tmp_path, monkeypatch):
+    """A class that is not imported yet is found by its path; what is missing is named."""
+    (tmp_path / "their_module.py").write_text("from lightning_clip import NormClip as Theirs")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert repr(GradientClipping("their_module.Theirs").strategy) == repr(lc.NormClip())
+    assert repr(GradientClipping("their_module.Theirs(0.5)").strategy) == repr(lc.NormClip(0.5))
+    with pytest.raises(ValueError, match=r"\('no_module.Clip'\): there is no module 'no_module'"):
+        GradientClipping("no_module.Clip")
+    with pytest.raises(ValueError, match="'their_module' has no strategy 'Others'"):
+        GradientClipping("their_module.Others")
+    (tmp_path / "broken_module.py").write_text("import no_such_package")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        GradientClipping("broken_module.Clip")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
