@@ -11,7 +11,7 @@ from rich.console import Console
 from lightning_clip._errors import InputError
 from lightning_clip.reports.diagnosis.rule import Severity
 from lightning_clip.reports.html import MARK, html_page
-from lightning_clip.reports.record import RunRecord, load_record
+from lightning_clip.reports.record import RunRecord, load_records
 from lightning_clip.reports.text import output_console, to_text
 from lightning_clip.studies.results import ResultsFolder
 from lightning_clip.studies.story import story
@@ -56,10 +56,11 @@ def report(
         return 0
     if results := [path for path in paths if path.name == "results.json"]:
         raise InputError(f"{results[0]}: the results of a study; use `lightning-clip report {results[0].parent}`")
-    names, records = names_of(paths), [load_record(path) for path in paths]
-    shown = records[0] if len(records) == 1 else records[0].compare(*records[1:], names=names)
+    names, records = names_of(paths), load_records(paths)
+    comparison = records[0].compare(*records[1:], names=names) if len(records) > 1 else None
+    shown = comparison or records[0]
     if html is not None:
-        _write_page(html, html_page(names, [one.evidence for one in records]))
+        _write_page(html, html_page(names, [one.evidence for one in records], comparison))
     if figures is not None:
         _write_figures(figures, "-".join(names)[:100], shown.figure())
     if as_json:

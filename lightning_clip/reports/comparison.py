@@ -115,12 +115,23 @@ def first_difference(one: History, other: History) -> Difference | None:
     Returns:
         The first difference; `None` if there is none, also if one of the runs is shorter than the other.
     """
+    if is_whole(one) and is_whole(other):
+        return _first_step(one, other)
     stretches = [found for index in one.aggregates if (found := _first_stretch(one, other, index)) is not None]
     steps = _first_step(one, other)
     stretch = min(stretches, key=lambda found: found.first_step, default=None)
     if stretch is None or steps is None:
         return stretch or steps
     return steps if steps.first_step <= stretch.last_step else stretch
+
+
+def is_whole(history: History) -> bool:
+    """Whether a history still has the record of every step.
+
+    Args:
+        history: The record of a run.
+    """
+    return len(history) == sum(total.steps + total.empty for total in history.aggregates.values())
 
 
 def _first_stretch(one: History, other: History, index: int) -> Difference | None:
@@ -155,9 +166,21 @@ def _first_step(one: History, other: History) -> Difference | None:
     known = {(record.optimizer, record.step): record for record in other}
     for record in one:
         match = known.get((record.optimizer, record.step))
-        for what, values in _pairs(record, match) if match is not None else ():
-            if values[0] != values[1] and not all(map(math.isnan, values)):
-                return Difference(record.optimizer, record.step, record.step, what, values)
+        if match is not None and (found := difference_between(record, match)) is not None:
+            return found
+    return None
+
+
+def difference_between(one: StepRecord, other: StepRecord) -> Difference | None:
+    """What differs between two records of the same step; `None` if norms and loss are the same.
+
+    Args:
+        one: The step in one record.
+        other: The same step in another one.
+    """
+    for what, values in _pairs(one, other):
+        if values[0] != values[1] and not all(map(math.isnan, values)):
+            return Difference(one.optimizer, one.step, one.step, what, values)
     return None
 
 

@@ -31,7 +31,7 @@ pre { overflow-x: auto; font: 13px/1.25 ui-monospace, monospace; }
 """
 
 
-def html_page(names: Sequence[str], records: Sequence[Evidence]) -> str:
+def html_page(names: Sequence[str], records: Sequence[Evidence], comparison: Comparison | None = None) -> str:
     """Show one record, or several side by side, as an HTML page without scripts or references to other files.
 
     Pictures are drawn if matplotlib is installed.
@@ -39,14 +39,15 @@ def html_page(names: Sequence[str], records: Sequence[Evidence]) -> str:
     Args:
         names: What each run is called.
         records: The evidence of each run.
+        comparison: The same runs side by side, where there are several.
 
     Returns:
         The page.
     """
     title = f"Gradient report: {', '.join(names)}"
     parts = [f"<h1>{escape(title)}</h1>"]
-    if len(records) > 1:
-        parts += _comparison(Comparison(names, records))
+    if comparison is not None:
+        parts += _comparison(comparison)
     for name, evidence in zip(names, records, strict=True):
         parts += _run(name if len(records) > 1 else "", evidence)
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'

@@ -3,20 +3,24 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.as_dict import comparison_dict, record_dict
-from lightning_clip.reports.comparison import Comparison
+from lightning_clip.reports.comparison import Comparison, Difference, difference_between, is_whole
 from lightning_clip.reports.diagnosis.rule import Finding
 from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.html import html_page, in_a_frame
 from lightning_clip.sinks.jsonl_reader import read_jsonl
+from lightning_clip.sinks.jsonl_steps import first_different_step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,10 +59,12 @@ class RunRecord(_Shown):
     Attributes:
         run: What was run.
         history: The steps, events and measurements.
+        path: The file it was read from, which holds every step; `None` if it was not read from one.
     """
 
     run: RunInfo
     history: History
+    path: Path | None = None
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -104,11 +110,38 @@ class RunRecord(_Shown):
             Where they part, their numbers, and the findings that came or went; it prints itself.
         """
         records = [self, *others]
-        return RecordComparison(names or ascii_uppercase[: len(records)], [one.evidence for one in records])
+        return RecordComparison(
+            names or ascii_uppercase[: len(records)],
+            [one.evidence for one in records],
+            [one.path for one in records],
+        )
 
 
+@dataclass(frozen=True)
 class RecordComparison(Comparison, _Shown):
-    """Runs side by side that print themselves; `RunRecord.compare` makes one."""
+    """Runs side by side that print themselves; `RunRecord.compare` makes one.
+
+    Attributes:
+        paths: The file of each record; `None` where there is none.
+    """
+
+    paths: Sequence[Path | None] = ()
+
+    @cached_property
+    def differences(self) -> tuple[Difference | None, ...]:
+        """Where each further record parts from the first one; `None` if the two are the same.
+
+        Where the histories no longer hold that step, it is looked up in the files.
+        """
+        found = super().differences
+        if not self.paths or all(is_whole(one.history) for one in self.records):
+            return found
+        return tuple(map(self._exactly, found, self.paths[1:]))
+
+    def _exactly(self, found: Difference | None, path: Path | None) -> Difference | None:
+        first = self.paths[0]
+        steps = first_different_step(first, path) if first is not None and path is not None else None
+        return difference_between(*steps) if steps is not None else found
 
     def report(self) -> "Report":
         """The comparison: a renderable for rich's consoles that also prints itself."""
@@ -128,7 +161,7 @@ class RecordComparison(Comparison, _Shown):
 
     def to_html(self) -> str:
         """The comparison and each run as one HTML page that needs no other file and no network."""
-        return html_page(self.names, self.records)
+        return html_page(self.names, self.records, self)
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain data for JSON, versioned."""
@@ -161,4 +194,31 @@ def load_record(path: str | os.PathLike[str]) -> RunRecord:
         >>> record.run.model, [finding.title for finding in record.diagnose()]
         ('MLPRegressor', ['The gradient is NaN at step 0'])
     """
-    return RunRecord(*read_jsonl(path))
+    return RunRecord(*read_jsonl(path), Path(path))
+
+
+def load_records(paths: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
+    """Read several records, long ones at the same time, each in a process of its own where processes can be forked.
+
+    Args:
+        paths: Files that a `JsonlSink` has written.
+
+    Returns:
+        The records.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: A line is not what it should be; names the file, the line, and what was expected.
+    """
+    later = paths[1:]
+    is_long = all(os.path.getsize(path) >= _LONG for path in paths)
+    if not later or not is_long or "fork" not in get_all_start_methods() or (os.cpu_count() or 1) < 2:
+        return [load_record(path) for path in paths]
+    processes = min(len(later), (os.cpu_count() or 2) - 1)
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+        others = [pool.submit(load_record, path) for path in later]
+        return [load_record(paths[0]), *(other.result() for other in others)]
+
+
+_LONG = 20_000_000
+"""From so many bytes on, reading takes longer than starting a process."""

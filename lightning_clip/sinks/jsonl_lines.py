@@ -1,7 +1,9 @@
 """Parses and checks the lines of a JSONL record: one function per kind of line; `jsonl_reader` uses them."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from lightning_clip.core.record.measurements import Measurement
@@ -33,6 +35,7 @@ _NOT_NEGATIVE = {"norm_before", "norm_after", "threshold", "clip_coef", "seconds
 _WORDS = {int: "a whole number", str: "a string", bool: "true or false", dict: "an object", list: "a list"}
 
 
+_REQUIRED = {*_NUMBERS, *_OTHERS}
 _STEP_NAMES = {*StepRecord.__dataclass_fields__, "bad_params"} - {"params"}
 
 
@@ -51,14 +54,41 @@ def step_columns(rows: Sequence[Row]) -> Columns:
     """
     for row in {len(row): row for row in rows}.values():  # lines with other fields have another number of them
         _check_names(row, _STEP_NAMES)
-    columns = {name: _typed(name, [row[name] for row in rows], kind) for name, kind in _OTHERS.items()}
+    return _columns(rows, _shared_fields(rows))
+
+
+def _shared_fields(rows: Sequence[Row]) -> Collection[str] | None:
+    """The fields that every line has, if no line has others; `None` if the lines differ."""
+    if len(set(map(len, rows))) > 1:
+        return None
+    optional = [name for name in rows[0] if name not in _REQUIRED]
+    try:
+        for name in optional:
+            deque(map(itemgetter(name), rows), maxlen=0)  # at the speed of C
+    except KeyError:  # as many fields, but not the same ones
+        return None
+    return rows[0].keys()
+
+
+def _columns(rows: Sequence[Row], shared: Collection[str] | None) -> Columns:
+    """Parse step lines, of which no field has to be looked for that is not in `shared`; `None` to look for all."""
+    nothing = [None] * len(rows)
+
+    columns = {name: _typed(name, list(map(itemgetter(name), rows)), kind) for name, kind in _OTHERS.items()}
     for name, optional in _NUMBERS.items():
-        columns[name] = _numbers(name, [row[name] for row in rows], optional)
+        columns[name] = _numbers(name, list(map(itemgetter(name), rows)), optional)
     for name, kind in _SINCE_SECOND.items():
-        columns[name] = _optional(name, [row.get(name) for row in rows], kind)
-    columns["first_batch"] = _optional("first_batch", [row.get("first_batch", row.get("batch")) for row in rows], int)
-    columns["watched"] = [_watched(row["watched"]) if "watched" in row else {} for row in rows]
-    columns["bad_params"] = [_bad_params(row["bad_params"]) if "bad_params" in row else () for row in rows]
+        is_there = shared is None or name in shared
+        columns[name] = _optional(name, [row.get(name) for row in rows], kind) if is_there else nothing
+    firsts = columns["batch"]
+    if shared is None or "first_batch" in shared:
+        firsts = _optional("first_batch", [row.get("first_batch", row.get("batch")) for row in rows], int)
+    columns["first_batch"] = firsts
+    is_watched = shared is None or "watched" in shared
+    columns["watched"] = [_watched(row["watched"]) if is_watched and "watched" in row else {} for row in rows]
+    columns["bad_params"] = [()] * len(rows)
+    if shared is None or "bad_params" in shared:
+        columns["bad_params"] = [_bad_params(row["bad_params"]) if "bad_params" in row else () for row in rows]
     return columns
 
 

@@ -53,7 +53,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> tuple[RunInfo, History]:
         InputError: A line is malformed; the message names the file, the line and what was expected.
     """
     path = Path(path)
-    reading = _Reading(_replaced_from(path))
+    reading = _Reading(replaced_from(path))
     line_number = 1
     with path.open("rb") as file:
         for lines in _blocks(file):
@@ -177,8 +177,12 @@ def _parsed(lines: list[bytes]) -> list[Row]:
     return rows
 
 
-def _replaced_from(path: Path) -> list[dict[int, int]]:
-    """Find, for each session in the file, the step from which later sessions replace it, by optimizer."""
+def replaced_from(path: Path) -> list[dict[int, int]]:
+    """Find, for each session in the file, the step from which later sessions replace it, by optimizer.
+
+    Args:
+        path: The path of the file.
+    """
     starts: list[dict[int, int]] = []
     with path.open("rb") as file:
         if sum(block.count(_RUN) for block in iter(partial(file.read, _BLOCK_BYTES), b"")) < 2:
@@ -187,14 +191,20 @@ def _replaced_from(path: Path) -> list[dict[int, int]]:
         for line in file:
             if line.startswith(_RUN):
                 starts.append({})
-            elif len(starts) > 1 and (step := _STEP.match(line)):
-                starts[-1].setdefault(int(step[2]), int(step[1]))
+            elif len(starts) > 1 and (place := step_of(line)):
+                starts[-1].setdefault(*place)
     limits: list[dict[int, int]] = []
     later: dict[int, int] = {}
     for start in reversed(starts):
         limits.append(later)
         later = {k: min(later.get(k, start.get(k, 0)), start.get(k, later.get(k, 0))) for k in later | start}
     return limits[::-1]
+
+
+def step_of(line: bytes) -> tuple[int, int] | None:
+    """The optimizer and the step of a line; `None` if it is not that of a step."""
+    step = _STEP.match(line)
+    return (int(step[2]), int(step[1])) if step else None
 
 
 def _error(path: Path, line_number: int, lines: list[bytes]) -> InputError:
