@@ -262,6 +262,10 @@ def test_a_checkpoint_restores_the_sizes(tmp_path):
             {"scheduler_interval": "batch"},
             r"scheduler_interval='batch'\): scheduler_interval must be one of 'epoch', 'step'",
         ),
+        ({"activation": "gelu"}, r"MLPRegressor\(activation='gelu'\): activation must be one of 'relu', "),
+        ({"init": "xavir"}, r"MLPRegressor\(init='xavir'\): init must be one of 'he', "),
+        ({"l1": -1.0}, r"MLPRegressor\(l1=-1.0\): l1 must be "),
+        ({"residual": True}, r"MLPRegressor\(residual=True, .*\): a residual block needs a hidden layer with as many"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -274,3 +278,16 @@ def test_inputs_of_another_width():
     """Inputs of the wrong width raise an error that names the argument to change."""
     with pytest.raises(ValueError, match=r"MLPRegressor\(in_features=20\).*10 features; set in_features=10"):
         MLPRegressor()(torch.zeros(2, 10))
+
+
+def test_penalties_add_to_the_loss_and_not_to_the_metrics(tmp_path):
+    """The loss grows by `l1` times the sum of magnitudes and `l2` times the sum of squares of all weights."""
+    seed_everything(0)
+    model, data = MLPRegressor(l1=0.5, l2=0.25), loader(rows=8)
+    weights = torch.cat([layer.weight.detach().flatten() for layer in linears(model)])
+    inputs, target = data.dataset.tensors
+    error = ((model(inputs).detach() - target) ** 2).mean()
+    fit = fitted(tmp_path, model, data, max_epochs=1)
+    expected = error + 0.5 * weights.abs().sum() + 0.25 * weights.square().sum()
+    torch.testing.assert_close(fit.callback_metrics["train_loss"], expected)
+    torch.testing.assert_close(fit.callback_metrics["train_mse"], error)
