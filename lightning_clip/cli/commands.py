@@ -1,9 +1,10 @@
 """`compare` and `report` as commands: their options, read before anything heavy is imported."""
 
 import shlex
+import sys
 from pathlib import Path
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from lightning_clip._errors import InputError
 from lightning_clip.cli.parser import OneLineParser
@@ -20,13 +21,21 @@ machine); dask and ray are extras"""
 def run_compare(args: list[str]) -> int:
     """Run `compare` with its options, and return the exit code."""
     parser = OneLineParser(prog="lightning-clip compare", description="Run a study and print the comparison.")
+    parser.add_argument("--list", action="store_true", help="list the built-in studies, what each shows and its time")
     parser.add_argument("--config", default="mlp-regression", help="a study's YAML file, or the name of a built-in one")
     parser.add_argument("--seeds", type=PositiveInt, help="number of seeds; by default, as many as the study says")
+    parser.add_argument("--first-seed", type=NonNegativeInt, help="the seeds count from here, by default from 0")
     parser.add_argument("--jobs", type=PositiveInt, help="runs at a time; by default, one per core or worker")
     parser.add_argument("--engine", choices=list(ENGINE_NAMES), default="processes", help=_ENGINE)
     parser.add_argument("--output", help="folder for the results; by default, a new one under runs/")
     parser.add_argument("--resume", action="store_true", help="continue the interrupted study in --output")
     options = parser.parse_args(args[1:])
+
+    if options.list:
+        from lightning_clip.cli.study_list import study_list
+
+        sys.stdout.write(study_list())
+        return 0
 
     from lightning_clip.cli.compare import compare
     from lightning_clip.studies.engines import ENGINES
@@ -34,6 +43,7 @@ def run_compare(args: list[str]) -> int:
     return compare(
         options.config,
         seeds=options.seeds,
+        first_seed=options.first_seed,
         jobs=options.jobs,
         output=Path(options.output) if options.output else None,
         resume=options.resume,

@@ -17,7 +17,7 @@ from lightning_clip.reports.formats import counted, duration
 from lightning_clip.reports.text import output_console, to_text
 from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines import Engine
-from lightning_clip.studies.results import ResultsFolder, StudyResults, next_free_folder
+from lightning_clip.studies.results import ResultsFolder, next_free_folder
 from lightning_clip.studies.runner import can_flush_denormals, run_study
 from lightning_clip.studies.story import story, write_figure
 from lightning_clip.studies.study_file import load_study
@@ -27,6 +27,7 @@ def compare(
     config: str,
     *,
     seeds: int | None,
+    first_seed: int | None = None,
     jobs: int | None,
     output: Path | None,
     resume: bool,
@@ -38,6 +39,7 @@ def compare(
     Args:
         config: A study's YAML file, or the name of a built-in study.
         seeds: The number of seeds; `None` for the study's own.
+        first_seed: The first seed; `None` for the study's own.
         jobs: The number of runs at a time; `None` for as many as fit.
         output: The folder for the results; `None` for a new one under `runs/`.
         resume: Whether to continue the study in `output`.
@@ -51,8 +53,8 @@ def compare(
         InputError: The study cannot be read, the folder is in use, or the engine is not available.
     """
     study = load_study(config)
-    if seeds is not None:
-        study = replace(study, seeds=seeds)
+    study = replace(study, seeds=seeds or study.seeds)
+    study = replace(study, first_seed=study.first_seed if first_seed is None else first_seed)
     if resume and output is None:
         raise InputError("--resume: name the folder of the interrupted study with --output")
     folder = ResultsFolder(output or next_free_folder(Path("runs"), study.name))
@@ -61,7 +63,7 @@ def compare(
     console = output_console()
     start = time.perf_counter()
     try:
-        with StudyProgress(console, study.name, cells, done=len(finished)) as progress, _ended_by_sigterm():
+        with StudyProgress(console, study.name, cells, finished=finished) as progress, _ended_by_sigterm():
             results = run_study(study, folder, jobs=jobs, engine=engine, finished=finished, on_result=progress.advance)
     except (KeyboardInterrupt, SystemExit) as end:
         done = folder.read().runs if folder.has_results() else []
@@ -71,7 +73,7 @@ def compare(
         is_sigterm = isinstance(end, SIGTERMException) or (isinstance(end, SystemExit) and end.code == _SIGTERM_CODE)
         return _SIGTERM_CODE if is_sigterm else 130
     seconds = time.perf_counter() - start
-    renderable = story(StudyResults(study.name, results, study.experiment), folder)
+    renderable = story(folder.read(), folder)
     console.print(renderable)
     try:
         folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")

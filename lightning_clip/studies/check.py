@@ -41,6 +41,7 @@ def check_study(study: Study) -> None:
     _check_types(study)
     _check_names(study)
     _check_settings(study)
+    _check_axes(study)
     _check_grid(study)
     _check_lengths(study)
     tried: set[str] = set()
@@ -73,6 +74,8 @@ def _check_types(study: Study) -> None:
         raise InputError(f"evaluate_on: {unknown[0]!r} is not one of {', '.join(_SPLITS)}")
     if study.seeds < 1:
         raise InputError(f"seeds: {study.seeds}: a study needs at least one seed")
+    if study.first_seed < 0:
+        raise InputError(f"first_seed: {study.first_seed}: seeds are at least 0")
     if wrong := [metric for metric in study.metrics if not isinstance(metric, str)]:
         raise InputError(f"metrics: expected the names of metrics, found {wrong[0]!r}")
 
@@ -111,6 +114,18 @@ def _check_settings(study: Study) -> None:
             _check_members(f"{where}: {group}", setting.get(group, []), known, f"the study's {group}")
 
 
+def _check_axes(study: Study) -> None:
+    """Raise for an axis that only some settings have, if its name is probably a misspelling of another one."""
+    named = [setting.get("axes", {}) for setting in study.settings]
+    count = Counter(axis for axes in named for axis in axes)
+    for axis in sorted(count, key=lambda name: count[name]):
+        others = [name for name in count if name != axis and not any(name in axes for axes in named if axis in axes)]
+        if similar := did_you_mean(axis, others):
+            number = next(number for number, axes in enumerate(named, start=1) if axis in axes)
+            where = f"settings: number {number}: axes"
+            raise InputError(f"{where}: {axis!r} is no axis of the other settings{similar}")
+
+
 def _check_members(where: str, names: Any, known: Iterable[str], words: str) -> None:
     if not isinstance(names, list):
         raise InputError(f"{where}: expected a list of names, found {names!r}")
@@ -131,10 +146,12 @@ def _check_grid(study: Study) -> None:
         for name, config in configs.items():
             if not isinstance(config, dict):
                 raise InputError(f"{group}.{name}: expected class_path and init_args, found {config!r}")
-    cells = [cell for cell in study.cells() if cell.seed == 0]
+    cells = [cell for cell in study.cells() if cell.seed == study.first_seed]
     if not cells:
         raise InputError("models, strategies: a study needs at least one of each")
-    twice = [name for name, count in Counter(key_name(cell.key)[:-2] for cell in cells).items() if count > 1]
+    twice = [
+        name for name, count in Counter(key_name(cell.key).rpartition("-")[0] for cell in cells).items() if count > 1
+    ]
     if twice:
         raise InputError(f"models, strategies: two runs would write the same record, {twice[0]}; rename one")
     if long := [name for name in (key_name(cell.key) for cell in cells) if len(name.encode()) > _LONGEST_RECORD]:

@@ -31,8 +31,7 @@ def build(base: type[T], config: Config) -> T:
         Exception: Any other exception that the constructor raises.
     """
     _check(config)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--object", type=base)
+    parser = _parser(base)
     raised: list[Exception] = []
     try:
         parsed = parser.parse_object({"object": config})
@@ -43,6 +42,27 @@ def build(base: type[T], config: Config) -> T:
         if problem is None or is_known(problem):
             raise InputError(_line(base, config, problem or error)) from error
     raise problem
+
+
+def with_defaults(base: type, config: Config) -> str:
+    """Write a configuration with the defaults of its class filled in; equal texts build equal objects.
+
+    Args:
+        base: The class that the object must be an instance of.
+        config: A configuration that `build` accepts.
+
+    Returns:
+        The configuration as text.
+    """
+    if not config:
+        return ""
+    return repr(_parser(base).parse_object({"object": config}).object)
+
+
+def _parser(base: type) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--object", type=base)
+    return parser
 
 
 def _line(base: type, config: Any, error: Exception) -> str:

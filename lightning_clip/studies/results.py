@@ -20,6 +20,9 @@ except ModuleNotFoundError:  # Windows: folders are not locked there
 __all__ = ["ResultsFolder", "StudyResults", "next_free_folder"]
 
 
+Environment = dict[str, str | int]
+
+
 class StudyResults(NamedTuple):
     """The content of a results folder.
 
@@ -27,11 +30,14 @@ class StudyResults(NamedTuple):
         study: The name of the study.
         runs: The results of its finished runs.
         experiment: The configuration of its experiment; `None` for training.
+        environments: The machines and versions that the runs come from: one unless the study was resumed elsewhere.
+            Empty in files of earlier versions.
     """
 
     study: str
     runs: list[RunResult]
     experiment: dict[str, Any] | None = None
+    environments: Sequence[Environment] = ()
 
 
 class ResultsFolder:
@@ -99,19 +105,28 @@ class ResultsFolder:
         """Return the path of the step-by-step record of a run."""
         return self.records / f"{key_name(key)}.jsonl"
 
-    def write(self, study: str, runs: Sequence[RunResult], *, experiment: dict[str, Any] | None = None) -> None:
+    def write(
+        self,
+        study: str,
+        runs: Sequence[RunResult],
+        *,
+        experiment: dict[str, Any] | None = None,
+        environments: Sequence[Environment] = (),
+    ) -> None:
         """Write all results so far. If that fails, the earlier file stays as it was.
 
         Args:
             study: The name of the study.
             runs: The results of its finished runs.
             experiment: The configuration of its experiment; `None` for training.
+            environments: The machines and versions that the runs come from.
 
         Raises:
             InputError: The file cannot be written, for instance because the disk is full.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"study": study, "version": __version__}
+        content |= {"environments": list(environments)} if environments else {}
         content |= {"experiment": experiment} if experiment else {}
         content["runs"] = [to_row(run) for run in runs]
         partial = self._results.with_suffix(".json.partial")
@@ -157,7 +172,10 @@ def _results_of(content: Any) -> StudyResults:
     experiment = content.get("experiment")
     if experiment is not None and not isinstance(experiment, dict):
         raise ValueError(f"expected experiment to be an object, found {experiment!r:.60}")
-    if unknown := content.keys() - {"study", "version", "runs", "experiment"}:
+    environments = content.get("environments", [])
+    if not isinstance(environments, list) or not all(isinstance(one, dict) for one in environments):
+        raise ValueError(f"expected environments to be a list of objects, found {environments!r:.60}")
+    if unknown := content.keys() - {"study", "version", "runs", "experiment", "environments"}:
         raise ValueError(f"expected no key {min(unknown)!r}, which only a later version of lightning-clip may know")
     runs: dict[RunKey, RunResult] = {}
     for number, row in enumerate(content["runs"], start=1):
@@ -168,7 +186,7 @@ def _results_of(content: Any) -> StudyResults:
         if run.key in runs:
             raise ValueError(f"run {number}: expected each run once, found {key_in_words(run.key)} again")
         runs[run.key] = run
-    return StudyResults(content["study"], list(runs.values()), experiment)
+    return StudyResults(content["study"], list(runs.values()), experiment, tuple(environments))
 
 
 def next_free_folder(parent: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,9 +12,12 @@ from lightning_clip._errors import InputError
 from lightning_clip.studies.cell import Cell
 from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines import Engine, ProcessEngine
+from lightning_clip.studies.environment import environment
+from lightning_clip.studies.expected_metrics import check_metrics
 from lightning_clip.studies.experiment import Experiment
 from lightning_clip.studies.factory import build
-from lightning_clip.studies.results import ResultsFolder
+from lightning_clip.studies.results import ResultsFolder, StudyResults
+from lightning_clip.studies.same_runs import copied, same_runs
 from lightning_clip.studies.study import Study
 from lightning_clip.studies.training import Training, quiet_lightning
 
@@ -31,6 +35,9 @@ def run_study(
 ) -> list[RunResult]:
     """Run every unfinished cell of a study. Each result is on disk as soon as its run ends.
 
+    Cells that are the same run under different names are run once, and share its result. A metric that no run has is
+    found before the first run.
+
     Args:
         study: The study.
         folder: The folder for the results and records.
@@ -44,7 +51,7 @@ def run_study(
 
     Raises:
         InputError: The folder contains results that are not among `finished` and would be lost, another process is
-            running a study in it, or the engine is not available.
+            running a study in it, the engine is not available, or no run has a metric that the study asks for.
         Exception: An exception that a run raised.
     """
     with folder.claimed():
@@ -59,25 +66,35 @@ def _run_claimed(
     finished: Sequence[RunResult],
     on_result: Callable[[RunResult], None],
 ) -> list[RunResult]:
-    if folder.has_results() and any(result not in finished for result in folder.read().runs):
+    earlier = folder.read() if folder.has_results() else StudyResults(study.name, [])
+    if any(result not in finished for result in earlier.runs):
         raise InputError(
             f"{folder.path}: contains results that would be lost; name a new folder, or pass them as `finished`"
         )
     cells = study.cells()
     results = {result.key: result for result in finished}
     waiting = [(cell, folder.record_of(cell.key)) for cell in cells if cell.key not in results]
+    environments = list(earlier.environments)
+    if waiting:
+        check_metrics(study)
+        environments += [here] if (here := environment()) not in environments else []
+    groups = same_runs(waiting)
+    others = {group[0][0].key: group for group in groups}
     order = dict.fromkeys([*(cell.key for cell in cells), *results])  # keeps what the study no longer includes
     engine = engine if engine and waiting else ProcessEngine()  # start no cluster if there is nothing to run
     try:
-        with engine.started(jobs, len(waiting)) as places:
+        with engine.started(jobs, len(groups)) as places:
             folder.records.mkdir(parents=True, exist_ok=True)
-            folder.write(study.name, finished, experiment=study.experiment)
-            with closing(engine.run(run_cell, waiting, places)) as running:
+            save = partial(folder.write, study.name, experiment=study.experiment, environments=environments)
+            save(finished)
+            with closing(engine.run(run_cell, [group[0] for group in groups], places)) as running:
                 for result in running:
-                    results[result.key] = result
-                    so_far = [results[key] for key in order if key in results]
-                    folder.write(study.name, so_far, experiment=study.experiment)
-                    on_result(result)
+                    (_, record), *same = others[result.key]
+                    new = [result, *(copied(result, record, to=other) for other in same)]
+                    results |= {one.key: one for one in new}
+                    save([results[key] for key in order if key in results])
+                    for one in new:
+                        on_result(one)
     except Exception:
         if not results:
             folder.discard(record for _, record in waiting)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
 from lightning_clip._errors import InputError
 from lightning_clip.reports.console import render_report
@@ -15,7 +17,7 @@ from lightning_clip.sinks.jsonl_reader import read_jsonl
 from lightning_clip.studies.comparison.figure import plot_comparison
 from lightning_clip.studies.comparison.report import render_comparison
 from lightning_clip.studies.comparison.result import RunResult, key_in_words
-from lightning_clip.studies.results import ResultsFolder, StudyResults
+from lightning_clip.studies.results import Environment, ResultsFolder, StudyResults
 from lightning_clip.studies.showcase import showcase
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def story(results: StudyResults, folder: ResultsFolder) -> RenderableType:
         What to print.
     """
     parts: list[RenderableType] = [render_comparison(results.runs, title=results.study)]
+    parts += [Padding(Text(f"ran on {_in_words(one)}", "dim"), (0, 2, 1, 2)) for one in results.environments]
     for result in showcase(results.runs):
         record = folder.record_of(result.key)
         if record.exists():
@@ -51,6 +54,13 @@ def story(results: StudyResults, folder: ResultsFolder) -> RenderableType:
     for experiment in experiments:
         parts += experiment.report(results.runs, folder.record_of)
     return Report(*parts)
+
+
+def _in_words(environment: Environment) -> str:
+    """What the numbers of diverging runs depend on."""
+    names = ("python", "torch", "lightning")
+    versions = ", ".join(f"{name} {environment[name]}" for name in names if name in environment)
+    return f"{environment.get('cpu', 'an unknown CPU')} with {versions or 'unknown versions'}"
 
 
 def study_figure(study: Study, results: Sequence[RunResult]) -> Figure:

@@ -26,7 +26,8 @@ class Study:
         settings: Variations other than models and strategies. A setting has `axes` (a number or a word by name, for
             instance `{length: 100}`); changes to `data`, every `model`, `trainer` and `experiment`; its own
             `callbacks`; and the names of its `models` and `strategies`, by default all.
-        seeds: The number of seeds; they count from 0.
+        seeds: The number of seeds.
+        first_seed: The first seed; the others follow it.
         max_epochs: Length of a run, in epochs.
         grid: The strategies of each model, by model name; if empty, each model runs with all strategies.
         trainer: Further arguments of the `Trainer`.
@@ -49,6 +50,7 @@ class Study:
     evaluate_on: list[str] = field(default_factory=lambda: ["train", "test"])
     metrics: list[str] = field(default_factory=list)
     experiment: Config | None = None
+    first_seed: int = 0
 
     def cells(self) -> list[Cell]:
         """Return every run of the study, in the order in which results are listed."""
@@ -56,7 +58,7 @@ class Study:
             self._cell(setting, model, strategy, seed)
             for setting in self.settings or [{}]
             for model, strategy in self._pairs(setting)
-            for seed in range(self.seeds)
+            for seed in range(self.first_seed, self.first_seed + self.seeds)
         ]
 
     def _pairs(self, setting: dict[str, Any]) -> Iterator[tuple[str, str]]:

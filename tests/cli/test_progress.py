@@ -14,7 +14,8 @@ LOST = result("none", 1, diverged=True, diverged_at_step=9)
 
 def shown(*, terminal: bool, done: int = 0) -> str:
     console = Console(file=StringIO(), width=120, force_terminal=terminal, _environ={})
-    with StudyProgress(console, "tiny", 4, done=done) as progress:
+    finished = [result("none", seed) for seed in range(7, 7 + done)]
+    with StudyProgress(console, "tiny", 4, finished=finished) as progress:
         progress.advance(result())
         progress.advance(LOST)
     return console.file.getvalue()
@@ -31,7 +32,7 @@ def test_a_line_names_the_setting_and_what_came_of_it():
     """If there is a task to solve, the line says whether the run solved it, and at which step."""
     console = Console(file=StringIO(), width=60, _environ={})
     run = result("norm-1.0", 2, axes={"length": 50}, steps=2500, seconds=9.71)
-    with StudyProgress(console, "tiny", 25, done=2) as progress:
+    with StudyProgress(console, "tiny", 25, finished=[result("none", 8), result("none", 9)]) as progress:
         progress.advance(replace(run, metrics={"solved": 1.0, "steps_to_solve": 1250}))
         progress.advance(replace(run, metrics={"solved": 0.0, "steps_to_solve": None}))
         progress.advance(replace(run, metrics={"solved": 0.0, "steps_to_solve": None, "dead": 1.0}, steps=500))
@@ -71,3 +72,28 @@ def test_names_are_shown_as_they_are():
     with StudyProgress(console, "tiny", 1) as progress:
         progress.advance(result("[bold]x[/nothing]"))
     assert "[bold]x[/nothing], seed 0" in console.file.getvalue()
+
+
+def test_a_terminal_shows_the_medians_so_far():
+    """The table of the comparison is redrawn with each run, and an estimate of the time left is beside the bar."""
+    console = Console(file=StringIO(), width=120, height=40, force_terminal=True, _environ={})
+    with StudyProgress(console, "tiny", 4) as progress:
+        for seed, error in enumerate((2.0, 4.0, 9.0)):
+            progress.advance(result(seed=seed, metrics={"test_mse": error}))
+        progress.advance(LOST)
+    text = console.file.getvalue()
+    assert "[2–9]" in text
+    assert "1 of 1, step 9" in text
+    assert "left:" in text
+
+
+def test_a_table_higher_than_the_terminal_shows_the_latest_rows():
+    """The rows whose runs finished last stay, and a line counts the others."""
+    console = Console(file=StringIO(), width=100, height=14, force_terminal=True, _environ={})
+    with StudyProgress(console, "tiny", 30) as progress:
+        for number in range(20):
+            progress.advance(result(f"norm-{number}"))
+    last = console.file.getvalue().rpartition("strategy")[2]
+    assert "norm-19" in last
+    assert "norm-3 " not in last
+    assert "16 more rows finished earlier" in last

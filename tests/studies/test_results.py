@@ -56,6 +56,8 @@ def test_results_are_read_as_they_were_written(tmp_path):
     assert ResultsFolder(str(tmp_path)).read() == StudyResults("tiny", runs)
     ResultsFolder(tmp_path).write("tiny", runs, experiment={"class_path": "Cliff"})
     assert ResultsFolder(tmp_path).read() == StudyResults("tiny", runs, {"class_path": "Cliff"})
+    ResultsFolder(tmp_path).write("tiny", runs, environments=[{"cpu": "a", "cores": 2}])
+    assert ResultsFolder(tmp_path).read() == StudyResults("tiny", runs, environments=({"cpu": "a", "cores": 2},))
 
 
 def test_results_are_written_whole_or_not_at_all(tmp_path):

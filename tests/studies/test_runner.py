@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning_clip import read_jsonl
 from lightning_clip._errors import InputError
 from lightning_clip.studies import Cell, ResultsFolder, StudyResults, run_cell, run_study
+from lightning_clip.studies.environment import environment
 from tests.support.studies import result, steps_in, timeless, timeless_runs, tiny_study
 
 UNCLIPPED, _, CLIPPED, _ = tiny_study().cells()
@@ -122,7 +123,7 @@ def test_every_cell_is_run(tmp_path):
     study, folder = tiny_study(), ResultsFolder(tmp_path)
     results = run_study(study, folder)
     assert [one.key for one in results] == [cell.key for cell in study.cells()]
-    assert folder.read() == StudyResults("tiny", results)
+    assert folder.read() == StudyResults("tiny", results, environments=(environment(),))
     assert {path.name for path in folder.records.iterdir()} == {
         f"mlp-{strategy}-{seed}.jsonl" for strategy in ("none", "norm-1.0") for seed in (0, 1)
     }
@@ -188,3 +189,49 @@ def test_a_defect_ends_the_study_and_loses_nothing(tmp_path, jobs):
         bystander.join()
     assert all(one.model == "a" for one in folder.read().runs)
     assert jobs == 2 or len(folder.read().runs) == 2
+
+
+def test_cells_that_are_the_same_run_are_run_once(tmp_path, monkeypatch):
+    """A cell that only spells out defaults shares the result and the record of the other, under its own name."""
+    norm, made = {"class_path": "lightning_clip.NormClip"}, []
+
+    def run_once(cell, record):
+        made.append(cell.strategy_name)
+        return run_cell(cell, record)
+
+    monkeypatch.setattr("lightning_clip.studies.runner.run_cell", run_once)
+    spelled_out = {**norm, "init_args": {"max_norm": 1.0}, "model": {"init_args": {"activation": "relu"}}}
+    strategies = {"a": norm, "same": spelled_out, "b": {**norm, "init_args": {"max_norm": 2.0}}}
+    folder, announced = ResultsFolder(tmp_path), []
+    first, same, other = run_study(
+        tiny_study(strategies=strategies, seeds=1), folder, on_result=lambda one: announced.append(one.strategy)
+    )
+    assert (made, announced) == (["a", "b"], ["a", "same", "b"])
+    assert same == replace(first, strategy="same")
+    assert other.metrics != first.metrics
+    assert steps_in(folder.record_of(same.key)) == steps_in(folder.record_of(first.key))
+
+
+def test_a_misspelled_metric_is_found_before_the_first_run(tmp_path):
+    """The message says which metrics the runs have, and nothing is left behind."""
+    known = "train_mse, test_mse; did you mean 'test_mse'"
+    with pytest.raises(InputError, match=f"metrics: 'test_ms' is not among those of the runs: {known}"):
+        run_study(tiny_study(metrics=["train_mse", "test_ms"]), ResultsFolder(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_metrics_of_callbacks_are_known_before_the_first_run(tmp_path):
+    """A metric that only a `StudyMetric` has needs no test of the model."""
+    largest = {"class_path": "lightning_clip.studies.LargestNorm"}
+    study = tiny_study(callbacks=[largest], metrics=["max_norm"], seeds=1, trainer={"limit_train_batches": 1})
+    assert all(one.metrics["max_norm"] > 0 for one in run_study(study, ResultsFolder(tmp_path)))
+
+
+def test_a_study_resumed_elsewhere_names_both_machines(tmp_path, monkeypatch):
+    """`environments` has one entry for each machine or version that made runs."""
+    folder = ResultsFolder(tmp_path)
+    folder.write("tiny", [result("none", 0)], environments=[{"cpu": "another"}])
+    run_study(tiny_study(seeds=1), folder, finished=folder.read().runs)
+    assert folder.read().environments == ({"cpu": "another"}, environment())
+    run_study(tiny_study(seeds=1), folder, finished=folder.read().runs)
+    assert len(folder.read().environments) == 2

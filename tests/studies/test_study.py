@@ -22,6 +22,11 @@ def test_a_study_is_a_grid():
     assert len(keys) == 8
 
 
+def test_seeds_count_from_the_first_one():
+    """`first_seed` moves all seeds, for a study with other random numbers."""
+    assert [cell.seed for cell in tiny_study(first_seed=100).cells()] == [100, 101, 100, 101]
+
+
 def test_a_grid_gives_each_model_its_strategies():
     """With `grid`, a model runs only with the strategies named for it."""
     study = tiny_study(models={"a": {}, "b": {}}, seeds=1, grid={"a": ["norm-1.0"], "b": ["none", "norm-1.0"]})
@@ -105,6 +110,11 @@ def test_defaults_are_five_seeds_and_a_hundred_epochs():
         ({"models": {"m": NORM}}, "models.m: .*NormClip.* not .*subclass of LightningModule"),
         ({"data": {"class_path": "NoData"}}, "data: there is no class 'NoData'"),
         ({"seeds": 0}, "seeds: 0: a study needs at least one seed"),
+        ({"first_seed": -1}, "first_seed: -1: seeds are at least 0"),
+        (
+            {"settings": [{"axes": {"length": 5}}, {"axes": {"length": 6}}, {"axes": {"lengthh": 7}}]},
+            "settings: number 3: axes: 'lengthh' is no axis of the other settings; did you mean 'length'",
+        ),
         ({"seeds": "many"}, "seeds: expected a whole number, found 'many'"),
         ({"max_epochs": None}, "max_epochs: expected a whole number, found None"),
         (
