@@ -129,9 +129,10 @@ def is_looked_at(trainer: Trainer) -> bool:
     Args:
         trainer: The trainer, at the end of a batch.
     """
-    watchers: list[Any] = [*trainer.callbacks]  # type: ignore[attr-defined]  # set while the Trainer is built
-    if any(looks_after_batch(one, trainer) and _names_ours(one.monitor, one.filename) for one in watchers):
-        return True
+    watchers: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+    for one in watchers:
+        if looks_after_batch(one, trainer) and _names_ours(one.monitor, one.filename):
+            return True
     return any(
         config.reduce_on_plateau and config.interval == "step" and _names_ours(config.monitor)
         for config in trainer.lr_scheduler_configs

@@ -121,14 +121,18 @@ class Recorder:
         Returns:
             Whether the batch made a step.
         """
-        steps, self._batch = self._batch.pending, StepBuffer()
+        steps = self._batch.pending
+        if not steps:
+            return False
+        self._batch.pending = []
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and loss.numel() == 1:
+            loss = local_values(loss.detach())
             for step in steps:
-                step.note(loss=local_values(loss.detach()))
+                step.note(loss=loss)
         self.waiting.pending += steps
-        self._steps_of_latest = len(steps) or self._steps_of_latest
-        return bool(steps)
+        self._steps_of_latest = len(steps)
+        return True
 
     def flush(self) -> None:
         """Read the steps of the finished batches from the device into the history and the sinks.

@@ -200,12 +200,13 @@ class Gradients:
         other._norms, other._tensors, other._make_tensors, other._scaled = {}, None, make_tensors, None
         return other
 
-    @torch.no_grad()
     def _measure(self, norm_type: float) -> tuple[Tensor, Tensor]:
         """Return the norm of each gradient and of all, cached after the first call."""
-        if norm_type not in self._norms:
-            self._norms[norm_type] = self._derive(norm_type) or self._measure_tensors(norm_type)
-        return self._norms[norm_type]
+        found = self._norms.get(norm_type)
+        if found is None:
+            with torch.no_grad():
+                found = self._norms[norm_type] = self._derive(norm_type) or self._measure_tensors(norm_type)
+        return found
 
     def _derive(self, norm_type: float) -> tuple[Tensor, Tensor] | None:
         if self._scaled is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 from typing_extensions import override
 
@@ -44,8 +44,13 @@ class StepCallback(RunCallback):
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Act here, once this package's last callback is called, if Lightning does not clip in one place."""
-        if not isinstance(clipping_of(trainer), _ActionPoint) and self is _step_callbacks(trainer)[-1]:
-            _take_step(_step_callbacks(trainer), trainer, pl_module, optimizer)
+        if isinstance(clipping_of(trainer), _ActionPoint):
+            return
+        crew = _Crew(trainer.callbacks)  # type: ignore[attr-defined]  # set while the Trainer is built
+        if self is crew.members[-1] and optimizer.param_groups:
+            context = StepContext(trainer, pl_module, optimizer)
+            crew.look_and_act(trainer, pl_module, context)
+            crew.take_note(trainer, pl_module, context)
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -63,37 +68,48 @@ class _ActionPoint:
     def __init__(self, clip: Callable[..., None]) -> None:
         self.clip = clip
         self.joined: list[StepCallback] = []
+        self._crew = _Crew([])
 
     @uncompiled
     def __call__(self, model: LightningModule, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         trainer = model.trainer
-        callbacks = _step_callbacks(trainer)
-        away = [callback for callback in self.joined if callback not in callbacks]
+        if self._crew.callbacks != trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
+            self._crew = _Crew(trainer.callbacks)  # type: ignore[attr-defined]
+        crew = self._crew
+        away = [callback for callback in self.joined if callback not in crew.members]
         if away:
             context = StepContext(trainer, model, optimizer)
             for callback in away:
                 callback.rehearse(trainer, model, context)
-        _take_step(callbacks, trainer, model, optimizer, lambda: self.clip(model, optimizer, *args, **kwargs))
+        if not optimizer.param_groups:  # Lightning's stand-in for no optimizer
+            self.clip(model, optimizer, *args, **kwargs)
+            return
+        context = StepContext(trainer, model, optimizer)
+        crew.look_and_act(trainer, model, context)
+        self.clip(model, optimizer, *args, **kwargs)
+        crew.take_note(trainer, model, context)
 
 
-def _take_step(
-    callbacks: Sequence[StepCallback],
-    trainer: Trainer,
-    pl_module: LightningModule,
-    optimizer: Optimizer,
-    clip: Callable[[], None] = lambda: None,
-) -> None:
-    if not optimizer.param_groups:  # Lightning's stand-in for no optimizer
-        clip()
-        return
-    context = StepContext(trainer, pl_module, optimizer)
-    for callback in callbacks:
-        callback.look(trainer, pl_module, context)
-    for callback in callbacks:
-        callback.act(trainer, pl_module, context)
-    clip()
-    for callback in callbacks:
-        callback.take_note(trainer, pl_module, context)
+class _Crew:
+    """The callbacks of this package among those of a trainer, and which of them do something at which point."""
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks = list(callbacks)
+        self.members = [callback for callback in callbacks if isinstance(callback, StepCallback)]
+        self._look, self._act, self._take_note = (
+            [callback for callback in self.members if getattr(type(callback), name) is not getattr(StepCallback, name)]
+            for name in ("look", "act", "take_note")
+        )
+
+    def look_and_act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        for callback in self._look:
+            callback.look(trainer, pl_module, context)
+        for callback in self._act:
+            callback.act(trainer, pl_module, context)
+
+    def take_note(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
+        for callback in self._take_note:
+            callback.take_note(trainer, pl_module, context)
 
 
 def _join(trainer: Trainer, callback: StepCallback) -> None:
@@ -109,8 +125,3 @@ def _leave(trainer: Trainer) -> None:
     point = clipping_of(trainer)
     if isinstance(point, _ActionPoint):
         replace_clipping(trainer, point.clip)
-
-
-def _step_callbacks(trainer: Trainer) -> list[StepCallback]:
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
-    return [callback for callback in callbacks if isinstance(callback, StepCallback)]

@@ -1,5 +1,6 @@
 """`StepContext`: what this package's callbacks share about one optimizer step, so that norms are measured once."""
 
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -41,7 +42,7 @@ class StepContext:
         self._current: Gradients | None = None
         self._is_finite: bool | None = None
         self.optimizer = optimizer
-        self.index = next((i for i, one in enumerate(trainer.optimizers) if one is optimizer), len(trainer.optimizers))
+        self.index = _position(optimizer, trainer.optimizers)
         self.skipped: Tensor | bool = False
         self.steps: list[PendingStep] = []
 
@@ -87,7 +88,8 @@ class StepContext:
         if step.changed:
             self._current = self.current.remeasured()
         self.steps.append(step)
-        self._mark(step.skipped)
+        if step.skipped is not False or self.skipped is not False:
+            self._mark(step.skipped)
 
     def count(self, own_step: int) -> None:
         """Tell strategies how many steps this optimizer alone has completed, which is what schedules count.
@@ -95,7 +97,10 @@ class StepContext:
         Args:
             own_step: The number of steps that this optimizer completed before this one.
         """
-        self.original.own_step = self.current.own_step = own_step
+        original = self.original
+        original.own_step = own_step
+        if self._current is not original:
+            self.current.own_step = own_step
 
     def skip(self) -> None:
         """Remove the gradients, so that the step changes neither parameters nor optimizer state."""
@@ -110,7 +115,8 @@ class StepContext:
             step.note(skipped=self.skipped)
 
     def _collect(self) -> Gradients:
-        trainer, optimizer, step = self._trainer, self.optimizer, self._trainer.global_step
+        trainer, optimizer = self._trainer, self.optimizer
+        step = trainer.global_step
         names, scaler = _parameter_names(self._pl_module, optimizer), grad_scaler(trainer)
         if scaler is not None and not _unscale(scaler, optimizer, step):
             self.skipped = True
@@ -120,6 +126,13 @@ class StepContext:
             found = found_non_finite(scaler, optimizer)
             self.skipped = ~torch.isfinite(grads.total_norm()) if found is None else found.to(grads.device)
         return grads
+
+
+def _position(optimizer: Optimizer, optimizers: Sequence[Optimizer]) -> int:
+    for position, one in enumerate(optimizers):
+        if one is optimizer:
+            return position
+    return len(optimizers)
 
 
 _names: WeakKeyDictionary[Optimizer, KnownNames] = WeakKeyDictionary()

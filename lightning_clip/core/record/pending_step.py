@@ -84,7 +84,8 @@ class PendingStep:
         if gate_norms is not None:
             self.gate_norms = gate_norms
         if loss is not None and loss.numel() == 1 and not loss.is_complex():
-            self.loss = loss.detach().reshape(())
+            loss = loss.detach()
+            self.loss = loss.reshape(()) if loss.dim() else loss
         if skipped is not None:
             self.skipped = skipped
         if place is not None:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_clip.core.record.pending_step import PendingStep
@@ -62,19 +64,20 @@ def _pieces(step: PendingStep) -> list[Tensor]:
         step.param_norms_after,
         step.threshold,
         step.skipped,
-        None if step.loss is None else step.loss.reshape(()),
+        None if step.loss is None else step.loss.reshape(()) if step.loss.dim() else step.loss,
         step.learning_rate,
-        *step.watched.values(),
-        *step.gate_norms.values(),
     )
-    return [step.norm_before, step.param_norms, *(piece for piece in optional if isinstance(piece, Tensor))]
+    found = [step.norm_before, step.param_norms, *(piece for piece in optional if isinstance(piece, Tensor))]
+    if step.watched or step.gate_norms:
+        found += [*step.watched.values(), *step.gate_norms.values()]
+    return found
 
 
 def _read(pieces: Sequence[Tensor]) -> list[Any]:
     """Read tensors with one copy per device: those of shape `()` as numbers, the others as arrays."""
     devices = {piece.device for piece in pieces}
     if devices == {torch.device("cpu")}:
-        return [piece.detach().double().numpy() if piece.dim() else piece.item() for piece in pieces]
+        return _read_here(pieces)
     result: list[Any] = [None] * len(pieces)
     for device in devices:
         here = [i for i, piece in enumerate(pieces) if piece.device == device]
@@ -83,6 +86,30 @@ def _read(pieces: Sequence[Tensor]) -> list[Any]:
         for i, part in zip(here, np.split(flat, ends[:-1]), strict=True):
             result[i] = part if pieces[i].dim() else part.item()
     return result
+
+
+def _read_here(pieces: Sequence[Tensor]) -> list[Any]:
+    """Read tensors of the CPU; arrays of the same shape are rows of one matrix, which is read as a whole."""
+    result: list[Any] = [None] * len(pieces)
+    alike: dict[tuple[torch.Size, torch.dtype], list[int]] = {}
+    for i, piece in enumerate(pieces):
+        if piece.dim():
+            alike.setdefault((piece.shape, piece.dtype), []).append(i)
+        else:
+            result[i] = piece.item()
+    for members in alike.values():
+        rows = torch.stack([pieces[i] for i in members]).detach().double().numpy()
+        for i, row in zip(members, rows, strict=True):
+            result[i] = row
+    return result
+
+
+@lru_cache(maxsize=16)
+def _all(value: bool, count: int) -> NDArray[np.bool_]:
+    """The same value for each of several parameters; records share the array."""
+    values = np.full(count, value)
+    values.setflags(write=False)
+    return values
 
 
 def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
@@ -94,19 +121,22 @@ def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
     skipped = bool(next(values)) if isinstance(step.skipped, Tensor) else step.skipped
     loss = float(next(values)) if step.loss is not None else None
     rate = float(next(values)) if isinstance(step.learning_rate, Tensor) else step.learning_rate
-    watched = {label: float(next(values)) for label in step.watched}
-    gates = {name: next(values).tolist() for name in step.gate_norms}
+    watched = {label: float(next(values)) for label in step.watched} if step.watched else {}
+    gates = {name: next(values).tolist() for name in step.gate_norms} if step.gate_norms else {}
 
     if isinstance(coefs, float):
-        after, param_clipped = before * coefs, np.full(len(params), coefs < 1.0)
-    elif coefs is not None:
-        after, param_clipped = float(np.linalg.norm(params * coefs)), coefs < 1.0
+        after, any_clipped = before * coefs, coefs < 1.0 and len(params) > 0
+        param_clipped = _all(any_clipped, len(params))
     else:
-        with np.errstate(invalid="ignore"):
-            param_clipped = np.asarray(params_after) < params
+        if coefs is not None:
+            after, param_clipped = float(np.linalg.norm(params * coefs)), coefs < 1.0
+        else:
+            with np.errstate(invalid="ignore"):
+                param_clipped = np.asarray(params_after) < params
+        any_clipped = bool(param_clipped.any())
     assert after is not None
     if skipped:
-        after, param_clipped = 0.0, np.zeros_like(param_clipped)
+        after, any_clipped, param_clipped = 0.0, False, _all(False, len(params))
     finite = math.isfinite(before)
     epoch, first_batch, batch = step.place or (None, None, None)
     top = int(params.argmax()) if len(params) else None
@@ -118,7 +148,7 @@ def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
         norm_after=after,
         threshold=threshold,
         clip_coef=after / before if finite and before > 0 and not skipped else 1.0,
-        clipped=finite and before > 0 and bool(param_clipped.any()),
+        clipped=finite and before > 0 and any_clipped,
         finite=finite,
         skipped=skipped,
         loss=loss,
