@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -74,9 +75,14 @@ def is_kind(one: object, *names: str) -> bool:
         >>> is_kind(RichProgressBar(), "RichProgressBar"), is_kind(RichProgressBar(), "TQDMProgressBar")
         (True, False)
     """
+    return not _kinds(type(one)).isdisjoint(names)
+
+
+@lru_cache(maxsize=256)
+def _kinds(cls: type) -> frozenset[str]:
+    """The names of a class and its bases in Lightning; kept, because it is asked for each callback after each batch."""
     ours = ("lightning", "lightning_fabric", "pytorch_lightning")
-    kinds = (kind for kind in type(one).__mro__ if kind.__module__.partition(".")[0] in ours)
-    return any(kind.__name__ in names for kind in kinds)
+    return frozenset(kind.__name__ for kind in cls.__mro__ if kind.__module__.partition(".")[0] in ours)
 
 
 def overrides(pl_module: Any, method: str) -> bool:

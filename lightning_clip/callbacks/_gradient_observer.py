@@ -157,9 +157,8 @@ class GradientObserver(MetricsCallback, StepCallback):
                 callback.choose_strategy(self, trainer, context)
         strategy = self._overrides.get(index) or self._strategy_of(index)
         logged = self.group_by == "rnn" and should_log(trainer)
-        grads = context.current
-        gate_norms = self._gates.measure(grads, index, now=logged)
-        self._step = step = clip_(grads, strategy, optimizer_index=index)
+        gate_norms = self._gates.measure(context.current, index, now=logged)
+        self._step = step = clip_(context.current, strategy, optimizer_index=index)
         step.gate_norms, step.place = gate_norms, place_of(trainer)
         context.add(step)
         self._recorder.add(step)
@@ -172,10 +171,8 @@ class GradientObserver(MetricsCallback, StepCallback):
     @override
     def take_note(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
         step, self._step = self._step, None
-        if step is None or not (self._clipping_by_module or trainer.gradient_clip_val):
-            return
         others = self._clipping_by_module or clipping_by_trainer(trainer)
-        if others is not None:
+        if step is not None and others is not None:
             label = others.call if isinstance(self.strategy, NoClip) else step.strategy
             norm, norms = context.norms_now()
             step.note_clipping(label, norm_after=norm, param_norms_after=norms, threshold=others.threshold)
