@@ -60,7 +60,7 @@ def should_log(trainer: Trainer) -> bool:
     return every > 0 and (batches_that_stepped(trainer) + 1) % every == 0
 
 
-def is_kind(one: object, *names: str) -> bool:
+def is_kind(one: Any, *names: str) -> bool:
     """Return whether an object is of one of Lightning's classes, in whichever of its packages.
 
     `lightning.pytorch` and `pytorch_lightning` are the same code under two names, so their classes are not the same
