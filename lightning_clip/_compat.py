@@ -75,7 +75,7 @@ def is_kind(one: Any, *names: str) -> bool:
         >>> is_kind(RichProgressBar(), "RichProgressBar"), is_kind(RichProgressBar(), "TQDMProgressBar")
         (True, False)
     """
-    return not _kinds(type(one)).isdisjoint(names)
+    return not _kinds(type(one)).isdisjoint(names)  # type: ignore[arg-type]  # every class is hashable
 
 
 @lru_cache(maxsize=256)
