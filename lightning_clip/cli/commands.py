@@ -62,6 +62,7 @@ def run_report(args: list[str]) -> int:
     parser.add_argument("--html", help="write the report to this file, as a page that needs nothing else")
     parser.add_argument("--figures", help="write the figure to this folder, as PNG and SVG (needs matplotlib)")
     parser.add_argument("--width", type=PositiveInt, help="characters per line; by default, those of the terminal")
+    parser.add_argument("--max-parameters", type=PositiveInt, help="parameters to list; by default, the largest")
     parser.add_argument("--follow", action="store_true", help="redraw until the run ends; for a record being written")
     options = parser.parse_args(args[1:])
     if not all(options.paths):
@@ -70,10 +71,10 @@ def run_report(args: list[str]) -> int:
 
     if options.follow:
         if len(paths) > 1 or options.json or options.fail_on or options.html or options.figures:
-            parser.error("--follow takes one record, and no other option than --width")
+            parser.error("--follow takes one record, and no other options than --width and --max-parameters")
         from lightning_clip.cli.follow import follow
 
-        follow(paths[0], width=options.width)
+        follow(paths[0], width=options.width, max_parameters=options.max_parameters)
         return 0
 
     from lightning_clip.cli.report import report
@@ -86,6 +87,7 @@ def run_report(args: list[str]) -> int:
         html=Path(options.html) if options.html else None,
         figures=Path(options.figures) if options.figures else None,
         width=options.width,
+        max_parameters=options.max_parameters,
     )
 
 

@@ -14,7 +14,7 @@ _LAST_LINE = b'{"totals"'
 _BLOCK_BYTES = 1 << 16
 
 
-def follow(path: Path, *, width: int | None = None, seconds: float = 1.0) -> None:
+def follow(path: Path, *, width: int | None = None, seconds: float = 1.0, max_parameters: int | None = None) -> None:
     """Show the report of a run until the run ends.
 
     On a terminal it is redrawn in place; elsewhere only the last report is printed.
@@ -23,6 +23,7 @@ def follow(path: Path, *, width: int | None = None, seconds: float = 1.0) -> Non
         path: The `.jsonl` record of the run. It need not exist yet.
         width: Characters per line; those of the terminal by default.
         seconds: How long to wait between looks at the file.
+        max_parameters: The number of parameters to list; by default, those with the largest share.
 
     Raises:
         InputError: The file contains something else, or is a folder.
@@ -35,7 +36,7 @@ def follow(path: Path, *, width: int | None = None, seconds: float = 1.0) -> Non
             size = path.stat().st_size if path.exists() else 0
             if size not in (0, seen):
                 seen = size
-                live.update(load_record(path).report(), refresh=console.is_terminal)
+                live.update(load_record(path).report(max_parameters=max_parameters), refresh=console.is_terminal)
                 if _has_ended(path):
                     return
             time.sleep(seconds)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def report(
     html: Path | None = None,
     figures: Path | None = None,
     width: int | None = None,
+    max_parameters: int | None = None,
 ) -> int:
     """Print the report of a study, of one run, or of several runs side by side.
 
@@ -35,6 +37,7 @@ def report(
         html: A file for the report as an HTML page.
         figures: A folder for the figure, as PNG and SVG.
         width: Characters per line; those of the terminal by default.
+        max_parameters: The number of parameters that a report of one run, and the page, list.
 
     Returns:
         1 if a run has a finding of at least `fail_on`, else 0.
@@ -59,15 +62,17 @@ def report(
     names, records = names_of(paths), load_records(paths)
     comparison = records[0].compare(*records[1:], names=names) if len(records) > 1 else None
     shown = comparison or records[0]
+    evidences = [replace(one.evidence, max_parameters=max_parameters) for one in records]
     if html is not None:
-        _write_page(html, html_page(names, [one.evidence for one in records], comparison))
+        _write_page(html, html_page(names, evidences, comparison))
     if figures is not None:
         _write_figures(figures, "-".join(names)[:100], shown.figure())
     if as_json:
         console.file.write(json.dumps(shown.to_dict(), indent=2, allow_nan=False) + "\n")
     else:
         color = console.is_terminal and not console.no_color
-        console.file.write(to_text(shown.report(), width=console.width, color=color) + "\n")
+        text = comparison.report() if comparison is not None else records[0].report(max_parameters=max_parameters)
+        console.file.write(to_text(text, width=console.width, color=color) + "\n")
     return int(fail_on is not None and _worst(records) >= fail_on)
 
 

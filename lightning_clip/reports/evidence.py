@@ -77,6 +77,7 @@ class Evidence:
         profiles: The gradient through time of each recurrent layer, in order, by the name of the layer.
         spectrum: The first and the latest sample of recurrent weights; `None` where there is none.
         updates: The samples of weights and updates, in order, by optimizer.
+        max_parameters: The number of parameters that a report lists; `None` for its own choice.
     """
 
     history: History
@@ -87,6 +88,7 @@ class Evidence:
     profiles: Mapping[str, Sequence[TemporalProfile]]
     spectrum: SpectrumSummary | None
     updates: Mapping[int, Sequence[UpdateSizes]]
+    max_parameters: int | None = None
 
     @classmethod
     def of(cls, history: History, run: RunInfo, *, title: str = "") -> Self:

@@ -113,6 +113,11 @@ def shorten_all(names: Sequence[str], width: int) -> list[str]:
         ['…0.weight', '…1.weight']
         >>> shorten_all(["layers.0.forward.weight_hh_l0", "layers.1.forward.weight_hh_l0"], 16)
         ['…0.…weight_hh_l0', '…1.…weight_hh_l0']
+
+    No two names look the same:
+
+        >>> shorten_all(["encoder.first.attention.weight", "decoder.first.attention.weight"], 12)
+        ['enco….weight', 'deco….weight']
     """
     if not names or max(map(len, names)) <= width:
         return list(names)
@@ -120,7 +125,19 @@ def shorten_all(names: Sequence[str], width: int) -> list[str]:
     shared = 0
     while min(map(len, parts)) > shared + 1 and len({part[shared] for part in parts}) == 1:
         shared += 1
-    return [_without_middle("…" * bool(shared) + ".".join(part[shared:]), width) for part in parts]
+    rests = ["…" * bool(shared) + ".".join(part[shared:]) for part in parts]
+    short = [_without_middle(rest, width) for rest in rests]
+    for kept in range(width // 3, width - 2):  # where names look the same, more of their beginnings is kept
+        if len(set(short)) == len(set(rests)):
+            return short
+        short = [rest if len(rest) <= width else rest[:kept] + shorten(rest, width - kept) for rest in rests]
+    return short if len(set(short)) == len(set(rests)) else _numbered(rests, width)
+
+
+def _numbered(names: Sequence[str], width: int) -> list[str]:
+    """Names that cannot be told apart in so few characters, with a number each."""
+    number_of = {name: f"#{place}" for place, name in enumerate(dict.fromkeys(names), 1)}
+    return [shorten(name, max(1, width - len(number_of[name]))) + number_of[name] for name in names]
 
 
 def _without_middle(name: str, width: int) -> str:

@@ -10,11 +10,13 @@ from lightning_clip.reports.diagnosis.rule import Finding
 from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, duration, number, percent
+from lightning_clip.reports.modules import MANY_PARAMETERS, by_module
 
 MARK = "<!-- written by lightning-clip -->"
 """The second line of every page, by which a file of ours is known."""
 
 _MOST_PARAMETERS = 200
+_MOST_MODULES = 24
 _WIDTH = 100
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -80,6 +82,20 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
         yield "<p>Nothing unusual.</p>"
     if summary.steps:
         yield _picture(lambda: _plot_run(evidence))
+    if len(summary.parameters) > MANY_PARAMETERS and len(summary.optimizers) == 1:
+        yield _table(
+            ["Module", "parameters", "elements", "share"],
+            [
+                [
+                    one.name,
+                    count(one.parameters),
+                    DASH if one.elements is None else count(one.elements),
+                    percent(one.share),
+                ]
+                for one in by_module(summary.parameters, at_most=_MOST_MODULES)
+            ],
+        )
+    most = evidence.max_parameters or _MOST_PARAMETERS
     yield _table(
         ["Parameter", "elements", "median norm", "largest norm", "share", "clipped"],
         [
@@ -91,9 +107,9 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
                 percent(one.share),
                 percent(one.clipped_fraction),
             ]
-            for one in summary.parameters[:_MOST_PARAMETERS]
+            for one in summary.parameters[:most]
         ],
-        more=len(summary.parameters) - _MOST_PARAMETERS,
+        more=len(summary.parameters) - most,
     )
     if summary.events:
         yield _table(["Event", "step", "what happened"], [[e.kind, count(e.step), e.message] for e in summary.events])

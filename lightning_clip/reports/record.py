@@ -4,13 +4,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
+from lightning_clip._checks import check_count
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.as_dict import comparison_dict, record_dict
@@ -75,11 +76,16 @@ class RunRecord(_Shown):
         """What is wrong with the run and what to do about it, the most severe first."""
         return diagnose(self.evidence)
 
-    def report(self) -> "Report":
-        """The report of the run: a renderable for rich's consoles that also prints itself."""
+    def report(self, *, max_parameters: int | None = None) -> "Report":
+        """The report of the run: a renderable for rich's consoles that also prints itself.
+
+        Args:
+            max_parameters: The number of parameters to list; by default, those with the largest share.
+        """
         from lightning_clip.reports.console import report_on  # rich is not needed for a diagnosis
 
-        return report_on(self.evidence)
+        check_count("report", at_least=1, **({} if max_parameters is None else {"max_parameters": max_parameters}))
+        return report_on(replace(self.evidence, max_parameters=max_parameters))
 
     def figure(self) -> "Figure":
         """The run as a matplotlib figure; save it with `savefig`.
@@ -91,9 +97,13 @@ class RunRecord(_Shown):
 
         return plot_report(self.history, self.run)
 
-    def to_html(self) -> str:
-        """The run as one HTML page that needs no other file and no network."""
-        return html_page([self.run.model or "run"], [self.evidence])
+    def to_html(self, *, max_parameters: int | None = None) -> str:
+        """The run as one HTML page that needs no other file and no network.
+
+        Args:
+            max_parameters: The number of parameters to list; 200 by default.
+        """
+        return html_page([self.run.model or "run"], [replace(self.evidence, max_parameters=max_parameters)])
 
     def to_dict(self) -> dict[str, Any]:
         """The run as plain data for JSON: run, optimizers, parameters, events and findings, versioned."""

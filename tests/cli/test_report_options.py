@@ -43,6 +43,19 @@ def test_records_are_shown_side_by_side(files, capsys):
     assert f"{twin / 'calm.jsonl'}"[-20:] in capsys.readouterr().out.replace("\n", "").replace(" ", "")
 
 
+def test_the_number_of_parameters_is_an_option(tmp_path, capsys):
+    """In the text and on the page."""
+    shares = {f"w{k}": 1 / 30 for k in range(30)}
+    history = history_of([1.0] * 3, shares=shares)
+    sink = JsonlSink(tmp_path / "run.jsonl")
+    sink.open(RunInfo(model="Tiny"))
+    sink.write(list(history))
+    sink.close(RunInfo(), history.parameters)
+    assert call("report", sink.path, "--max-parameters", "2", "--html", tmp_path / "page.html") == 0
+    assert "… and 28 more, 93.3% combined" in capsys.readouterr().out
+    assert "… and 28 more." in (tmp_path / "page.html").read_text()
+
+
 def test_json_is_what_the_report_says(files, capsys):
     """Plain data with a version; NaN is null; several records give a comparison."""
     assert call("report", files[1], "--json") == 0

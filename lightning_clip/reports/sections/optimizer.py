@@ -13,7 +13,7 @@ from rich.text import Text
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
 from lightning_clip.reports.sections.chart import BAD, LIMIT, LINE, SHADED, SWITCH, Chart, Role, draw_chart
-from lightning_clip.reports.sections.tables import pairs
+from lightning_clip.reports.sections.tables import fitted, pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 
 _STYLES: dict[Role, str] = {
@@ -33,7 +33,7 @@ def optimizers(evidence: Evidence) -> Iterator[RenderableType]:
         if len(summary.optimizers) > 1:
             yield Text("  ").append(evidence.run.name_of(part.optimizer), style="bold underline")
         yield ChartView(part, _switches(summary), thresholds)
-        yield _distribution(part)
+        yield NormTable(part)
         yield pairs(_verdict(part))
 
 
@@ -88,16 +88,26 @@ class ChartView:
         return Text("\n").join(lines)
 
 
-def _distribution(part: OptimizerSummary) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    values = {"min": part.min, "median": part.median, "P90": part.p90, "P99": part.p99, "max": part.max}
-    table.add_column("", no_wrap=True)
-    for name in values:
-        table.add_column(name, justify="right", no_wrap=True, min_width=8)
-    table.add_row(
-        "Norm" if part.verdict is UNCLIPPED else "Norm before clipping", *(number(value) for value in values.values())
-    )
-    return Padding(table, (0, 0, 1, 2))
+@dataclass(frozen=True, slots=True)
+class NormTable:
+    """The distribution of the norms in one line.
+
+    Attributes:
+        part: The numbers of the optimizer.
+    """
+
+    part: OptimizerSummary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        part = self.part
+        values = {"min": part.min, "median": part.median, "P90": part.p90, "P99": part.p99, "max": part.max}
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("", no_wrap=True)
+        for name in values:
+            table.add_column(name, justify="right", no_wrap=True, min_width=8)
+        name = "Norm" if part.verdict is UNCLIPPED else "Norm before clipping"
+        table.add_row(name, *(number(value) for value in values.values()))
+        yield from fitted(console, options, table, drop=("P90", "min", "P99"))
 
 
 def _verdict(part: OptimizerSummary) -> Iterator[tuple[str, Text]]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from lightning_clip.core.recurrent.names import PATHS, RecurrentName
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import bar, counted, percent, shorten_all
 from lightning_clip.reports.recurrent_summary import RecurrentLayerSummary
+from lightning_clip.reports.sections.tables import fitted
 from lightning_clip.reports.summary import Summary
 
 SHOWN_LAYERS = 6
@@ -64,12 +64,12 @@ class RecurrentTables:
         paths = [path for path in PATHS if any(path in layer.paths for layer in layers)]
         rows = [*_path_rows(layers), *self._others()]
         yield Text("  Norm by recurrent layer (share of the squared total)", style="bold")
-        yield _table(rows, paths, options.max_width)
+        yield from fitted(console, options, _table(rows, paths, options.max_width))
         for gates in dict.fromkeys(tuple(layer.gates) for layer in layers if layer.gates):
             own = [layer for layer in layers if tuple(layer.gates) == gates]
             steps = counted(max(layer.measured for layer in own), "step")
             yield Text(f"  Norm by gate (share of the layer's squared norm, mean of {steps})", style="bold")
-            yield _table(list(_gate_rows(own)), gates, options.max_width)
+            yield from fitted(console, options, _table(list(_gate_rows(own)), gates, options.max_width))
 
     def _others(self) -> Iterator[Row]:
         others = [layer.share for layer in self.summary.parameters if RecurrentName.parse(layer.name) is None]
@@ -113,7 +113,7 @@ def _sum_of(layers: Sequence[RecurrentLayerSummary], name: str) -> Row:
     return Row(name, sums, sum(layer.share for layer in layers), is_layer=False)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Padding:
+def _table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Table:
     has_sums = any(row.total is not None for row in rows)
     digits = max(len(percent(share)) for row in rows for share in row.shares.values())
     longest = max(len(row.name) for row in rows)
@@ -141,7 +141,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Padding:
             *([percent(row.total)] if has_sums else []),
             style="" if row.is_layer else "dim",
         )
-    return Padding(table, (0, 0, 1, 2))
+    return table
 
 
 def _cell(share: float | None, digits: int, bar_width: int) -> Text:

@@ -13,6 +13,7 @@ from rich.text import Text
 from lightning_clip.reports.comparison import Comparison, Difference
 from lightning_clip.reports.formats import DASH, count, duration, number, percent, shorten_all
 from lightning_clip.reports.sections.chart import BAD, draw_line
+from lightning_clip.reports.sections.tables import fitted
 from lightning_clip.reports.text import Report
 
 _FORMATS = {"steps": count, "seconds": duration, "clipped fraction": percent, "skipped steps": count}
@@ -35,7 +36,7 @@ def side_by_side(comparison: Comparison) -> Report:
 def _parts(comparison: Comparison) -> Iterator[RenderableType]:
     yield Padding(Text("\n".join(_where_they_part(comparison))), (0, 0, 1, 2))
     yield NormLines(comparison)
-    yield _numbers(comparison)
+    yield NumberTable(comparison)
     yield from _findings(comparison)
 
 
@@ -88,16 +89,26 @@ class NormLines:
         yield Padding(table, (0, 0, 1, 2))
 
 
-def _numbers(comparison: Comparison) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("")
-    for name in comparison.names:
-        table.add_column(Text(name), justify="right", overflow="fold")
-    for what, row in comparison.numbers.items():
-        show = _FORMATS.get(what, number)
-        cells = [DASH if value is None else "NaN" if math.isnan(value) else show(value) for value in row]
-        table.add_row(_LABELS.get(what, what), *map(Text, cells))
-    return Padding(table, (0, 0, 1, 2))
+class NumberTable:
+    """The numbers of each run, as wide as the console.
+
+    Args:
+        comparison: The runs.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        table.add_column("")
+        for name in shorten_all(list(self.comparison.names), options.max_width // 3):
+            table.add_column(name, justify="right", no_wrap=True)
+        for what, row in self.comparison.numbers.items():
+            show = _FORMATS.get(what, number)
+            cells = [DASH if value is None else "NaN" if math.isnan(value) else show(value) for value in row]
+            table.add_row(_LABELS.get(what, what), *map(Text, cells))
+        yield from fitted(console, options, table)
 
 
 def _findings(comparison: Comparison) -> Iterator[RenderableType]:

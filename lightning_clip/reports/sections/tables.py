@@ -1,15 +1,16 @@
-"""`NamedTable` and `pairs`: the two layouts that sections share."""
+"""`NamedTable`, `pairs` and `fitted`: the layouts that sections share, and how a table fits a narrow console."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lightning_clip.reports.formats import count, shorten, shorten_all
+from lightning_clip.reports.formats import count, listed, shorten, shorten_all
 
 SHOWN_ROWS = 16
 """The number of rows listed: the most important ones."""
@@ -48,9 +49,7 @@ class NamedTable:
         notes = [*([f"… and {count(left_out)} more{self.rest}"] if left_out else []), *self.notes]
         yield Text(f"  {self.title}", style="bold")
         width = max(_NARROWEST_NAME, options.max_width - 2 - numbers)
-        yield Padding(self._table(shown, width), (0, 0, 0 if notes else 1, 2))
-        if notes:
-            yield Padding(Text("\n".join(notes), "dim"), (0, 0, 1, 2))
+        yield from fitted(console, options, self._table(shown, width), notes=notes)
 
     def _shown(self) -> Sequence[tuple[str, Sequence[str | Text]]]:
         if len(self.rows) <= SHOWN_ROWS + 1:
@@ -89,3 +88,35 @@ def pairs(rows: Iterable[tuple[str, str | Text]]) -> Padding:
     for name, value in rows:
         table.add_row(Text(name), value if isinstance(value, Text) else Text(value))
     return Padding(table, (0, 0, 1, 2))
+
+
+def fitted(
+    console: Console, options: ConsoleOptions, table: Table, *, drop: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Iterator[RenderableType]:
+    """Show a table without the columns for which there is no room, and say which these are.
+
+    Args:
+        console: The console.
+        options: Its options.
+        table: The table; its first column is always shown.
+        drop: The headings of the columns that are left out first, in this order; then come those at the right.
+        notes: Lines below the table.
+
+    Yields:
+        The table, indented, and what is below it, followed by an empty line.
+    """
+    whole, width = table, options.max_width - 2
+    headings = [str(column.header).strip() for column in table.columns]
+    order = [i for name in ("", *drop) for i in range(1, len(headings)) if headings[i] == name]
+    kept = list(range(len(headings)))
+    for position in dict.fromkeys([*order, *kept[:0:-1]]):
+        if Measurement.get(console, options.update(max_width=10_000), table).maximum <= width:
+            break
+        kept.remove(position)
+        table = copy(whole)
+        table.columns = [replace(whole.columns[i], _index=place) for place, i in enumerate(kept)]
+    hidden = [name for i, name in enumerate(headings) if i not in kept and name]
+    lines = [*notes, *([f"Hidden at this width: {listed(hidden, at_most=len(hidden))}"] if hidden else [])]
+    yield Padding(table, (0, 0, 0 if lines else 1, 2))
+    if lines:
+        yield Padding(Text("\n".join(lines), "dim"), (0, 0, 1, 2))

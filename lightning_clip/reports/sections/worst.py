@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import DASH, TIMES, count, number, percent, shorten_all
 from lightning_clip.reports.places import chunk_of
+from lightning_clip.reports.sections.tables import fitted
 from lightning_clip.reports.spikes import FEWEST_BEFORE, running_medians
 
 SHOWN_STEPS = 5
@@ -85,7 +85,7 @@ class WorstTable:
             f" ({TIMES} the median of the steps before)", style="dim not bold"
         )
         width = max(_NARROWEST_NAME, options.max_width - 2 - numbers)
-        yield Padding(self._table(width), (0, 0, 1, 2))
+        yield from fitted(console, options, self._table(width), drop=("epoch", "share", "loss"))
 
     def _table(self, name_width: int) -> Table:
         placed = any(step.record.batch is not None for step in self.steps)
