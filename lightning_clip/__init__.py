@@ -10,6 +10,7 @@ from lightning_clip._version import __version__
 
 if TYPE_CHECKING:
     from lightning_clip.callbacks import (
+        ClipThresholdFinder,
         DivergenceRollback,
         GradientClipping,
         GradientMonitor,
@@ -76,6 +77,7 @@ __all__ = [
     "ChunkedSequenceDataModule",
     "Clamp",
     "ClipStrategy",
+    "ClipThresholdFinder",
     "CoordinateClip",
     "CsvSink",
     "DivergenceRollback",

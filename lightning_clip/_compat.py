@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -198,3 +200,48 @@ def found_non_finite(scaler: GradScaler, optimizer: Optimizer) -> Tensor | None:
     states: Any = getattr(scaler, "_per_optimizer_states", {})
     found = list(states[id(optimizer)]["found_inf_per_device"].values()) if id(optimizer) in states else []
     return torch.stack([flag.to(found[0].device).squeeze() for flag in found]).sum() > 0 if found else None
+
+
+def data_source(trainer: Trainer) -> Any:
+    """Return what the training data come from: loaders, a data module or the module.
+
+    Args:
+        trainer: The trainer that is about to fit.
+
+    Returns:
+        The object that was passed to `fit`; `None` if this version of Lightning does not expose it.
+    """
+    return getattr(getattr(trainer.fit_loop, "_data_source", None), "instance", None)
+
+
+@contextmanager
+def with_trial_loop(trainer: Trainer) -> Iterator[None]:
+    """Train in another loop for a while, which starts where the trainer's own loop stands and has no end.
+
+    Args:
+        trainer: The trainer that is about to fit. Afterwards its own loop, and what it knows of metrics, are as before.
+    """
+    own: Any = trainer.fit_loop
+    metrics: Any = trainer._logger_connector
+    loop: Any = type(own)(trainer, min_epochs=None, max_epochs=-1)
+    loop.load_state_dict(deepcopy(own.state_dict()))
+    _begin_anew(loop)
+    loop._data_source = own._data_source
+    trainer.fit_loop = loop
+    trainer._logger_connector = type(metrics)(trainer)
+    try:
+        yield
+    finally:
+        loop.teardown()
+        trainer.fit_loop, trainer._logger_connector = own, metrics
+
+
+def _begin_anew(loop: Any) -> None:
+    """Make a loop and the loops in it forget that their progress was loaded, so that they do not resume."""
+    from lightning.pytorch.loops.loop import _Loop
+
+    loop.restarting = False
+    loop.on_iteration_done()
+    for inner in vars(loop).values():
+        if isinstance(inner, _Loop):
+            _begin_anew(inner)

@@ -38,6 +38,7 @@ PUBLIC = [
     "ChunkedSequenceDataModule",
     "Clamp",
     "ClipStrategy",
+    "ClipThresholdFinder",
     "CoordinateClip",
     "CsvSink",
     "DivergenceRollback",

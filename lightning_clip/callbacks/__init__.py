@@ -1,6 +1,7 @@
 """Lightning callbacks that clip, monitor, guard and report; the computations are in `core` and `strategies`."""
 
 from lightning_clip.callbacks.divergence_rollback import DivergenceRollback
+from lightning_clip.callbacks.finder.clip_threshold_finder import ClipThresholdFinder
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
 from lightning_clip.callbacks.logger_report import LoggerReport
@@ -12,6 +13,7 @@ from lightning_clip.callbacks.rich_gradient_report import RichGradientReport
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 
 __all__ = [
+    "ClipThresholdFinder",
     "DivergenceRollback",
     "GradientClipping",
     "GradientMonitor",

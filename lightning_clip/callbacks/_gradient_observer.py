@@ -12,7 +12,7 @@ from lightning_clip._compat import should_log
 from lightning_clip.callbacks._metrics import GroupBy, check_recording, metrics_of, warn_of_empty_groups
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._recorder import Recorder
-from lightning_clip.callbacks._strategy_state import restore_strategies
+from lightning_clip.callbacks._strategy_state import label_of, restore_strategies, starting_strategies
 from lightning_clip.callbacks._trainer import (
     OtherClipping,
     clipping_by_module,
@@ -144,7 +144,7 @@ class GradientObserver(MetricsCallback, StepCallback):
         self._gates.watch(pl_module)
         warn_of_empty_groups(type(self).__name__, self.group_by, pl_module)
         self._clipping_by_module = clipping_by_module(pl_module)
-        run = describe_run(trainer, pl_module, strategy=self.strategy)
+        run = describe_run(trainer, pl_module, strategies=self.strategies or [self.strategy])
         self._recorder.begin(run, start_step=trainer.global_step, write=trainer.is_global_zero)
         at_worker_exit(self._recorder.end)
 
@@ -216,7 +216,7 @@ class GradientObserver(MetricsCallback, StepCallback):
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.strategies = [deepcopy(self.strategy) for _ in trainer.optimizers]
+        self.strategies = starting_strategies(self, trainer)
         self._overrides = {}
         self._recorder = Recorder(self.sinks)
         self._gates = GateMeter(self.flush_every_n_steps)
@@ -226,7 +226,7 @@ class GradientObserver(MetricsCallback, StepCallback):
     def _save(self) -> dict[str, Any]:
         trainer = self._trainer
         return {
-            "strategy": repr(self.strategy),
+            "strategy": label_of(self.strategies or [self.strategy]),
             "strategies": [dict(strategy.state_dict()) for strategy in self.strategies],
             "gates": self._gates.state_dict(),
             **self._recorder.state_dict(steps_made=trainer.global_step if trainer is not None else 0),
@@ -241,7 +241,7 @@ class GradientObserver(MetricsCallback, StepCallback):
             {index: total.steps + total.empty for index, total in self._recorder.known.aggregates.items()}
         )
         self._gates.load_state_dict(state.get("gates", {"measured": {}}))
-        restore_strategies(type(self).__name__, self.strategies, repr(self.strategy), state)
+        restore_strategies(type(self).__name__, self.strategies, label_of(self.strategies or [self.strategy]), state)
 
 
 def observers(trainer: Trainer) -> list[GradientObserver]:

@@ -1,13 +1,35 @@
-"""`restore_strategies`: the strategies of a resumed run, whose checkpoint may fit only in part."""
+"""The strategies of a run: with what it starts, what they are called, and what a checkpoint restores of them."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lightning_clip.callbacks.step.strategy_provider import StrategyProvider
 from lightning_clip.core.state import PerElement
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.strategy_names import is_same_strategy
+
+
+def starting_strategies(observer: Any, trainer: Trainer) -> list[ClipStrategy]:
+    """Return the strategy with which each optimizer starts: a copy, unless a callback has found another one.
+
+    Args:
+        observer: The `GradientObserver` that will use them.
+        trainer: The trainer, at the start of training.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
+        found = callback.starting_strategies(observer, trainer) if isinstance(callback, StrategyProvider) else None
+        if found is not None:
+            return list(found)
+    return [deepcopy(observer.strategy) for _ in trainer.optimizers]
+
+
+def label_of(strategies: Sequence[ClipStrategy]) -> str:
+    """The strategies of a run as people read them; usually they are all the same."""
+    return " and ".join(dict.fromkeys(map(repr, strategies)))
 
 
 def restore_strategies(callback: str, strategies: Sequence[ClipStrategy], label: str, state: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """What the callbacks need from the Trainer: checks of its configuration, a description of the run, its state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,13 +99,13 @@ def clipping_by_trainer(trainer: Trainer) -> OtherClipping | None:
     return OtherClipping(f"Trainer(gradient_clip_val={limit!r}{by_value})", float(limit))
 
 
-def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: ClipStrategy) -> RunInfo:
+def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategies: Sequence[ClipStrategy]) -> RunInfo:
     """Describe the run for the header of a report.
 
     Args:
         trainer: The trainer, after its optimizers have been set up.
         pl_module: The module being trained.
-        strategy: The clipping strategy of the callback.
+        strategies: The clipping strategies of the callback; usually they are all the same.
 
     Returns:
         The model, who clips, the optimizers and what they train, and the number of elements of each parameter.
@@ -117,14 +117,17 @@ def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategy: Clip
     numels = {plain_name(name): param.numel() for name, param in sized}
     optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers if optimizer.param_groups)
     others = clipping_by_module(pl_module) or clipping_by_trainer(trainer)
-    is_own = others is None or not isinstance(strategy, NoClip)
+    is_own = others is None or not isinstance(strategies[0], NoClip)
     other = [others.call] if others is not None else []
+    calls, briefs = [
+        list(dict.fromkeys(names)) for names in zip(*((repr(s), s.brief) for s in strategies), strict=True)
+    ]
     return RunInfo(
         model=type(model).__name__,
-        strategy=", then ".join([repr(strategy)] * is_own + other),
+        strategy=", then ".join([" and ".join(calls)] * is_own + other),
         optimizer=optimizers,
         numels=numels,
-        brief_strategy=", then ".join([strategy.brief] * is_own + other),
+        brief_strategy=", then ".join([" and ".join(briefs)] * is_own + other),
         trains=[_trained_part(optimizer, pl_module) for optimizer in trainer.optimizers if optimizer.param_groups],
     )
 

@@ -14,7 +14,7 @@ def described(module):
     trainer = quiet_trainer()
     optimizers = module.configure_optimizers()
     trainer.strategy.optimizers = list(optimizers) if isinstance(optimizers, tuple) else [optimizers]
-    return describe_run(trainer, module, strategy=NormClip(1.0))
+    return describe_run(trainer, module, strategies=[NormClip(1.0)])
 
 
 def test_a_run_is_described_by_class_optimizer_and_sizes():
@@ -74,7 +74,7 @@ def test_no_optimizer_is_none():
     """Lightning's stand-in for a missing optimizer is not described."""
     trainer = quiet_trainer()
     trainer.strategy.optimizers = [_MockOptimizer()]
-    assert describe_run(trainer, Net(), strategy=NoClip()).optimizer == ""
+    assert describe_run(trainer, Net(), strategies=[NoClip()]).optimizer == ""
 
 
 def test_a_trainer_that_clips_is_rejected():

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_clip import (
     AutoClip,
+    ClipThresholdFinder,
     DivergenceRollback,
     GradientClipping,
     GradientMonitor,
@@ -81,6 +82,7 @@ KITS: dict[str, Callable[[], list[Callback]]] = {
         DivergenceRollback(snapshot_every_n_steps=2, patience=1, detector=SpikeDetector(warmup_steps=3)),
         GradientClipping(AutoClip(window=8)),
     ],
+    "finder": lambda: [GradientClipping(), ClipThresholdFinder(num_steps=6)],
     "temporal": lambda: [GradientMonitor(), TemporalGradientMonitor(every_n_steps=4)],
     "spectrum": lambda: [GradientMonitor(), RecurrentSpectrumMonitor(every_n_steps=4)],
 }

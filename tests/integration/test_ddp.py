@@ -11,6 +11,7 @@ from torch.multiprocessing import ProcessRaisedException
 from lightning_clip import (
     AutoClip,
     Chain,
+    ClipThresholdFinder,
     GradientClipping,
     JsonlSink,
     NonFiniteGuard,
@@ -123,6 +124,17 @@ def test_a_switch_comes_at_the_same_step_on_both_ranks(tmp_path):
     ranks = fit_in_two(Spiking(factor=1e6), callbacks, tmp_path, max_epochs=10)
     assert_same_run(ranks)
     assert [event["kind"] for event in ranks[0]["events"]][:1] == ["switch"]
+
+
+def test_both_ranks_find_the_same_threshold_and_lose_nothing(tmp_path):
+    """One of them sees a spike while measuring; the run equals one that was given the threshold."""
+    (tmp_path / "given").mkdir()
+    found = fit_in_two(Spiking(), [GradientClipping(), ClipThresholdFinder(num_steps=6)], tmp_path)
+    assert_same_run(found)
+    threshold = found[0]["records"][0]["threshold"]
+    given = fit_in_two(Spiking(), [GradientClipping(NormClip(threshold))], tmp_path / "given")
+    assert threshold not in (1.0, None)
+    assert_same_weights(found[0]["weights"], given[0]["weights"])
 
 
 def test_records_and_reports_come_from_rank_zero_alone(tmp_path, capfd):

@@ -1,6 +1,7 @@
 """`StepCallback`: the base of callbacks that act on each optimizer step, right where Lightning clips."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -125,3 +126,22 @@ def _leave(trainer: Trainer) -> None:
     point = clipping_of(trainer)
     if isinstance(point, _ActionPoint):
         replace_clipping(trainer, point.clip)
+
+
+@contextmanager
+def only(trainer: Trainer, callback: StepCallback) -> Iterator[None]:
+    """Let one callback act alone for a while: those that have joined neither act nor rehearse.
+
+    Args:
+        trainer: The trainer that is about to fit.
+        callback: The callback, the only one among `trainer.callbacks`.
+    """
+    others = clipping_of(trainer)
+    _leave(trainer)
+    _join(trainer, callback)
+    try:
+        yield
+    finally:
+        _leave(trainer)
+        if isinstance(others, _ActionPoint):
+            replace_clipping(trainer, others)

@@ -1,0 +1,1 @@
+"""`ClipThresholdFinder`, and the stretch of training on which it measures."""
