@@ -238,10 +238,8 @@ def with_trial_loop(trainer: Trainer) -> Iterator[None]:
 
 def _begin_anew(loop: Any) -> None:
     """Make a loop and the loops in it forget that their progress was loaded, so that they do not resume."""
-    from lightning.pytorch.loops.loop import _Loop
-
     loop.restarting = False
     loop.on_iteration_done()
     for inner in vars(loop).values():
-        if isinstance(inner, _Loop):
+        if hasattr(inner, "on_iteration_done"):
             _begin_anew(inner)

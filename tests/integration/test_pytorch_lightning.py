@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_clip import (
+    ClipThresholdFinder,
     DivergenceRollback,
     GradientClipping,
     NonFiniteGuard,
@@ -81,6 +82,16 @@ def test_every_callback_works(kind, bar, capsys):
     assert len(callbacks[4].profiles) == 2
     assert callbacks[5].latest is not None
     assert capsys.readouterr().out.count("Strategy   NormClip(max_norm=0.01") == 1
+
+
+@pytest.mark.parametrize("kind", [Net, Manual])
+def test_a_threshold_is_found(kind):
+    """The finder measures in a loop of the other package, and the run equals one with that threshold."""
+    finder, clipping = ClipThresholdFinder(num_steps=5), GradientClipping(NormClip(1.0))
+    ours = fit(kind(), finder, clipping).state_dict()
+    given = fit(kind(), GradientClipping(NormClip(*finder.thresholds))).state_dict()
+    assert len(clipping.history) == 8
+    assert all(torch.equal(ours[name], given[name]) for name in given)
 
 
 def test_clipping_equals_that_of_the_trainer():

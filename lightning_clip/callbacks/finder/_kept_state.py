@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -39,7 +38,7 @@ class KeptState:
             restore()
 
 
-_PARTS = (nn.Module, LightningDataModule, DataLoader, Sampler, Dataset)
+_PARTS = (nn.Module, DataLoader, Sampler, Dataset)
 _OF_TORCH = frozenset(vars(nn.Module()))
 
 
@@ -48,7 +47,7 @@ def _parts_of(value: Any, seen: set[int]) -> Iterator[Any]:
     if isinstance(value, dict | list | tuple) and len(value) <= _MANY:
         for item in value.values() if isinstance(value, dict) else value:
             yield from _parts_of(item, seen)
-    elif id(value) not in seen and isinstance(value, _PARTS):
+    elif id(value) not in seen and (isinstance(value, _PARTS) or hasattr(type(value), "train_dataloader")):
         seen.add(id(value))
         yield value
         for inner in list(getattr(value, "__dict__", {}).values()):

@@ -169,9 +169,8 @@ class ClipThresholdFinder(RunCallback):
         is_new = self._loaded is None and not self._is_continued(trainer, pl_module)
         if is_new and self._steps_of_checkpoint:
             raise MisconfigurationException(
-                "ClipThresholdFinder: "
-                f"{trainer.ckpt_path or 'the checkpoint'} was saved without this "
-                "callback, and only the start of a run is measured. Remove it, and write the threshold: GradientClipping(NormClip(…))."
+                f"ClipThresholdFinder: {trainer.ckpt_path or 'the checkpoint'} was saved without this callback, and "
+                "only the start of a run is measured. Write the threshold instead: GradientClipping(NormClip(…))."
             )
         super().on_train_start(trainer, pl_module)
 

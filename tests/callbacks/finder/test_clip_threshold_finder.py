@@ -211,7 +211,7 @@ def test_a_checkpoint_without_a_threshold_is_refused(tmp_path):
     """Only the start of a run can be measured, and nobody trains at a threshold that was not found."""
     run(Net(), GradientClipping(), data=loader()).save_checkpoint(tmp_path / "a.ckpt")
     trainer = quiet_trainer(callbacks=[GradientClipping(), ClipThresholdFinder()], max_epochs=4)
-    with pytest.raises(MisconfigurationException, match=r"a\.ckpt was saved without this callback.* write the thresh"):
+    with pytest.raises(MisconfigurationException, match=r"a\.ckpt was saved without this callback.* Write the thresh"):
         trainer.fit(Net(), loader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
 
 
