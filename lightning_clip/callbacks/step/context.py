@@ -161,7 +161,10 @@ def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[i
     """Return the names of the module's parameters, found again whenever parameters have been exchanged."""
     known = _names.get(optimizer)
     if known is None:
-        optimizer.register_step_post_hook(_forget)
+        # Any object with the data of an optimizer is taken; only the classes of PyTorch have hooks, and need them.
+        register = getattr(optimizer, "register_step_post_hook", None)
+        if register is not None:
+            register(_forget)
         known = _names[optimizer] = KnownNames()
     return known.of(pl_module, optimizer)
 
