@@ -35,6 +35,7 @@ def test_tests_in_the_style_of_lightning_pass_with_our_callbacks(chosen, least):
 
 TESTS = """
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,18 @@ def test_ends_the_process_with_ours(trainer):
         os._exit(3)
 
 
+def test_ends_the_process_with_ours_is_how_this_name_begins(trainer):
+    assert len(trainer.callbacks) <= 2
+
+
+@pytest.mark.flaky(reruns=3)
+def test_has_a_mark_of_a_plugin(trainer): ...
+
+
+def test_gets_a_warning_that_lightning_does_not_know():
+    warnings.warn("newer than Lightning", FutureWarning)
+
+
 def test_fails_at_its_second_run(trainer):
     runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
     assert len(runs.read_text()) != 2
@@ -84,26 +97,47 @@ def test_is_skipped(trainer): ...
 """
 
 
-@pytest.mark.slow
-def test_the_comparison_tells_what_is_new_and_why(tmp_path, monkeypatch, capsys):
-    """What also fails alone, or not again, is not new; what fails with callbacks of nobody has that as its reason."""
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of tests with the strict configuration of Lightning."""
     folder = tmp_path / "tests"
     folder.mkdir()
-    (folder / "test_a.py").write_text(TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error::FutureWarning\n")
     (tmp_path / "known").write_text("# comment\n*is_listed*  # counts callbacks\n")
     monkeypatch.setattr(upstream, "KNOWN", tmp_path / "known")
+    monkeypatch.setattr(upstream, "LOGS", tmp_path / "logs")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_comparison_tells_what_is_new_and_why(folder, capsys):
+    """What also fails alone, or not again, is not new; what fails with callbacks of nobody has that as its reason."""
+    (folder / "test_a.py").write_text(TESTS)
+    (folder / "test_b.py").write_text("import a_package_that_is_missing")
     assert upstream.main([str(folder)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert sorted(line.replace("test_a.py::test_", "") for line in lines[:-1]) == [
-        "ends_the_process_with_ours  # NEW FAILURE",
+    rows = [line.split() for line in lines[:3]]
+    assert [row[:-1] for row in rows[1:]] == [["none", "9", "1", "1", "1", "0"], ["ours", "3", "7", "1", "1", "8"]]
+    assert lines[3] == "not read: test_b.py  # ModuleNotFoundError: No module named 'a_package_that_is_missing'"
+    assert sorted(line.replace("test_a.py::test_", "").partition(" in {")[0] for line in lines[4:-1]) == [
+        "ends_the_process_with_ours  # NEW FAILURE: the process ended",
+        f"ends_the_process_with_ours_is_how_this_name_begins  # {upstream.FORBIDS}",
         f"forbids_any_callback  # {upstream.FORBIDS}",
-        "forbids_ours  # NEW FAILURE",
+        "forbids_ours  # NEW FAILURE: AssertionError: assert 'GradientMonitor' not",
         "is_listed_with_a_reason  # counts callbacks",
     ]
-    assert lines[-1] == "7 tests with our callbacks on 6 Trainers: 4 fail only with them, 2 of these without a reason."
+    assert lines[-1].startswith(
+        "10 tests with our callbacks on 8 Trainers: 5 fail only with them, 2 of these without a"
+    )
+
+
+def test_when_most_tests_fail_without_callbacks_too_nothing_is_compared(folder, capsys):
+    (folder / "test_a.py").write_text("def test_a(): assert False")
+    assert upstream.main([str(folder)]) == 1
+    assert "Most tests fail without our callbacks too, so this compares nothing" in capsys.readouterr().out
 
 
 def test_a_folder_has_to_be_named(capsys, tmp_path):
     """Without one, one line says which."""
-    assert upstream.main([]) == upstream.main([str(tmp_path / "missing")]) == 2
-    assert capsys.readouterr().err.count("name the folder tests/tests_pytorch of a checkout of Lightning") == 2
+    assert upstream.main([]) == upstream.main([""]) == upstream.main([str(tmp_path / "missing")]) == 2
+    assert capsys.readouterr().err.count("name the folder tests/tests_pytorch of a checkout of Lightning") == 3

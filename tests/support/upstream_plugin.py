@@ -1,12 +1,12 @@
 """A pytest plugin that attaches callbacks to every Trainer of somebody else's tests; `upstream` runs it.
 
-`python -m tests.support.upstream_plugin ours results.jsonl pytest-arguments…`
+`python -m tests.support.upstream_plugin ours results.jsonl chosen.json pytest-arguments…`
 """
 
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +20,8 @@ from lightning.pytorch.trainer.connectors.logger_connector import _LoggerConnect
 from lightning_clip import GradientClipping, GradientMonitor, NonFiniteGuard, NormClip, RichGradientReport
 
 SECONDS = 300  # after which a test counts as failed
+# Marks of plugins that the tests of Lightning use and need not be installed; a mark that is unknown is an error there.
+MARKS = ("flaky(reruns, reruns_delay): of pytest-rerunfailures", "timeout(seconds): of pytest-timeout")
 
 
 class StandIn(pl.Callback):
@@ -82,12 +84,16 @@ class Attach:
     Args:
         what: The key of `ATTACH`.
         results: A file that gets one JSON object per test: first that it has started, then how it ended.
+        only: The tests to run; all if there is none.
+        without: The tests to leave out.
     """
 
-    def __init__(self, what: str, results: TextIO) -> None:
+    def __init__(self, what: str, results: TextIO, only: Collection[str] = (), without: Collection[str] = ()) -> None:
         self.make, self.results = ATTACH[what], results
+        self.only, self.without = frozenset(only), frozenset(without)
         self.count = 0
         self.outcomes: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
 
     def _tell(self, **line: Any) -> None:
         self.results.write(json.dumps(line) + "\n")
@@ -106,6 +112,21 @@ class Attach:
             )
 
         _LoggerConnector.on_trainer_init = attached  # type: ignore[method-assign]
+        known = {line.partition(":")[0].partition("(")[0] for line in config.getini("markers")}
+        for mark in MARKS:
+            if mark.partition("(")[0] not in known:
+                config.addinivalue_line("markers", mark)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Choose by the exact name: the option `--deselect` takes also the tests whose names begin alike."""
+        items[:] = [
+            item for item in items if (not self.only or item.nodeid in self.only) and item.nodeid not in self.without
+        ]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._tell(unread=report.nodeid, error=_last_line(report.longreprtext))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -119,11 +140,17 @@ class Attach:
         finally:
             signal.alarm(0)
             outcome = self.outcomes.get(item.nodeid, "passed")
-            self._tell(test=item.nodeid, outcome=outcome, trainers=self.count - before)
+            error = self.errors.get(item.nodeid, "")
+            self._tell(test=item.nodeid, outcome=outcome, trainers=self.count - before, error=error)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed or (report.skipped and report.nodeid not in self.outcomes):
             self.outcomes[report.nodeid] = report.outcome
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.errors[report.nodeid] = (
+                _last_line(report.longreprtext) if crash is None else _first_line(crash.message)
+            )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._tell(finished=True)
@@ -133,10 +160,19 @@ def _too_long(number: int, frame: Any) -> None:
     raise TimeoutError(f"the test takes more than {SECONDS} s")
 
 
-def main(what: str, results: str, *arguments: str) -> int:
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:200]
+
+
+def _last_line(text: str) -> str:
+    return _first_line(text.strip().rpartition("\n")[2].removeprefix("E").strip())
+
+
+def main(what: str, results: str, chosen: str, *arguments: str) -> int:
     """Run pytest with the plugin."""
+    choice = json.loads(Path(chosen).read_text(encoding="utf-8"))
     with Path(results).open("a", encoding="utf-8") as file:
-        return int(pytest.main(list(arguments), plugins=[Attach(what, file)]))
+        return int(pytest.main(list(arguments), plugins=[Attach(what, file, **choice)]))
 
 
 if __name__ == "__main__":
