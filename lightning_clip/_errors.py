@@ -183,7 +183,9 @@ def _reason(lines: list[str]) -> str:
         return f"expected one of {choices}, found {lines[-1].removeprefix('Given value: ')}"
     for line in lines:
         if (module := _NO_MODULE.search(line)) and (path := _CLASS_PATH.search(" ".join(lines))):
-            return f"there is no class {path[1]!r}: no module named {module[1]!r}"
+            missing_module = module[1].partition(".")[0]
+            place = f"; put it into {missing_module}.py in the working folder, or install it"
+            return f"there is no class {path[1]!r}: no module named {module[1]!r}{place}"
         if missing := _NO_CLASS.search(line):
             return f"there is no class {missing[1].rstrip('.')!r}"
     if lines and lines[0].startswith("Problems parsing config"):

@@ -1,4 +1,4 @@
-"""`compare` and `report` as commands: their options, read before anything heavy is imported."""
+"""The commands: those with few options read them here, before anything heavy is imported."""
 
 import shlex
 import sys
@@ -93,6 +93,36 @@ def run_report(args: list[str]) -> int:
 
 def run_fit(args: list[str]) -> int:
     """Run a subcommand of LightningCLI with its options, and return the exit code."""
+    if {"-h", "--help"} & set(args):
+        from lightning_clip.cli.fit_help import fit_help
+
+        sys.stdout.write(fit_help(args[0]))
+        return 0
+    from lightning_clip.cli.catalog import with_packaged_configs
+
+    words = with_packaged_configs(["--help" if word == "--help-all" else word for word in args])
+
     from lightning_clip.cli.fit import run
+
+    return run(words)
+
+
+def run_list(args: list[str]) -> int:
+    """Run `list` with its options, and return the exit code."""
+    from lightning_clip.cli.catalog import run
+
+    return run(args)
+
+
+def run_init(args: list[str]) -> int:
+    """Run `init` with its options, and return the exit code."""
+    from lightning_clip.cli.starter import run
+
+    return run(args)
+
+
+def run_completion(args: list[str]) -> int:
+    """Run `completion` with its options, and return the exit code."""
+    from lightning_clip.cli.completion import run
 
     return run(args)

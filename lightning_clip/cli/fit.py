@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from jsonargparse import ActionYesNo
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -15,6 +16,7 @@ import lightning_clip.modules
 import lightning_clip.sinks
 import lightning_clip.strategies  # noqa: F401  (jsonargparse finds a class by its bare name once it is imported)
 from lightning_clip._errors import InputError, constructor_error, is_from_lightning
+from lightning_clip.callbacks import RichGradientReport
 from lightning_clip.cli.checkpoint import check_checkpoint, misfit
 from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.cli.saved_config import SavedConfig
@@ -25,10 +27,12 @@ class _Parser(OneLineParser, LightningArgumentParser):
 
 
 class _SizedCLI(LightningCLI):
-    """LightningCLI that takes the sizes of the model from the data."""
+    """LightningCLI that takes the sizes of the model from the data, and prints the report of a fit."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link the sizes."""
+        """Link the sizes, and add the option for the report."""
+        about = "print the report when a fit ends, unless the configuration has a RichGradientReport"
+        parser.add_argument("--report", action=ActionYesNo(no_prefix="no-"), default=True, help=about)
         for size in ("in_features", "out_features"):
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
 
@@ -76,11 +80,14 @@ class _SizedCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; report the options that it refuses in one line."""
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
             if not is_from_lightning(error):
                 raise
             raise InputError(f"trainer: {error}") from error
+        if self.subcommand == "fit" and self._get(self.config, "report"):
+            trainer.callbacks.append(RichGradientReport())  # type: ignore[attr-defined]  # of several, one prints
+        return trainer
 
 
 def run(args: list[str]) -> int:
@@ -105,6 +112,8 @@ def _without_advice() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        watched = r".*callbacks used to create the checkpoint.*\['GradientMonitor'\]\.$"  # the report has added it
+        warnings.filterwarnings("ignore", message=watched)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r"(?s)\s.*(deprecated|Deprecation)", category=DeprecationWarning)
         logger.addFilter(_is_about_the_run)

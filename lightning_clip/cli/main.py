@@ -1,18 +1,23 @@
 """`main`: run the command that the user typed, and print an error that the user can fix in one line."""
 
+import os
 import sys
 from collections.abc import Sequence
 
 from lightning_clip._checks import did_you_mean
 from lightning_clip._errors import NonFiniteError, line_about
 from lightning_clip._version import __version__
-from lightning_clip.cli.commands import run_compare, run_fit, run_report
+from lightning_clip.cli.commands import run_compare, run_completion, run_fit, run_init, run_list, run_report
 from lightning_clip.cli.parser import OneLineParser, refuse
 
 _USAGE = """\
 usage: lightning-clip COMMAND [options]
 
 See, clip and explain gradients in PyTorch Lightning.
+
+Start:
+  init       write a starter project into a new folder: a network, a script, a run and a study
+  list       list strategies, callbacks, modules, data, studies or configs
 
 Train:
   fit, validate, test, predict   LightningCLI: --config FILE (may be repeated), --model, --data, --trainer
@@ -22,12 +27,16 @@ Compare and report:
   report     print the report of a study or run from its files, or runs side by side
 
 `lightning-clip COMMAND --help` lists the options of a command; --version prints the version.
+`lightning-clip completion bash` or `zsh` prints a script that completes commands, options and names.
 """
 
 _COMMANDS = {
+    "init": run_init,
+    "list": run_list,
     "compare": run_compare,
     "report": run_report,
     **dict.fromkeys(("fit", "validate", "test", "predict"), run_fit),
+    "completion": run_completion,
 }
 
 
@@ -54,6 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if bad := [word for word in given if "\0" in word]:
         return refuse(f"{' '.join(given)!r}: {bad[0]!r} contains a null byte, which no path does")
     OneLineParser.begin(*given)
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that a file of the user's hides no package
     try:
         return _COMMANDS[given[0]](given)
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ def test_without_a_command_the_commands_are_listed(capsys):
     """The program alone and `--help` list the commands."""
     assert call() == call("--help") == call("-h") == 0
     text = capsys.readouterr().out
-    for command in ("fit", "validate", "test", "predict", "compare", "report"):
+    for command in ("init", "list", "fit", "validate", "test", "predict", "compare", "report", "completion"):
         assert command in text
 
 
@@ -46,17 +46,19 @@ def test_the_module_is_the_same_program():
     for program in ([sys.executable, "-m", "lightning_clip"], [str(script)]):
         done = subprocess.run([*program, "frobnicate"], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("lightning-clip: 'frobnicate' is not a command; use one of compare, report, fit")
+        assert done.stderr.startswith(
+            "lightning-clip: 'frobnicate' is not a command; use one of init, list, compare, report, fit"
+        )
 
 
-@pytest.mark.parametrize("command", ["compare", "report", "fit"])
+@pytest.mark.parametrize("command", ["compare", "report", "fit", "list", "init", "completion"])
 def test_each_command_explains_its_options(command, capsys):
     """`COMMAND --help` lists the options of the command."""
     assert call(command, "--help") == 0
     text = capsys.readouterr().out
-    expected = {"compare": "--resume", "report": "path", "fit": "--trainer.max_epochs"}
-    assert f"usage: lightning-clip {'[options] ' if command == 'fit' else ''}{command}" in text
-    assert expected[command] in text
+    expected = {"compare": "--resume", "report": "path", "fit": "--help-all", "list": "strategies", "init": "folder"}
+    assert f"usage: lightning-clip {command}" in text
+    assert expected.get(command, "bash") in text
 
 
 def test_help_imports_nothing_heavy():
@@ -65,9 +67,9 @@ def test_help_imports_nothing_heavy():
     code = (
         "import contextlib, io, sys\n"
         "from lightning_clip.cli import main\n"
-        "for args in (['--help'], ['report', '--help'], ['compare', '--help'], ['compare', '--jobs=0']):\n"
+        "for args in ('-h', 'report -h', 'compare -h', 'fit -h', 'init x', 'list -h', 'compare --jobs=0'):\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
-        "        main(args)\n"
+        "        main(args.split())\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
