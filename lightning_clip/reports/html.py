@@ -15,6 +15,9 @@ from lightning_clip.reports.modules import MANY_PARAMETERS, by_module
 MARK = "<!-- written by lightning-clip -->"
 """The second line of every page, by which a file of ours is known."""
 
+_NO_REQUESTS = (
+    """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">"""
+)
 _MOST_PARAMETERS = 200
 _MOST_MODULES = 24
 _WIDTH = 100
@@ -53,7 +56,7 @@ def html_page(names: Sequence[str], records: Sequence[Evidence], comparison: Com
     for name, evidence in zip(names, records, strict=True):
         parts += _run(name if len(records) > 1 else "", evidence)
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    meta = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    meta = f'<meta name="viewport" content="width=device-width, initial-scale=1">{_NO_REQUESTS}'
     body = "\n".join(parts)
     return f'<!doctype html>\n{MARK}\n<html lang="en"><head>{head}{meta}</head><body>\n{body}\n</body></html>\n'
 

@@ -80,7 +80,10 @@ def test_a_notebook_shows_the_page_in_a_frame(pages):
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 def test_a_browser_renders_it(pages, tmp_path):
-    """A headless Chromium shows the page, and its console stays empty."""
+    """A headless Chromium shows the page, and its console stays empty; a request would be a line in it.
+
+    The policy of the page forbids every request, so that a browser reports it instead of making it.
+    """
     path = tmp_path / "page.html"
     path.write_text(pages["two"], encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--enable-logging=stderr"]
@@ -89,3 +92,8 @@ def test_a_browser_renders_it(pages, tmp_path):
     )
     assert "The norm exploded" in done.stdout
     assert "CONSOLE" not in done.stderr
+    path.write_text(pages["two"].replace("<h1>", '<img src="https://example.com/x.png"><h1>'), encoding="utf-8")
+    done = subprocess.run(
+        [BROWSER, *options, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "Content Security Policy" in done.stderr  # so the check above can fail
