@@ -16,7 +16,8 @@ MARK = "<!-- written by lightning-clip -->"
 """The second line of every page, by which a file of ours is known."""
 
 _NO_REQUESTS = (
-    """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">"""
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
 )
 _MOST_PARAMETERS = 200
 _MOST_MODULES = 24

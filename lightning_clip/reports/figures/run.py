@@ -9,107 +9,100 @@ import numpy as np
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
-from lightning_clip.reports.formats import counted, number, shorten
-from lightning_clip.reports.summary import OptimizerSummary, ParameterSummary, summarize
+from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
+from lightning_clip.reports.figures.heat import plot_lags, plot_updates
+from lightning_clip.reports.figures.look import AFTER, LOSS, MARK, figure_class
+from lightning_clip.reports.figures.norms import plot_distribution, plot_norms
+from lightning_clip.reports.formats import counted, shorten_all
+from lightning_clip.reports.summary import ParameterSummary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["plot_report"]
 
-
 _SHOWN_PARAMETERS = 20
 _NAME_WIDTH = 32
-_BINS = 60
-_QUANTILES = 1_001
 
 
 def plot_report(history: History, run: RunInfo) -> Figure:
-    """Plot the norm before and after clipping over the run, its distribution, and the share of each parameter.
+    """Plot a run: norms, losses, gradients through time, updates and the share of each parameter.
+
+    - For each optimizer, the norm before and after clipping with the threshold; clipped steps, skipped steps, switches
+      and the highest spikes are marked. Beside it, the distribution of the norms with candidates for a threshold.
+    - The loss of each step, if it is known.
+    - Lag × step: the gradient through time of each recurrent layer, if it was measured.
+    - Parameter × step: the update ratio of each parameter, if it was measured.
+    - The share of each parameter in the squared norm.
 
     Args:
         history: The record of a run.
         run: What was run.
 
     Returns:
-        A matplotlib figure with a row of two plots per optimizer and one plot of the parameters; save it with
-        `savefig`.
+        A matplotlib figure; save it with `savefig`.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: No optimizer step was recorded.
     """
     make_figure = figure_class("plot_report")
-    summary = summarize(history, run)
+    evidence = Evidence.of(history, run)
+    summary = evidence.summary
     if not summary.steps:
         raise ArgumentError("plot_report(history, run): no optimizer step was recorded, so there is nothing to plot.")
     shown = summary.parameters[:_SHOWN_PARAMETERS]
-    rows = len(summary.optimizers) + bool(shown)
-    heights = [3.2] * len(summary.optimizers) + [1.2 + 0.25 * len(shown)] * bool(shown)
+    losses = [one for one in evidence.optimizers if any(record.loss is not None for record in one.records)][:1]
+    lags = [own for own in evidence.profiles.values() if len(own) > 1]
+    updates = [own for own in evidence.updates.values() if len(own) > 1]
+    heights = [3.8] * len(summary.optimizers) + [2.2] * len(losses) + [2.8] * len(lags) + [3.0] * len(updates)
+    heights += [1.2 + 0.25 * len(shown)] * bool(shown)
     figure = make_figure(figsize=(11, sum(heights)), layout="constrained")
-    grid = figure.add_gridspec(rows, 2, width_ratios=(2, 1), height_ratios=heights)
-    for row, part in enumerate(summary.optimizers):
-        _plot_trajectory(figure.add_subplot(grid[row, 0]), part)
-        _plot_distribution(figure.add_subplot(grid[row, 1]), history, part)
+    grid = figure.add_gridspec(len(heights), 2, width_ratios=(2, 1), height_ratios=heights)
+    rows = iter(range(len(heights)))
+    for one in evidence.optimizers:
+        row = next(rows)
+        several = len(evidence.optimizers) > 1
+        name = f"{run.name_of(one.part.optimizer)}: norm" if several else "Norm"
+        plot_norms(figure.add_subplot(grid[row, 0]), one, name, _switches(evidence, one))
+        plot_distribution(figure.add_subplot(grid[row, 1]), one)
+    for one in losses:
+        _plot_losses(figure.add_subplot(grid[next(rows), :]), one)
+    for profiles in lags:
+        plot_lags(figure.add_subplot(grid[next(rows), :]), profiles)
+    for samples in updates:
+        plot_updates(figure.add_subplot(grid[next(rows), :]), samples)
     if shown:
-        _plot_parameters(figure.add_subplot(grid[-1, :]), shown)
-    figure.suptitle(
-        ", ".join(
-            text for text in (run.model, run.brief_strategy or run.strategy, counted(summary.steps, "step")) if text
-        )
-    )
+        _plot_parameters(figure.add_subplot(grid[next(rows), :]), shown)
+    title = (run.model, run.brief_strategy or run.strategy, counted(summary.steps, "step"))
+    figure.suptitle(", ".join(text for text in title if text))
     return figure
 
 
-def figure_class(caller: str) -> type[Figure]:
-    """Import matplotlib, and return its class of figures.
-
-    Args:
-        caller: The function that needs it.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed; says how to install it.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'{caller} needs matplotlib: pip install "lightning-clip[plot]"', name="matplotlib"
-        ) from error
-    return Figure
+def _switches(evidence: Evidence, one: OptimizerEvidence) -> list[float]:
+    """Where the strategy was switched, in steps of this optimizer; events count those of all optimizers."""
+    own = one.part.steps + one.part.empty
+    steps = [event.step for event in evidence.summary.events if event.kind == "switch"]
+    return [step * own / max(evidence.summary.steps, 1) for step in steps]
 
 
-def _plot_trajectory(axes: Any, part: OptimizerSummary) -> None:
-    before, after = (np.where(np.isfinite(v), v, np.nan) for v in (np.array(part.before), np.array(part.after)))
-    steps = np.arange(len(before)) * part.stride
-    axes.plot(steps, before, color="tab:orange", linewidth=1, label="before clipping")
-    axes.plot(steps, after, color="tab:blue", linewidth=1.5, label="after clipping")
-    axes.fill_between(steps, after, before, color="tab:orange", alpha=0.2, linewidth=0)
-    for step in steps[np.isinf(part.before)]:
-        axes.axvline(step, color="tab:red", linewidth=1, linestyle=":")
-    if part.max > 0:
+def _plot_losses(axes: Any, one: OptimizerEvidence) -> None:
+    known = [(record.step, record.loss) for record in one.records if record.loss is not None]
+    steps, losses = np.array(known, dtype=float).T
+    axes.plot(steps, np.where(np.isfinite(losses), losses, np.nan), color=LOSS, linewidth=1)
+    for step in steps[~np.isfinite(losses)][:1]:
+        axes.axvline(step, color=MARK, linewidth=1, linestyle=":")
+    finite = losses[np.isfinite(losses)]
+    if finite.size and (finite > 0).all() and finite.max() > 20 * finite.min():
         axes.set_yscale("log")
-    axes.set(title=f"Optimizer {part.optimizer}: norm of the gradients", xlabel="optimizer step", ylabel="2-norm")
-    axes.legend()
-
-
-def _plot_distribution(axes: Any, history: History, part: OptimizerSummary) -> None:
-    quantiles = {"median": part.median, "P90": part.p90, "P99": part.p99}
-    if part.max > 0:
-        values = np.array(history.aggregates[part.optimizer].quantiles(*np.linspace(0, 1, _QUANTILES)))
-        values = values[values > 0]
-        edges = np.geomspace(values.min() / 1.05, values.max() * 1.05, _BINS)
-        axes.hist(values, bins=edges, weights=np.full(len(values), part.steps / _QUANTILES), color="tab:gray")
-        axes.set_xscale("log")
-    for style, (name, value) in zip(("-", "--", ":"), quantiles.items(), strict=True):
-        axes.axvline(value, color="black", linewidth=1, linestyle=style, label=f"{name} {number(value)}")
-    axes.set(title="Before clipping", xlabel="2-norm", ylabel="steps")
-    axes.legend()
+    latest = "" if one.records[0].step == 0 else f", the last {len(one.records):,} steps"
+    axes.set(title=f"Training loss of each step{latest}", xlabel="optimizer step", ylabel="loss")
+    axes.grid(visible=True, alpha=0.25)
 
 
 def _plot_parameters(axes: Any, parameters: tuple[ParameterSummary, ...]) -> None:
-    names = [shorten(one.name, _NAME_WIDTH) for one in parameters]
-    axes.barh(range(len(parameters)), [100 * one.share for one in parameters], color="tab:blue")
+    names = shorten_all([one.name for one in parameters], _NAME_WIDTH)
+    axes.barh(range(len(parameters)), [100 * one.share for one in parameters], color=AFTER)
     axes.set_yticks(range(len(parameters)), names)
     axes.invert_yaxis()
     axes.set(title="Share of each parameter", xlabel="percent of the squared total norm")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_clip.reports.comparison import Comparison
-from lightning_clip.reports.figures.run import figure_class
+from lightning_clip.reports.figures.look import figure_class
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

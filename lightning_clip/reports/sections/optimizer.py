@@ -1,20 +1,19 @@
 """The section on each optimizer: the norm over the run, its distribution, what clipping did."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
+from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
 from lightning_clip.reports.sections.chart import BAD, LIMIT, LINE, SHADED, SWITCH, Chart, Role, draw_chart
 from lightning_clip.reports.sections.tables import fitted, pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
+from lightning_clip.reports.thresholds import thresholds_of
 
 _STYLES: dict[Role, str] = {
     "axis": "dim",
@@ -146,24 +145,3 @@ def _switches(summary: Summary) -> list[float]:
     """Where in the run the strategy was switched, each in [0, 1]; steps are counted over all optimizers."""
     steps = summary.steps if summary.steps else 1
     return [event.step / steps for event in summary.events if event.kind == "switch" and event.step <= steps]
-
-
-def thresholds_of(one: OptimizerEvidence) -> list[float]:
-    """The median threshold in each stretch of the trajectory of an optimizer; NaN where it is unknown.
-
-    Records of earlier steps than those of the history are gone. Where the threshold never changed since, it is taken
-    to have been the same before, unless the strategy was another one.
-
-    Args:
-        one: The optimizer.
-    """
-    stride, stretches = one.part.stride, len(one.part.before)
-    offset = one.part.steps + one.part.empty - len(one.records)
-    known: dict[int, list[float]] = {}
-    for position, record in enumerate(one.records, offset):
-        if record.threshold is not None:
-            known.setdefault(position // stride, []).append(record.threshold)
-    values = {threshold for group in known.values() for threshold in group}
-    if len(values) == 1 and len(one.part.strategies) == 1:
-        return [next(iter(values))] * stretches
-    return [median(known[stretch]) if stretch in known else math.nan for stretch in range(stretches)]

@@ -1,13 +1,23 @@
 """The figure of a run."""
 
+import math
 import sys
 
 import numpy as np
 import pytest
 
 from lightning_clip.core import History, RunInfo
+from lightning_clip.core.record.update_sizes import UpdateSizes
 from lightning_clip.reports import plot_report
-from tests.reports.runs import adversarial, exploding, healthy, recurrent
+from tests.reports.runs import (
+    adversarial,
+    bad_batch,
+    exploding,
+    grows_through_time,
+    healthy,
+    healthy_through_time,
+    recurrent,
+)
 
 
 def test_the_norm_before_and_after_is_plotted():
@@ -18,7 +28,7 @@ def test_the_norm_before_and_after_is_plotted():
     np.testing.assert_array_equal(before.get_ydata(), history.aggregates[0].before.values())
     np.testing.assert_array_equal(after.get_ydata(), history.aggregates[0].after.values())
     assert "MLPRegressor" in figure.get_suptitle()
-    assert len(plot_report(*exploding()).axes[0].lines) == 3
+    assert [line.get_linestyle() for line in plot_report(*exploding()).axes[0].lines][:3] == ["-", "-", ":"]
 
 
 def test_the_distribution_holds_all_steps():
@@ -28,9 +38,56 @@ def test_the_distribution_holds_all_steps():
 
 
 def test_each_optimizer_has_a_row_and_layers_come_last():
-    """Two optimizers give four plots and one for parameters; 20 of 60 parameters are shown."""
-    assert len(plot_report(*adversarial()).axes) == 5
+    """Two optimizers give four plots, one for the loss and one for parameters; 20 of 60 parameters are shown."""
+    assert len(plot_report(*adversarial()).axes) == 6
     assert len(plot_report(*recurrent()).axes[-1].patches) == 20
+
+
+def labelled(axes):
+    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def test_the_threshold_and_what_it_did_are_marked():
+    """Threshold, clipped steps, the highest spikes with their numbers; candidates and the share they would clip."""
+    norms, distribution, *_ = plot_report(*bad_batch()).axes
+    assert set(labelled(norms)["threshold"].get_ydata()) == {4.0}
+    assert labelled(norms)["clipped step"].get_xdata().tolist() == [20, 60, 100, 140, 180, 220]
+    assert {text.get_text() for text in norms.texts} == {"140", "180", "220"}
+    assert "P90 2.57: would clip 10%" in labelled(distribution)
+    assert "threshold 4: clipped 2.5%" in labelled(distribution)
+
+
+def test_switches_and_skipped_steps_are_marked():
+    """Two switches with one entry in the legend, three skipped steps; strokes for most steps would be a bar."""
+    norms = plot_report(*recurrent()).axes[0]
+    switches = [line for line in norms.lines if line.get_linestyle() == "-."]
+    assert [line.get_xdata()[0] for line in switches] == [1200, 3000]
+    assert labelled(norms)["skipped step"].get_xdata().tolist() == [2100, 2101, 3333]
+    assert "clipped step" not in labelled(norms)
+    assert "not clipped" in labelled(plot_report(*exploding()).axes[0])
+
+
+def test_gradients_through_time_are_a_heat_map():
+    """Lag by step, relative to lag 0; a single profile needs no map."""
+    figure = plot_report(*grows_through_time())
+    (axes,) = [one for one in figure.axes if one.get_title().startswith("Gradient through time")]
+    (mesh,) = axes.collections
+    table = mesh.get_array().reshape(100, 3)
+    assert table[0].tolist() == [0.0] * 3
+    assert table[50, 2] > table[50, 0] > 1.0
+    assert not [one for one in plot_report(*healthy_through_time()).axes if "through time" in one.get_title()]
+
+
+def test_updates_are_a_heat_map():
+    """Parameter by step, the largest ratios first; NaN and zero stay white."""
+    history, run = healthy()
+    for step, ratio in ((0, 0.1), (100, math.nan), (200, 0.001)):
+        sizes = UpdateSizes(step, 0, 1.0, ratio, ["a", "b"], [2, 2], [1.0, 1.0], [ratio, 10 * ratio])
+        history.measurements.add(sizes.to_measurement())
+    (axes,) = [one for one in plot_report(history, run).axes if one.get_title() == "Update ratio of each parameter"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
+    table = axes.collections[0].get_array().reshape(2, 3)
+    np.testing.assert_allclose(table.filled(7.0), [[0.0, 7.0, -2.0], [-1.0, 7.0, -3.0]])
 
 
 def test_it_can_be_saved(tmp_path):

@@ -1,0 +1,56 @@
+"""What all figures of runs share: matplotlib's class of figures, and colors that stay apart for color-blind readers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightning_clip.reports.formats import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The palette of Okabe and Ito (2008), whose colors stay apart for color-blind readers; line styles do so in gray.
+AFTER, BEFORE, LIMIT, SWITCH, LOSS, MARK = "#0072B2", "#D55E00", "#000000", "#CC79A7", "#009E73", "#B00020"
+HEAT = "viridis"
+"""A color map whose lightness rises evenly, so that it reads the same in gray."""
+
+
+def figure_class(caller: str) -> type[Figure]:
+    """Import matplotlib, and return its class of figures.
+
+    Args:
+        caller: The function that needs it.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed; says how to install it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{caller} needs matplotlib: pip install "lightning-clip[plot]"', name="matplotlib"
+        ) from error
+    return Figure
+
+
+def plain_log(axis: Any) -> None:
+    """Write the numbers of a logarithmic axis within few decades as `3` and `20`, not as powers of ten.
+
+    Args:
+        axis: The axis; a linear one is left alone.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if axis.get_scale() != "log":
+        return
+    low, high = sorted(axis.get_view_interval())
+    decades = np.log10(high / low) if low > 0 else 9.0
+    if decades < _FEW_DECADES:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades > _FEWER_DECADES else (1, 1.5, 2, 3, 4, 5, 7)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+_FEW_DECADES, _FEWER_DECADES = 2.5, 1.0
