@@ -47,7 +47,7 @@ class TemporalProfile:
     Attributes:
         step: The number of optimizer steps completed before the profile.
         layer: The dotted name of the recurrent layer.
-        cell: The layer's `mode` in torch: `"RNN_TANH"`, `"RNN_RELU"`, `"LSTM"` or `"GRU"`.
+        cell: The layer's `mode` in torch: `"RNN_TANH"`, `"RNN_RELU"`, `"LSTM"` or `"GRU"`; the class of another module.
         norms: The 2-norm at each lag; only their ratios are meaningful.
         growth_rate: The slope of the logarithm of the norm over lag, per step; NaN if too few norms are usable.
         r_squared: The R² of that fit, in [0, 1].
@@ -124,7 +124,7 @@ class TemporalProfile:
     @property
     def is_gated(self) -> bool:
         """Whether the layer has gates, like an LSTM or GRU."""
-        return not self.cell.startswith("RNN")
+        return self.cell in ("LSTM", "GRU")
 
     @property
     def half_life(self) -> float:

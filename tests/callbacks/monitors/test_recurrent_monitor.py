@@ -13,7 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_clip import GradientMonitor, RecurrentSpectrumMonitor, TemporalGradientMonitor
 from lightning_clip._errors import InputError
-from lightning_clip.callbacks.monitors import recurrent_spectrum_monitor, temporal_gradient_monitor
+from lightning_clip.callbacks.monitors import (
+    _layer_call,
+    _targets,
+    recurrent_spectrum_monitor,
+    temporal_gradient_monitor,
+)
 from lightning_clip.core.recurrent import spectrum_probe
 from tests.support.fresh import run
 from tests.support.recurrent import FEATURES, Recurrent, notices, sequences
@@ -55,9 +60,9 @@ def fail(error):
 
 
 PLACES = {
-    "finding": (temporal_gradient_monitor, "find_recurrent_layer", "temporal"),
-    "noting": (temporal_gradient_monitor.LayerCall, "of", "temporal"),
-    "measuring": (temporal_gradient_monitor, "gradient_flow", "temporal"),
+    "finding": (temporal_gradient_monitor, "find_targets", "temporal"),
+    "noting": (_layer_call.LayerCall, "of", "temporal"),
+    "measuring": (_targets, "gradient_flow", "temporal"),
     "publishing": (temporal_gradient_monitor, "publish", "temporal"),
     "finding layers": (recurrent_spectrum_monitor, "recurrent_layers", "spectrum"),
     "arming": (spectrum_probe, "largest_singular_value", "spectrum"),
@@ -99,7 +104,7 @@ def test_an_error_of_the_users_is_raised_as_it_is(make, monkeypatch):
             super().training_step(batch, batch_idx)
             raise KeyError("mine")
 
-    monkeypatch.setattr(temporal_gradient_monitor.LayerCall, "of", fail(RuntimeError("ours")))
+    monkeypatch.setattr(_layer_call.LayerCall, "of", fail(RuntimeError("ours")))
     monkeypatch.setattr(spectrum_probe, "first_rows", fail(RuntimeError("ours")))
     module = Failing()
     with pytest.warns(UserWarning, match="stands aside"), pytest.raises(KeyError, match="mine") as raised:
@@ -179,7 +184,7 @@ def test_a_second_fit_of_the_same_trainer_continues(make, monkeypatch):
     trainer.fit(module, sequences())
     assert [one.step for one in observer.history.measurements.of(KINDS[type(monitor)])] == [0, 4, 8, 12, 16]
     trainer.fit_loop.max_epochs = 4
-    monkeypatch.setattr(temporal_gradient_monitor, "gradient_flow", fail(RuntimeError("ours")))
+    monkeypatch.setattr(_targets, "gradient_flow", fail(RuntimeError("ours")))
     monkeypatch.setattr(spectrum_probe, "largest_singular_value", fail(RuntimeError("ours")))
     with pytest.warns(UserWarning, match="stands aside"):
         trainer.fit(module, sequences())

@@ -165,17 +165,27 @@ def test_short_rows_of_a_packed_batch_are_left_out(lengths, window):
     assert monitor.skipped == (0 if window else 6)
 
 
-def test_a_short_last_call_does_not_hide_a_long_one():
-    """A layer that runs on the sequence and then on one more step is measured on the sequence."""
+def test_calls_that_continue_one_another_are_one_sequence():
+    """A layer that runs on the sequence and then on one more step is measured over both; alone, on the longer call."""
 
     class OneMore(Recurrent):
         def last(self, x):
             output, state = self.rnn(x)
             return self.rnn(output[:, -1:, :FEATURES], state)[0][:, -1]
 
-    monitor = TemporalGradientMonitor(every_n_steps=2)
-    fit(OneMore(), monitor)
-    assert [(profile.step, profile.window) for profile in monitor.profiles] == [(0, STEPS), (2, STEPS), (4, STEPS)]
+    class Apart(OneMore):
+        def last(self, x):
+            output, state = self.rnn(x)
+            return self.rnn(output[:, -9:, :FEATURES], tuple(part.detach() for part in state))[0][:, -1]
+
+    for kind, window in ((OneMore, STEPS + 1), (Apart, STEPS)):
+        monitor = TemporalGradientMonitor(every_n_steps=2)
+        fit(kind(), monitor)
+        assert [(profile.step, profile.window) for profile in monitor.profiles] == [
+            (0, window),
+            (2, window),
+            (4, window),
+        ]
 
 
 def test_profiles_come_every_so_many_optimizer_steps():
