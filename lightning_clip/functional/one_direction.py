@@ -1,7 +1,6 @@
 """Layers of torch with given weights: one direction of a bidirectional layer, or a cell that is called in a loop."""
 
 from collections.abc import Sequence
-
 from typing import Any
 
 from torch import Tensor, nn

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from lightning_clip import GradientMonitor, JsonlSink, TemporalGradientMonitor, read_jsonl
-from lightning_clip.callbacks.monitors._layer_lookup import find_recurrent_layer
+from lightning_clip.callbacks.monitors._layer_lookup import find_targets
 from tests.support.ranks import on_two_ranks
 from tests.support.recurrent import Recurrent, sequences
 from tests.support.training import assert_same_weights, quiet_trainer, weights_of
@@ -53,7 +53,7 @@ def _a_sharded_layer_is_rejected(rank: int) -> None:
     sharded = distribute_tensor(layer.weight_hh_l0.detach(), init_device_mesh("cpu", (2,)), [Shard(0)])
     layer.weight_hh_l0 = nn.Parameter(sharded)
     with pytest.raises(MisconfigurationException, match=r"'0' \(RNN\) has sharded weights.*out of fully_shard"):
-        find_recurrent_layer("TemporalGradientMonitor", nn.Sequential(layer), None)
+        find_targets("TemporalGradientMonitor", nn.Sequential(layer), None)
 
 
 def test_a_sharded_layer_is_rejected(tmp_path):
