@@ -112,8 +112,8 @@ def test_defaults_are_five_seeds_and_a_hundred_epochs():
         ({"seeds": 0}, "seeds: 0: a study needs at least one seed"),
         ({"first_seed": -1}, "first_seed: -1: seeds are at least 0"),
         (
-            {"settings": [{"axes": {"length": 5}}, {"axes": {"length": 6}}, {"axes": {"lengthh": 7}}]},
-            "settings: number 3: axes: 'lengthh' is no axis of the other settings; did you mean 'length'",
+            {"settings": [{"axes": {"n_steps": 5}}, {"axes": {"n_steps": 6}}, {"axes": {"n_step": 7}}]},
+            "settings: number 3: axes: 'n_step' is no axis of the other settings; did you mean 'n_steps'",
         ),
         ({"seeds": "many"}, "seeds: expected a whole number, found 'many'"),
         ({"max_epochs": None}, "max_epochs: expected a whole number, found None"),
