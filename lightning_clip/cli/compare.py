@@ -19,7 +19,7 @@ from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.engines import Engine
 from lightning_clip.studies.results import ResultsFolder, next_free_folder
 from lightning_clip.studies.runner import can_flush_denormals, run_study
-from lightning_clip.studies.story import story, write_figure
+from lightning_clip.studies.story import story, write_figure, write_learning_curves
 from lightning_clip.studies.study_file import load_study
 
 
@@ -77,7 +77,7 @@ def compare(
     console.print(renderable)
     try:
         folder.report.write_text(to_text(renderable, width=100), encoding="utf-8")
-        figure = write_figure(study, results, folder)
+        figures = [write_figure(study, results, folder), write_learning_curves(study, results, folder)]
     except OSError as error:
         raise InputError(f"{folder.path}: the runs are saved, the report is not: {error.strerror}") from error
     if len(finished) < cells:
@@ -85,7 +85,7 @@ def compare(
     if can_flush_denormals():
         _say(console, _ON_DENORMALS, "dim")
     _say(console, f"Results: {folder.path}")
-    if figure:
+    for figure in filter(None, figures):
         _say(console, f"Figure: {figure}")
     if (record := folder.record_of(results[-1].key)).exists():
         _say(console, f"One run in detail: lightning-clip report {record}")

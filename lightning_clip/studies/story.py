@@ -1,8 +1,9 @@
-"""What people see of a finished study: `story` for the terminal and `report.txt`, `write_figure` for `figure.png`."""
+"""What people see of a finished study: `story` for the terminal and `report.txt`, `write_figure` and others for pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lightning_clip.reports.console import render_report
 from lightning_clip.reports.text import Report
 from lightning_clip.sinks.jsonl_reader import read_jsonl
 from lightning_clip.studies.comparison.figure import plot_comparison
+from lightning_clip.studies.comparison.learning_curves import LEARNING_CURVE, LearningCurve, plot_learning_curves
 from lightning_clip.studies.comparison.report import render_comparison
 from lightning_clip.studies.comparison.result import RunResult, key_in_words
 from lightning_clip.studies.results import Environment, ResultsFolder, StudyResults
@@ -99,6 +101,35 @@ def write_figure(study: Study, results: Sequence[RunResult], folder: ResultsFold
         return None
     path = folder.path / "figure.png"
     figure.savefig(path, dpi=_DOTS_PER_INCH)
+    return path
+
+
+def write_learning_curves(study: Study, results: Sequence[RunResult], folder: ResultsFolder) -> Path | None:
+    """Draw the learning curves of a study into its folder, if `LearningCurves` is among its callbacks.
+
+    Args:
+        study: The study.
+        results: Its results.
+        folder: The folder that contains the records, and for the file.
+
+    Returns:
+        The path of the file; `None` if there are no curves, or matplotlib is not installed.
+    """
+    names = [str(config.get("class_path")).rpartition(".")[2] for config in study.callbacks]
+    if "LearningCurves" not in names or find_spec("matplotlib") is None:
+        return None
+    curves: dict[str, list[LearningCurve]] = {}
+    several = len({run.model for run in results}) > 1
+    for run in results:
+        record = folder.record_of(run.key)
+        if record.exists():
+            samples = read_jsonl(record)[1].measurements.of(LEARNING_CURVE)
+            where = [run.model] * several + [run.strategy] + [f"{name} {value}" for name, value in run.axes.items()]
+            curves.setdefault(", ".join(where), []).append(LearningCurve.of(samples, run.diverged_at_step))
+    if not any(curve.epochs for own in curves.values() for curve in own):
+        return None
+    path = folder.path / "learning-curves.png"
+    plot_learning_curves(curves, study.name).savefig(path, dpi=_DOTS_PER_INCH)
     return path
 
 
