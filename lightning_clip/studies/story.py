@@ -1,4 +1,4 @@
-"""What people see of a finished study: `story` for the terminal and `report.txt`, `write_figure` and others for pictures."""
+"""What people see of a finished study: `story` for the terminal and `report.txt`, and its pictures."""
 
 from __future__ import annotations
 

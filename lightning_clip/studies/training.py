@@ -50,7 +50,10 @@ class Training(Experiment):
         clipping = GradientClipping(strategy, sinks=[JsonlSink(record)])
         guard = NonFiniteGuard("stop")
         callbacks = [build(Callback, config) for config in cell.callbacks]
-        trainer = make_trainer([clipping, guard, *callbacks], cell.trainer)
+        # `clipping` closes its record when training ends, so what measures the end of a run comes before it
+        first = [one for one in callbacks if isinstance(one, StudyMetric)]
+        others = [one for one in callbacks if one not in first]
+        trainer = make_trainer([*first, clipping, guard, *others], cell.trainer)
         start = time.perf_counter()
         trainer.fit(model, datamodule=data)
         seconds = time.perf_counter() - start

@@ -1,4 +1,8 @@
-"""What each recurrent study has to show, as assertions about its results."""
+"""What each study has to show, as assertions about its results.
+
+A run that diverges, or nearly does, amplifies the last bit: another CPU gives other numbers, and so do other seeds. So
+no claim is about the median of such runs. A claim counts them, or compares their best with the worst of the others.
+"""
 
 from collections.abc import Sequence
 from statistics import median
@@ -35,17 +39,21 @@ def worst_bits(runs: Runs) -> float:
 
 
 def temporal_order(runs: Runs) -> None:
-    """Without clipping no run is solved; with clipping, also together with Ω, nearly every run is."""
+    """A plain RNN needs clipping, also together with Ω; an LSTM that starts with a long memory and a GRU do not."""
     for length in (50, 100):
-        assert solved(of(runs, "none", length=length)) == 0
-        assert solved(of(runs, "norm-1.0", length=length)) >= 4
-    assert solved(of(runs, "norm-1.0+omega-4", length=50)) >= 4
+        assert solved(of(runs, "none", "rnn", length=length)) <= 1
+        assert solved(of(runs, "norm-1.0", "rnn", length=length)) >= 3
+    assert solved(of(runs, "norm-1.0+omega-4", length=50)) >= 3
+    for model in ("lstm", "gru"):
+        for strategy in ("none", "norm-1.0"):
+            own = of(runs, strategy, model, length=50)
+            assert solved(own) >= len(own) - 1
 
 
 def temporal_order_length(runs: Runs) -> None:
-    """Clipping solves every length; without it, the longer ones fail."""
+    """Clipping solves every length; without it, half of the runs of the longer ones fail."""
     assert all(solved(of(runs, "norm-1.0", length=length)) >= 4 for length in (50, 100, 150, 200))
-    assert all(solved(of(runs, "none", length=length)) <= 2 for length in (150, 200))
+    assert sum(solved(of(runs, "none", length=length)) for length in (150, 200)) <= 5
 
 
 def adding(runs: Runs) -> None:
@@ -62,23 +70,23 @@ def lr_sweep(runs: Runs) -> None:
 
 
 def text(runs: Runs) -> None:
-    """With clipping every seed reaches a good score; without it, the median is at least 1 bit worse."""
+    """With clipping every seed reaches a good score, and without it none comes near the worst of them."""
     for model, clipped, bar in (("rnn", "norm-0.5", 2.15), ("lstm", "norm-0.25", 1.95)):
-        own = of(runs, clipped, model)
-        assert all(run.metrics["test_bits_per_char"] <= bar for run in own)
-        assert bits(of(runs, "none", model)) >= bits(own) + 1
+        worst = worst_bits(of(runs, clipped, model))
+        assert worst <= bar
+        assert min(bits_of_each(of(runs, "none", model))) >= worst + 0.25
 
 
 def remedies(runs: Runs) -> None:
-    """Clipping, LayerNorm and Adam help; penalties, orthogonal weights and shorter chunks do not.
+    """Clipping, LayerNorm and Adam help; penalties and orthogonal weights do not.
 
-    A remedy has to help with every seed, because some seeds do well by luck.
+    A remedy has to help with every seed, because some seeds do well by luck. Shorter chunks help with most.
     """
-    unclipped, clipped = bits(of(runs, "none")), bits(of(runs, "norm-0.5"))
+    best_unclipped, worst_clipped = min(bits_of_each(of(runs, "none"))), worst_bits(of(runs, "norm-0.5"))
     for remedy in ("norm-0.5", "value-0.1", "value-0.01", "layer-norm", "adam-0.002"):
-        assert worst_bits(of(runs, remedy)) <= unclipped - 0.8, remedy
-    for alone in ("l1-0.0001", "l2-0.001", "orthogonal", "chunk-16"):
-        assert worst_bits(of(runs, alone)) >= clipped + 0.3, alone
+        assert worst_bits(of(runs, remedy)) <= best_unclipped - 0.1, remedy
+    for alone in ("l1-0.0001", "l2-0.001", "orthogonal"):
+        assert worst_bits(of(runs, alone)) >= worst_clipped + 0.15, alone
 
 
 def architectures(runs: Runs) -> None:
@@ -121,7 +129,46 @@ def flow_through_time(runs: Runs) -> None:
     assert all(run.metrics["horizon"] >= 25 for run in of(runs, "none", "lstm"))
 
 
+FIRST_EPOCH = 16
+"""Optimizer steps of the first epoch of the regression network."""
+
+
+def errors(runs: Runs) -> list[float]:
+    """Test MSE of each run; infinite for a run that diverged. The variance of the targets is about 20,000."""
+    return [float("inf") if run.metrics["test_mse"] is None else run.metrics["test_mse"] for run in runs]
+
+
+def is_lost_at_once(runs: Runs) -> bool:
+    return all(run.diverged and run.diverged_at_step <= FIRST_EPOCH for run in runs)
+
+
+def mlp_regression(runs: Runs) -> None:
+    """Without clipping every run diverges in its first epoch; with it, every run explains 95% of the variance."""
+    assert is_lost_at_once(of(runs, "none"))
+    for strategy in ("per-parameter-norm-1.0", "value-5.0", "norm-1.0"):
+        assert max(errors(of(runs, strategy))) <= 1000, strategy
+
+
+def mlp_strategies(runs: Runs) -> None:
+    """Fixed limits and the recommended adaptive rule learn; rules that need a healthy start are lost with this one."""
+    for strategy in ("norm-1.0", "per-parameter-norm-1.0", "group-rms-0.1", "per-parameter-ratio-0.3", "value-5.0"):
+        assert max(errors(of(runs, strategy, "mlp"))) <= 1000, strategy
+    for strategy in ("ema-ratio-2.0", "normalize-ada-gn", "spectral-1.0", "chain", "tightest"):
+        assert max(errors(of(runs, strategy, "mlp"))) <= 1000, strategy
+    for strategy in ("none", "quantile-0.9", "z-2.5", "robust-3", "spike-5000", "coordinate-1.0", "skip-spikes"):
+        assert is_lost_at_once(of(runs, strategy, "mlp")), strategy
+    for strategy in ("auto-10", "ada-gc", "group-ema", "growth-limit-1.01", "adaptive-max", "adaptive-spectral"):
+        own = of(runs, strategy, "mlp")
+        assert not any(run.diverged for run in own), strategy
+        assert min(errors(own)) >= 5000, strategy
+    unclipped = min(errors(of(runs, "none", "mlp-adam")))
+    for strategy in ("norm-1.0", "ema-ratio-2.0", "update-rms-1.0"):
+        assert max(errors(of(runs, strategy, "mlp-adam"))) < unclipped, strategy
+
+
 CLAIMS = {
+    "mlp-regression": mlp_regression,
+    "mlp-strategies": mlp_strategies,
     "rnn-temporal-order": temporal_order,
     "rnn-temporal-order-length": temporal_order_length,
     "rnn-adding": adding,

@@ -1,4 +1,4 @@
-"""What the recurrent studies show: short forms of them by default, and with `-m slow` the studies themselves."""
+"""What the studies show: short forms of them by default, and with `-m slow` the studies themselves."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 
 from lightning_clip.studies import ResultsFolder, load_study, run_study
 from lightning_clip.studies.comparison.result import RunResult
-from tests.studies.claims import CLAIMS, of, solved
+from tests.studies.claims import CLAIMS, errors, is_lost_at_once, of, solved
+from tests.support.perturbed import with_another_last_bit, with_other_seeds
 
 
 def shortened(name: str, folder: Path, axes: dict[str, float | str], **changes: Any) -> list[RunResult]:
@@ -57,8 +58,27 @@ def test_a_rate_that_kills_the_network_is_safe_with_clipping(tmp_path):
     assert clipped.metrics["dead"] == 0
 
 
+@pytest.mark.parametrize("perturbed", [with_another_last_bit, with_other_seeds])
+def test_the_regression_network_needs_clipping_however_it_rounds(perturbed, tmp_path):
+    """With the last bit of each weight changed, or with other seeds, unclipped runs diverge and clipped ones do not."""
+    study = perturbed(replace(load_study("mlp-regression"), seeds=2, max_epochs=4))
+    runs = run_study(study, ResultsFolder(tmp_path))
+    assert is_lost_at_once(of(runs, "none"))
+    for strategy in ("per-parameter-norm-1.0", "value-5.0", "norm-1.0"):
+        assert max(errors(of(runs, strategy))) < 30_000, strategy
+
+
+def test_the_valley_is_found_from_other_starts(tmp_path):
+    """Ten other descents beside the wall: clipped ones end in the valley, most others do not."""
+    study = with_other_seeds(replace(load_study("cliff"), seeds=10))
+    runs = run_study(study, ResultsFolder(tmp_path))
+    assert solved(of(runs, "norm-1.0")) >= 9
+    assert solved(of(runs, "none")) <= 6
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("perturbed", [replace, with_another_last_bit, with_other_seeds], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("name", CLAIMS)
-def test_a_study_shows_what_it_is_there_for(name, tmp_path):
-    """The whole study runs as with `lightning-clip compare --config NAME`."""
-    CLAIMS[name](run_study(load_study(name), ResultsFolder(tmp_path), jobs=2))
+def test_a_study_shows_what_it_is_there_for(name, perturbed, tmp_path):
+    """The whole study runs as with `lightning-clip compare --config NAME`, then rounds differently, then draws anew."""
+    CLAIMS[name](run_study(perturbed(load_study(name)), ResultsFolder(tmp_path), jobs=2))

@@ -28,11 +28,17 @@ class LearningCurves(StudyMetric):
         super().__init__()
         self.metric = metric
         self._epochs = 0
+        self._is_due = False
 
     @property
     @override
     def metrics(self) -> dict[str, float | None]:
         return {}
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epochs += 1
+        self._is_due = True
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,9 +52,8 @@ class LearningCurves(StudyMetric):
         logged = trainer.callback_metrics
         names = {"train": f"train_{self.metric}", "validation": f"val_{self.metric}"}
         values = {n: v for n, key in names.items() if key in logged and math.isfinite(v := float(logged[key]))}
-        if not values or trainer.current_epoch <= self._epochs:
-            return
-        self._epochs = trainer.current_epoch
-        sample = Measurement(trainer.global_step, LEARNING_CURVE, {"epoch": float(self._epochs), **values})
-        for observer in observers(trainer):
-            observer.add_measurement(sample)
+        if values and self._is_due:
+            self._is_due = False
+            sample = Measurement(trainer.global_step, LEARNING_CURVE, {"epoch": float(self._epochs), **values})
+            for observer in observers(trainer):
+                observer.add_measurement(sample)
