@@ -1,6 +1,6 @@
 """The pictures of the studies page. `make figures` runs the studies it needs and writes `docs/pictures/studies`.
 
-With the names of folders that `lightning-clip compare` wrote, it draws their results instead of running the studies again:
+With names of folders that `lightning-clip compare` wrote, it draws their results instead of running the studies again:
 `python docs/study_pictures.py runs/mlp-regression-1 runs/mlp-strategies-1`.
 """
 

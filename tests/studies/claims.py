@@ -166,7 +166,50 @@ def mlp_strategies(runs: Runs) -> None:
         assert max(errors(of(runs, strategy, "mlp-adam"))) < unclipped, strategy
 
 
+def mlp_thresholds(runs: Runs) -> None:
+    """Every limit keeps every run finite, but one that is far too small or too large learns worse."""
+    assert is_lost_at_once(of(runs, "none"))
+    assert not any(run.diverged for run in runs if run.strategy != "none")
+    for good in ("norm-5", "norm-10", "value-0.1", "value-0.5", "value-5+norm-5"):
+        assert max(errors(of(runs, good))) <= 200, good
+    for bad in ("norm-0.1", "norm-100", "value-50"):
+        assert min(errors(of(runs, bad))) > max(errors(of(runs, "norm-5"))), bad
+    assert min(errors(of(runs, "norm-0.1"))) >= 5000
+
+
+def relative_errors(runs: Runs) -> list[float]:
+    """Test MSE over the variance of each run; infinite for a run that diverged."""
+    values = [run.metrics["test_relative_mse"] for run in runs]
+    return [float("inf") if value is None else value for value in values]
+
+
+def mlp_remedies(runs: Runs) -> None:
+    """Clipping, scaled targets, small rates and a linear model learn; most other remedies leave the run to diverge."""
+    for remedy in (
+        "norm-1.0",
+        "value-5.0",
+        "ema-ratio",
+        "standardized",
+        "lr-0.001",
+        "lr-0.0001",
+        "linear",
+        "adam-0.01",
+    ):
+        assert max(relative_errors(of(runs, remedy))) <= 0.03, remedy
+    for squashing in ("tanh", "sigmoid"):
+        assert min(relative_errors(of(runs, squashing))) >= 0.03, squashing
+        assert not any(run.diverged for run in of(runs, squashing)), squashing
+    for useless in ("none", "batch-16", "batch-norm", "leaky-relu", "rrelu", "xavier", "he-normal", "orthogonal"):
+        assert is_lost_at_once(of(runs, useless)), useless
+    for useless in ("l1-0.01", "l2-0.01", "two-layers", "residual"):
+        assert is_lost_at_once(of(runs, useless)), useless
+    same = [(a.steps, a.metrics) == (b.steps, b.metrics) for a, b in zip(of(runs, "none"), of(runs, "he"), strict=True)]
+    assert all(same)
+
+
 CLAIMS = {
+    "mlp-thresholds": mlp_thresholds,
+    "mlp-remedies": mlp_remedies,
     "mlp-regression": mlp_regression,
     "mlp-strategies": mlp_strategies,
     "rnn-temporal-order": temporal_order,

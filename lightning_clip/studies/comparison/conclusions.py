@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lightning_clip.reports.formats import count, counted, listed, listed_briefly, number
 from lightning_clip.studies.comparison.metrics import is_higher_better, is_neither_better, main_metric, metric_title
+from lightning_clip.studies.comparison.paired import compare_by_seed
 from lightning_clip.studies.comparison.solved_conclusions import on_solved
 from lightning_clip.studies.comparison.standings import Spread, Standing, by_group
 
@@ -79,7 +80,11 @@ def _on_metric(rows: Sequence[Standing], metric: str, *, within: Sequence[Standi
     if len(by_group(rows)) > 1:
         return [_on_groups(ranked, metric)]
     where = f"For {ranked[0][0].group_name}, the" if len(by_group(within)) > 1 else "The"
-    return [f"{where} {_on_one_group(ranked[0], metric)}", *_on_baseline(rows, ranked[0][:2], metric)]
+    return [
+        f"{where} {_on_one_group(ranked[0], metric)}",
+        *_on_pairs(ranked[0], metric),
+        *_on_baseline(rows, ranked[0][:2], metric),
+    ]
 
 
 def _ranked(rows: Sequence[Standing], metric: str) -> list[list[Standing]]:
@@ -110,6 +115,19 @@ def _on_one_group(ranked: Sequence[Standing], metric: str) -> str:
     if len(ranked) > 2:
         return text + f"its range over {first.runs} seeds overlaps with no other."
     return text + f"their ranges over {first.runs} seeds do not overlap."
+
+
+def _on_pairs(ranked: Sequence[Standing], metric: str) -> list[str]:
+    """Compare the best two seed by seed."""
+    if len(ranked) < 2 or ranked[0].runs < 2:
+        return []
+    first, second = ranked[:2]
+    found = compare_by_seed(first.by_seed[metric], second.by_seed[metric])
+    if found.pairs < 2:
+        return []
+    wins = found.pairs - found.lower if is_higher_better(metric) else found.lower
+    chance = f"p = {found.p_value:.2g} by the signed-rank test"
+    return [f"Seed by seed, {first.name} is ahead of {second.name} with {wins} of {found.pairs} ({chance})."]
 
 
 def _on_baseline(rows: Sequence[Standing], named: Sequence[Standing], metric: str) -> list[str]:

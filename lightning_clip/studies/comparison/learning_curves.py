@@ -68,6 +68,7 @@ def plot_learning_curves(curves: Mapping[str, Sequence[LearningCurve]], title: s
     for plot, (name, runs) in zip(plots, curves.items(), strict=False):
         _plot(plot, name, runs)
         plot.set_xlim(0, last * _ROOM)
+        plot.set_xticks([tick for tick in plot.get_xticks() if tick <= last])
     for plot in list(plots)[len(curves) :]:
         plot.set_visible(False)
     figure.supxlabel("epoch", fontsize="medium")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lightning_clip.studies.comparison.metrics import STEPS_TO_SOLVE, metric_title
+from lightning_clip.studies.comparison.metrics import STEPS_TO_SOLVE, metric_number, metric_title
 from lightning_clip.studies.comparison.pivot import Pivot, value_name
 from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import Standing, by_group
@@ -12,7 +12,7 @@ from lightning_clip.studies.comparison.standings import Standing, by_group
 # The palette of Okabe and Ito, which color-blind people can tell apart, without its yellow.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_GOOD, _MIXED, _BAD = "#009E73", "#C77700", "#C03020"
+_GOOD, _MIXED, _BAD, _PLAIN = "#009E73", "#C77700", "#C03020", "#333333"
 
 _WIDTH = 8.0
 _CURVE_HEIGHT = 3.2
@@ -110,7 +110,7 @@ def plot_points(figure: Any, results: Sequence[RunResult], rows: Sequence[Standi
     """Draw a plot for each group, with a row for each strategy and a point for each run.
 
     The points are the steps to solve the task or, without a task to solve, the values of a metric. A line marks the
-    median. The text at the right says how many runs solved the task or diverged.
+    median. The text at the right is the median, or says how many runs solved the task, and how many diverged.
 
     Args:
         figure: An empty matplotlib figure.
@@ -139,7 +139,7 @@ def _plot_group(plot: Any, rows: Sequence[Standing], results: Sequence[RunResult
         plot.scatter(values, heights, color=_COLORS[0], alpha=0.55, s=42, linewidth=0, zorder=3)
         if shown in row.spreads:
             plot.scatter(row.spreads[shown].median, place, marker="|", color="black", s=220, linewidth=2, zorder=4)
-        text, color = _outcome(row)
+        text, color = _outcome(row, shown)
         plot.text(1.01, place, text, color=color, transform=plot.get_yaxis_transform(), va="center", fontsize="small")
     if is_wide(found):
         plot.set_xscale("log")
@@ -174,15 +174,16 @@ def _runs(row: Standing, results: Sequence[RunResult]) -> list[RunResult]:
     return [result for result in results if not result.diverged and (result.model, result.strategy, result.axes) == own]
 
 
-def _outcome(row: Standing) -> tuple[str, str]:
-    """How the runs ended, if the points do not show it, and the color of the text."""
+def _outcome(row: Standing, metric: str) -> tuple[str, str]:
+    """The median, how the runs ended if the points do not show it, and the color of the text."""
     lost = [f"{row.diverged} diverged"] * bool(row.diverged) + [f"{row.dead} dead"] * bool(row.dead)
     if row.solved is not None:
         color = _GOOD if row.solved == row.runs else _MIXED if row.solved else _BAD
         return ", ".join([f"{row.solved} of {row.runs} solved", *lost]), color
-    if row.diverged:
-        return f"{row.diverged} of {row.runs} diverged", _BAD if row.all_diverged else _MIXED
-    return "", _GOOD
+    middle = [metric_number(metric, row.spreads[metric].median)] if metric in row.spreads else []
+    lost = [f"{row.diverged} of {row.runs} diverged"] * bool(row.diverged)
+    color = _BAD if row.all_diverged else _MIXED if row.diverged else _PLAIN
+    return ", ".join([*middle, *lost]), color
 
 
 def is_wide(values: Iterable[float | str]) -> bool:

@@ -50,6 +50,7 @@ class Standing:
         solved: How many of the runs solved their task; `None` if there is no task to solve.
         dead: How many of the runs died: the network's outputs no longer depend on its inputs.
         spreads: Each metric over the runs that did not diverge; empty if all did.
+        by_seed: The values of each metric by seed, without the runs that diverged.
         clipped_fraction: Fraction of the steps that were clipped, median over the runs.
         seconds: Duration of a run in seconds, median over the runs.
         compares_models: Whether models are compared instead of strategies, because there is only one strategy.
@@ -71,6 +72,7 @@ class Standing:
     seconds: float
     compares_models: bool = False
     best: frozenset[str] = field(default=frozenset())
+    by_seed: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def all_diverged(self) -> bool:
@@ -151,6 +153,7 @@ def _standing(runs: Sequence[RunResult], *, has_task: bool) -> Standing:
         spreads={name: Spread(median(found), min(found), max(found)) for name, found in values.items() if found},
         clipped_fraction=median(run.clipped_fraction for run in runs),
         seconds=median(run.seconds for run in runs),
+        by_seed={n: {run.seed: v for run in sound if (v := run.metrics.get(n)) is not None} for n in values},
     )
 
 

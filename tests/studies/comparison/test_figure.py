@@ -53,7 +53,12 @@ def test_without_such_an_axis_every_run_is_a_point():
     ]
     points = [one.get_offsets() for one in plot.collections]
     assert sum(len(own) for own in points) == 5 + 3 + 5 + 3  # the runs that did not diverge, and three medians
-    assert [text.get_text() for text in plot.texts] == ["5 of 5 diverged", "", "2 of 5 diverged", ""]
+    assert [text.get_text() for text in plot.texts] == [
+        "5 of 5 diverged",
+        "14.2",
+        "88, 2 of 5 diverged",
+        "22",
+    ]
     assert len(plot_comparison(grid()).axes) == 4
 
 

@@ -98,10 +98,11 @@ def test_ranges_say_whether_the_order_is_settled():
     """Overlapping ranges do not settle the order."""
     close = [result("a", seed, 1.0 + seed) for seed in range(2)] + [result("b", seed, 1.5 + seed) for seed in range(2)]
     apart = [result("a", seed, 1.0 + seed) for seed in range(2)] + [result("b", seed, 9.0 + seed) for seed in range(2)]
+    by_seed = " Seed by seed, a is ahead of b with 2 of 2 (p = 0.5 by the signed-rank test)."
     assert words(close).endswith(
-        "is 1.5, by a, ahead of b with 2; their ranges overlap, so 2 seeds do not settle the order."
+        "is 1.5, by a, ahead of b with 2; their ranges overlap, so 2 seeds do not settle the order." + by_seed
     )
-    assert words(apart).endswith("ahead of b with 9.5; their ranges over 2 seeds do not overlap.")
+    assert words(apart).endswith("ahead of b with 9.5; their ranges over 2 seeds do not overlap." + by_seed)
 
 
 def test_the_main_metric_is_the_last_of_the_test_data():
@@ -131,11 +132,13 @@ def test_ranges_of_all_others_are_compared_with_that_of_the_first():
     runs = [result(name, seed, value + seed) for name, value in scores.items() for seed in range(2)]
     assert words(runs).endswith(
         "is 2, by b, ahead of a with 2.5; its range, 1.5 to 2.5, overlaps with those of a and c, so 2 seeds do not "
-        "settle which is best. With none it is 9.5 (9 to 10)."
+        "settle which is best. Seed by seed, b is ahead of a with 2 of 2 (p = 0.5 by the signed-rank test). "
+        "With none it is 9.5 (9 to 10)."
     )
     apart = [run for run in runs if run.strategy in ("b", "d", "none")]
     assert words(apart).endswith(
-        "ahead of d with 5.5; its range over 2 seeds overlaps with no other. With none it is 9.5 (9 to 10)."
+        "ahead of d with 5.5; its range over 2 seeds overlaps with no other. "
+        "Seed by seed, b is ahead of d with 2 of 2 (p = 0.5 by the signed-rank test). With none it is 9.5 (9 to 10)."
     )
 
 
