@@ -23,7 +23,7 @@ SHORT = {
     "growth": {"rounds": 1, "real": 3, "late": 50, "recorded": 100},
     "host_reads": {"steps": 50},
     "tbptt": {"rounds": 1, "long": 100, "batches": 1, "watched_steps": 1},
-    "import_and_report": {"rounds": 1, "steps": 500},
+    "import_and_report": {"rounds": 1, "steps": 500, "forms": ["report, two records"]},
 }
 ROWS = {
     "engine": ["mlp", "lstm", "many"],
