@@ -43,18 +43,18 @@ def test_each_optimizer_has_a_row_and_layers_come_last():
     assert len(plot_report(*recurrent()).axes[-1].patches) == 20
 
 
-def labelled(axes):
+def labeled(axes):
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
 def test_the_threshold_and_what_it_did_are_marked():
     """Threshold, clipped steps, the highest spikes with their numbers; candidates and the share they would clip."""
     norms, distribution, *_ = plot_report(*bad_batch()).axes
-    assert set(labelled(norms)["threshold"].get_ydata()) == {4.0}
-    assert labelled(norms)["clipped step"].get_xdata().tolist() == [20, 60, 100, 140, 180, 220]
+    assert set(labeled(norms)["threshold"].get_ydata()) == {4.0}
+    assert labeled(norms)["clipped step"].get_xdata().tolist() == [20, 60, 100, 140, 180, 220]
     assert {text.get_text() for text in norms.texts} == {"140", "180", "220"}
-    assert "P90 2.57: would clip 10%" in labelled(distribution)
-    assert "threshold 4: clipped 2.5%" in labelled(distribution)
+    assert "P90 2.57: would clip 10%" in labeled(distribution)
+    assert "threshold 4: clipped 2.5%" in labeled(distribution)
 
 
 def test_switches_and_skipped_steps_are_marked():
@@ -62,9 +62,9 @@ def test_switches_and_skipped_steps_are_marked():
     norms = plot_report(*recurrent()).axes[0]
     switches = [line for line in norms.lines if line.get_linestyle() == "-."]
     assert [line.get_xdata()[0] for line in switches] == [1200, 3000]
-    assert labelled(norms)["skipped step"].get_xdata().tolist() == [2100, 2101, 3333]
-    assert "clipped step" not in labelled(norms)
-    assert "not clipped" in labelled(plot_report(*exploding()).axes[0])
+    assert labeled(norms)["skipped step"].get_xdata().tolist() == [2100, 2101, 3333]
+    assert "clipped step" not in labeled(norms)
+    assert "not clipped" in labeled(plot_report(*exploding()).axes[0])
 
 
 def test_gradients_through_time_are_a_heat_map():
