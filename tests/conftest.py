@@ -1,6 +1,7 @@
 """One thread for torch: tests share two cores."""
 
 import gc
+import os
 from collections.abc import Iterator
 from functools import cache
 
@@ -39,6 +40,6 @@ def _entry_points_are_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_seed_of_an_earlier_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_seed_of_an_earlier_test() -> None:
     """`seed_everything` leaves its seed in the environment, where Lightning's samplers find it."""
-    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    os.environ.pop("PL_GLOBAL_SEED", None)
