@@ -246,6 +246,14 @@ def test_a_malformed_line_raises_one_clear_error(tmp_path: Path, line: str, mess
         read_jsonl(path)
 
 
+@pytest.fixture(scope="module")
+def three_thousand(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The lines of a record of 3,000 steps."""
+    path = tmp_path_factory.mktemp("lines") / "run.jsonl"
+    write(path, records(0, 3000))
+    return path.read_text().splitlines()
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -258,11 +266,11 @@ def test_a_malformed_line_raises_one_clear_error(tmp_path: Path, line: str, mess
         ("strategy", None, "strategy to be a string, found None"),
     ],
 )
-def test_a_bad_value_of_a_step_raises_one_clear_error(tmp_path: Path, key: str, value: object, message: str):
+def test_a_bad_value_of_a_step_raises_one_clear_error(
+    tmp_path: Path, three_thousand: list[str], key: str, value: object, message: str
+):
     """The error names the line, the field and the value, wherever it is in the file."""
-    path = tmp_path / "run.jsonl"
-    write(path, records(0, 3000))
-    lines = path.read_text().splitlines()
+    path, lines = tmp_path / "run.jsonl", [*three_thousand]
     lines[2500] = json.dumps(json.loads(lines[2500]) | {key: value})
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(ValueError, match=f"run.jsonl: line 2501: expected {message}"):

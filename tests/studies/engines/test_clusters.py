@@ -3,13 +3,12 @@
 import importlib
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import dask
 import psutil
 import pytest
-import ray
 
 from lightning_clip._errors import InputError
 from lightning_clip.studies import ResultsFolder, run_study
@@ -17,6 +16,7 @@ from lightning_clip.studies.engines import ENGINES, DaskEngine
 from tests.support.clusters import ray_cluster
 from tests.support.command import call, refusal
 from tests.support.fresh import prepare, run
+from tests.support.stand_in_ray import stand_in_ray
 from tests.support.studies import CONTENT, is_same_study, steps_in, timeless_runs, tiny_study, written_study
 
 
@@ -43,21 +43,36 @@ def workers() -> set[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("name", ["dask", "ray"])
-def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usual, name):
+@pytest.mark.parametrize(
+    ("name", "ray_is"),
+    [("dask", nullcontext), ("ray", stand_in_ray), pytest.param("ray", nullcontext, marks=pytest.mark.slow)],
+    ids=["dask", "like ray", "ray"],
+)
+def test_without_an_address_a_cluster_is_started_and_closed(tmp_path, capfd, usual, name, ray_is):
     """`--engine` needs only its extra, gives the same numbers, and leaves no process behind."""
     prepare()  # from which a worker of Dask is forked here, and need not import Lightning again
     importlib.import_module("distributed")  # its defaults would go with the change below, if they came during it
     before = workers()
     options = ("--config", written_study(tmp_path), "--jobs", "1", "--output", "out")
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+    with ray_is(), dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
         assert call("compare", "--engine", name, *options) == 0
+        assert psutil.wait_procs(workers() - before, timeout=30)[1] == []
+        assert not importlib.import_module("ray").is_initialized()
     assert is_same_study(ResultsFolder("out"), usual)
-    assert psutil.wait_procs(workers() - before, timeout=30)[1] == []
-    assert not ray.is_initialized()
     assert capfd.readouterr().err == ""
 
 
+def test_ray_is_asked_for_the_cluster_at_its_address(monkeypatch):
+    """The short form of the next test: with `RAY_ADDRESS`, there are as many jobs as the cluster has CPUs."""
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with stand_in_ray() as ray:
+        with ENGINES["ray"]().started(None, 9) as jobs:
+            assert jobs == ray.cluster_resources()["CPU"] == 2
+        assert ray.addresses == ["10.0.0.1:6379"]
+        assert not ray.is_initialized()
+
+
+@pytest.mark.slow
 def test_a_ray_cluster_is_found_by_its_address(tmp_path, usual):
     """The runs execute in the cluster at `RAY_ADDRESS`, which keeps running after the study."""
     strategies = {"norm-1.0": CONTENT["strategies"]["norm-1.0"]}
@@ -67,7 +82,7 @@ def test_a_ray_cluster_is_found_by_its_address(tmp_path, usual):
     with ray_cluster() as address:
         done = run(command, tmp_path, timeout=300, RAY_ADDRESS=address, PYTHONPATH=os.pathsep.join(sys.path))
         assert done.returncode == 0, done.stderr
-        assert ray.cluster_resources()["CPU"] == 2
+        assert importlib.import_module("ray").cluster_resources()["CPU"] == 2
     (found,) = timeless_runs(Path("out"))
     assert found in timeless_runs(usual.path)
     record = "mlp-norm-1.0-0.jsonl"
@@ -118,5 +133,5 @@ def test_a_ray_cluster_that_does_not_answer_is_named(tmp_path, monkeypatch, caps
     monkeypatch.setenv("RAY_ADDRESS", address)
     line = refusal(capsys, "compare", "--engine", "ray", "--output", "out")
     assert line.startswith(f"--engine ray: no cluster answers at {address}: {reason}")
-    assert not ray.is_initialized()
+    assert not importlib.import_module("ray").is_initialized()
     assert list(tmp_path.iterdir()) == []

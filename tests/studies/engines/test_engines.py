@@ -8,6 +8,7 @@ import pytest
 from lightning_clip.studies import ResultsFolder, run_study
 from lightning_clip.studies.engines import DaskEngine, Engine, LokyEngine, ProcessEngine, RayEngine
 from tests.support.clusters import dask_cluster, forking_loky, ray_cluster, run_alone, run_nothing, run_until_death
+from tests.support.stand_in_ray import stand_in_ray
 from tests.support.studies import is_same_study, timeless, tiny_study
 
 
@@ -44,7 +45,15 @@ def at_ray():
         yield RayEngine()
 
 
-@pytest.fixture(params=["at_dask", "at_ray"])
+@pytest.fixture
+def like_ray():
+    """The same with a stand-in for Ray."""
+    with stand_in_ray() as ray:
+        ray.init("local")
+        yield RayEngine()
+
+
+@pytest.fixture(params=["at_dask", "like_ray", pytest.param("at_ray", marks=pytest.mark.slow)])
 def cluster(request) -> Engine:
     return request.getfixturevalue(request.param)
 
@@ -56,7 +65,10 @@ def at_loky():
         yield LokyEngine()
 
 
-@pytest.fixture(params=["at_loky", pytest.param("loky", marks=pytest.mark.slow), "at_dask", "at_ray"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("loky", "at_ray")]
+
+
+@pytest.fixture(params=["at_loky", "at_dask", "like_ray", *SLOW])
 def engine(request) -> Engine:
     return LokyEngine() if request.param == "loky" else request.getfixturevalue(request.param)
 
