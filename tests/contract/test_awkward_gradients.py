@@ -109,7 +109,7 @@ def test_complex_gradients_are_clipped_or_refused_at_once(make, request):
                 assert float(param.grad.norm()) <= float(before[name].norm()) * (1 + 1e-5), name
             if "SpectralClip" not in repr(strategy):
                 turned = param.grad / before[name]
-                torch.testing.assert_close(turned.imag, torch.zeros_like(turned.imag), atol=1e-5, rtol=0)
+                assert bool((turned.imag.abs() <= 1e-5).all()), f"step {step}, {name}: {turned.imag}"
 
 
 @every_strategy

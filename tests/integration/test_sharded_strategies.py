@@ -29,6 +29,7 @@ from tests.contract.discovered import concrete_strategies
 from tests.support.layout import Layout
 from tests.support.ranks import on_two_ranks
 from tests.support.scripted import parameters, scripted_steps, scripted_weights
+from tests.support.values import assert_close
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this build of torch has no torch.distributed")
 
@@ -97,12 +98,6 @@ def _every_strategy_clips_like_on_one_process(rank: int) -> None:
                     if left is not None:
                         assert_close(local_values(left), layout.part(name, param.grad), context, rtol=1e-9, atol=1e-12)
         assert acted or cls.__name__ in NEVER, f"{cls.__name__} never acted, so the check proves nothing"
-
-
-def assert_close(actual, expected, context, *, rtol=1e-7, atol=1e-7):
-    """Like `torch.testing.assert_close` for float64, but quick where nothing is wrong."""
-    if actual.shape != expected.shape or not torch.allclose(actual, expected, rtol, atol):
-        torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol, msg=context)
 
 
 # These do nothing with their defaults, or nothing within so few steps.
