@@ -43,8 +43,9 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+# Compiled files are kept even where PYTHONDONTWRITEBYTECODE is set: to compile all tests takes each process seconds.
 test: lint docs
-	$(BIN)/python -m pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2
 
 # A package that cannot be installed is skipped, and so are its tests. timm would ask for a torchvision.
 test-parity: $(INSTALLED)

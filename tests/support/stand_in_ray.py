@@ -34,13 +34,12 @@ class Task:
         return self.outcome
 
     def _pass_on(self, call: "Future[Any]") -> None:
-        if call.cancelled():
-            self.outcome.cancel()
-        elif error := call.exception():
-            is_death = isinstance(error, BrokenProcessPool)
-            self.outcome.set_exception(error if is_death else RayTaskError(error))
-        else:
+        try:
             self.outcome.set_result(call.result())
+        except BrokenProcessPool as death:
+            self.outcome.set_exception(death)
+        except Exception as error:
+            self.outcome.set_exception(RayTaskError(error))
 
 
 class StandIn(ModuleType):
