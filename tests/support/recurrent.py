@@ -1,6 +1,7 @@
 """Recurrent modules on generated sequences, covering every way to call a layer."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_clip.datamodules import TemporalOrderDataModule
+from lightning_clip.modules import RecurrentModule
 from tests.support.training import quiet_trainer
 
 STEPS, FEATURES, HIDDEN = 24, 3, 8
@@ -119,3 +122,16 @@ def everything_after(make, data, tmp_path, *callbacks, **options):
     saved = torch.load(tmp_path / "all.ckpt", weights_only=False)
     del saved["callbacks"]
     return {**saved, "drawn": drawn, "mode": module.training, "grads": [p.grad for p in module.parameters()]}
+
+
+def small(data: type[pl.LightningDataModule], **options) -> pl.LightningDataModule:
+    """A few short sequences."""
+    return data(12, batches_per_epoch=2, n_val=7, n_test=9, seed=0, **options)
+
+
+def first_gradients(model: RecurrentModule) -> dict[str, Tensor]:
+    """The gradients of one training step with learning rate 0."""
+    model.optimizer = partial(torch.optim.SGD, lr=0.0)
+    torch.manual_seed(0)
+    quiet_trainer(max_steps=1, limit_val_batches=0, log_every_n_steps=1).fit(model, small(TemporalOrderDataModule))
+    return {name: param.grad.clone() for name, param in model.named_parameters()}

@@ -6,8 +6,10 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_clip import ChunkedSequenceDataModule, StatefulMixin, TruncatedBPTTMixin
+from lightning_clip.modules.tbptt.hiddens import map_hiddens
 
 LOADERS = ("train_dataloaders", "val_dataloaders")
 LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -122,3 +124,21 @@ def fit(module: pl.LightningModule, data: Any, **options: Any) -> pl.Trainer:
     both = {"datamodule": data} if isinstance(data, pl.LightningDataModule) else dict.fromkeys(LOADERS, data)
     trainer.fit(module, **both, ckpt_path=ckpt_path)
     return trainer
+
+
+def chunks_of(**options):
+    return list(streams_of(**options).train_dataloader())
+
+
+def whole(chunks, name="inputs"):
+    return torch.cat([getattr(chunk, name) for chunk in chunks], dim=1)
+
+
+def leaves(hiddens):
+    found = []
+    map_hiddens(lambda state: (found.append(state), state)[1], hiddens)
+    return found
+
+
+def loader(rows=6, steps=30, batch_size=3):
+    return DataLoader(TensorDataset(*sequences(rows, steps)), batch_size=batch_size)

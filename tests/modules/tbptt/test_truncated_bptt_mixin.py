@@ -1,12 +1,8 @@
 """`TruncatedBPTTMixin`: truncated backpropagation within a batch, against handwritten loops."""
 
-from functools import partial
-
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback
-from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -14,14 +10,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_clip import GradientClipping, NonFiniteGuard, NormClip
 from lightning_clip.modules.tbptt.hiddens import map_hiddens
 from tests.support.kernels import skip_without_kernel
-from tests.support.streaming import Splitting, fit, sequences
+from tests.support.streaming import Splitting, fit, loader, sequences
 from tests.support.training import assert_same_weights
 
 cells = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-
-
-def loader(rows=6, steps=30, batch_size=3):
-    return DataLoader(TensorDataset(*sequences(rows, steps)), batch_size=batch_size)
 
 
 def detached(hiddens):
@@ -168,52 +160,6 @@ def test_evaluation_runs_chunk_by_chunk():
     torch.testing.assert_close(total, offline)
 
 
-class _Masked(Splitting):
-    """Counts targets by a mask, and has no loss where it is empty."""
-
-    def tbptt_weight(self, chunk):
-        counted = int(chunk["mask"].sum())
-        return counted if self.as_numbers else torch.tensor(counted)
-
-    def tbptt_step(self, chunk, hiddens):
-        outputs, hiddens = self.rnn(chunk["x"], hiddens)
-        if not chunk["mask"].any() and self.as_numbers:
-            return None, hiddens
-        errors = (self.head(outputs)[..., 0] - chunk["y"][..., 0]).square()
-        return errors[chunk["mask"]].sum() / chunk["mask"].sum().clamp(min=1), hiddens
-
-
-@pytest.mark.parametrize("as_numbers", [True, False])
-def test_weights_of_chunks_may_be_masked(as_numbers):
-    """A chunk is weighted by its number of targets; a chunk with the Python number 0 makes no step."""
-    (inputs, targets), mask = sequences(2, 20), torch.zeros(2, 20, dtype=torch.bool)
-    mask[:, 8:12] = mask[0, 17] = True  # targets in chunks of 5 steps: 0, 4, 4 and 1
-    model = _Masked(truncated_bptt_steps=5, lr=0.0)
-    model.as_numbers, grads = as_numbers, []
-    model.on_before_optimizer_step = lambda optimizer: grads.append(model.head.bias.grad.clone())
-    batch = {"x": inputs, "y": targets, "mask": mask}
-    trainer = fit(model, DataLoader([batch], batch_size=None, collate_fn=lambda batch: batch))
-    errors = (model.head(model.rnn(inputs)[0]) - targets)[..., 0].square()
-    assert trainer.global_step == len(grads) == (3 if as_numbers else 4)
-    torch.testing.assert_close(trainer.callback_metrics["train_loss"], errors[mask].mean().detach())
-    sums = [errors[:, part] * mask[:, part] for part in (slice(5, 10), slice(10, 15), slice(15, 20))]
-    for grad, chunk in zip(grads[-3:], sums, strict=True):
-        torch.testing.assert_close(grad, torch.autograd.grad(chunk.sum() / 4, model.head.bias, retain_graph=True)[0])
-
-
-def test_a_batch_without_targets_changes_nothing():
-    """A batch without targets makes no step and has a loss of 0."""
-    inputs, targets = sequences(2, 20)
-    model = _Masked(truncated_bptt_steps=5)
-    model.as_numbers = True
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    batch = {"x": inputs, "y": targets, "mask": torch.zeros(2, 20, dtype=torch.bool)}
-    trainer = fit(model, DataLoader([batch], batch_size=None, collate_fn=lambda batch: batch))
-    assert trainer.global_step == 0
-    assert trainer.callback_metrics["train_loss"] == 0
-    assert_same_weights(dict(model.state_dict()), before)
-
-
 # Clipping, schedulers, precision, limits
 
 
@@ -237,86 +183,6 @@ def test_clipping_acts_once_an_optimizer_step(accumulate):
     assert any(record.clipped for record in records)
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
-
-
-class _Rates(Callback):
-    def __init__(self):
-        self.rates = []
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        self.rates.append(optimizer.param_groups[0]["lr"])
-
-
-def with_scheduler(model, make, **config):
-    def configure():
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make(optimizer), **config}}
-
-    model.configure_optimizers = configure
-    return model
-
-
-@pytest.mark.parametrize("frequency", [1, 2])
-def test_step_schedulers_move_with_the_optimizer(frequency):
-    """Learning rates equal those of automatic optimization with one batch per chunk."""
-
-    class Automatic(Splitting):
-        def __init__(self):
-            super().__init__(truncated_bptt_steps=10)
-            self.automatic_optimization = True
-
-        def training_step(self, batch, batch_idx):
-            return self.tbptt_step(batch, None)[0]
-
-        def on_train_epoch_end(self):
-            pass
-
-    halving = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
-    config, rates = {"interval": "step", "frequency": frequency}, []
-    chunks = DataLoader(TensorDataset(*(part.reshape(6, 10, -1) for part in sequences(2, 30))), batch_size=1)
-    for model, data in (
-        (Splitting(truncated_bptt_steps=10), loader(rows=2, batch_size=1)),
-        (Automatic(), chunks),
-    ):
-        watch = _Rates()
-        fit(with_scheduler(model, halving, **config), data, callbacks=[watch], max_epochs=2)
-        rates.append(watch.rates)
-    assert rates[0] == rates[1]
-    assert len(set(rates[0])) == 12 // frequency
-
-
-def test_epoch_schedulers_move_once_an_epoch():
-    """Epoch schedulers step once per epoch, including those that monitor a metric."""
-    falls = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
-    waits = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max", patience=0, factor=0.5)
-    for make, expected in [(falls, (1e-3, 5e-4, 2.5e-4)), (waits, (1e-3, 1e-3, 5e-4))]:
-        watch, model = _Rates(), with_scheduler(Splitting(truncated_bptt_steps=10), make, interval="epoch")
-        model.monitor = "train_loss_epoch"
-        fit(model, loader(), callbacks=[watch], max_epochs=3)
-        assert watch.rates == [rate for rate in expected for _ in range(6)]
-
-
-def test_a_scheduler_that_watches_nothing_is_refused():
-    """A plateau scheduler without a metric raises an error that lists the metrics and where to set one."""
-    model = with_scheduler(Splitting(truncated_bptt_steps=10), torch.optim.lr_scheduler.ReduceLROnPlateau)
-    with pytest.raises(MisconfigurationException, match=r"monitors None, .*Set `monitor` of Splitting .*: train_loss"):
-        fit(model, loader())
-
-
-@pytest.mark.parametrize(("scale", "moved"), [(2.0**10, True), (2.0**60, False)])
-def test_schedulers_wait_while_the_scaler_skips(scale, moved):
-    """A step that overflows changes neither the weights nor the learning rate."""
-    model = with_scheduler(
-        Splitting("rnn", truncated_bptt_steps=10),
-        partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5),
-        interval="step",
-    )
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
-    plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
-    trainer = fit(model, loader(), plugins=[plugin], limit_train_batches=1)
-    assert trainer.optimizers[0].param_groups[0]["lr"] == (1e-3 * 0.5**3 if moved else 1e-3)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()) is not moved
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
