@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo docs test test-parity test-types test-oldest test-wheel test-upstream reliability lint bench clean
+.PHONY: help install demo docs test test-guests test-parity test-types test-oldest test-wheel test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
 	@echo "make test   run ruff, codespell, mypy and pytest"
+	@echo "make test-guests  train models of darts, neuralforecast, pytorch-forecasting and transformers with our callbacks"
 	@echo "make test-parity  compare the strategies with other packages, those of them that can be installed"
 	@echo "make test-types   check the public names with mypy and pyright"
 	@echo "make test-oldest  test with the oldest versions of torch, Lightning and the other packages that are supported"
@@ -53,6 +54,17 @@ test-parity: $(INSTALLED)
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $$package || true; \
 	done
 	$(BIN)/python -m pytest tests/parity
+
+# Other people's projects, each in an environment of its own in build/guests: their dependencies need not agree.
+test-guests: $(patsubst %,build/guests/%/.trained,darts neuralforecast pytorch_forecasting transformers)
+
+build/guests/%/.trained: FORCE
+	test -x build/guests/$*/bin/python || $(PYTHON) -m venv build/guests/$*
+	build/guests/$*/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	build/guests/$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . $* $(if $(filter transformers,$*),accelerate)
+	build/guests/$*/bin/python -m tests.guests.with_$*
+
+FORCE:
 
 # The second type checker, and the Node.js that it needs, weigh 250 MB.
 test-types: $(INSTALLED)

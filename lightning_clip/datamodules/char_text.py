@@ -58,7 +58,7 @@ class CharTextDataModule(StreamDataModule):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str | Path | None = None,
         *,
         n_symbols: int = 128,
         val_fraction: float = 0.05,

@@ -1,6 +1,8 @@
 """`TimeSeriesDataModule`: forecast a time series from windows of it."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -79,7 +81,7 @@ class TimeSeriesDataModule(LightningDataModule):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str | Path | None = None,
         *,
         columns: Sequence[str] | None = None,
         targets: Sequence[str] | None = None,
@@ -105,7 +107,7 @@ class TimeSeriesDataModule(LightningDataModule):
         check_rule(f"{name}(delimiter={delimiter!r})", "delimiter must be one character", holds=is_one)
         check_fractions(name, val_fraction, test_fraction)
         self.save_hyperparameters()
-        self.path, self.delimiter = path, delimiter
+        self.path, self.delimiter = None if path is None else os.fspath(path), delimiter
         self.columns, self.targets = columns, targets
         self.window, self.horizon, self.stride = window, horizon, stride
         self.last_step_only = last_step_only

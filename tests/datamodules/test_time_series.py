@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,13 @@ def everything(loader):
 
 def walk(n=200, columns=2):
     return np.random.default_rng(0).normal(5.0, 3.0, (n, columns)).cumsum(axis=0)
+
+
+def test_a_path_is_as_good_as_its_text(tmp_path):
+    """A `pathlib.Path` names the same series."""
+    text = saved(tmp_path, walk())
+    one, other = ready(path=Path(text)), ready(path=text)
+    assert torch.equal(one.train_rows.__getitems__([3])[0], other.train_rows.__getitems__([3])[0])
 
 
 def test_windows_do_not_reach_into_another_split(tmp_path):
