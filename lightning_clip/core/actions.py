@@ -82,13 +82,14 @@ class Scale(Action):
     def __init__(self, coef: Scalar, threshold: Scalar = None) -> None:
         self.coefs: Tensor = as_tensor(coef)
         self.threshold = threshold if threshold is None or isinstance(threshold, Tensor) else float(threshold)
+        self._is_one = coef == 1.0 if coef is not self.coefs else is_free_to_read(coef) and coef.item() == 1.0
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
-        if not len(grads) or (is_free_to_read(self.coefs) and self.coefs.item() == 1.0):
+        if self._is_one or not len(grads):
             return
         for device, tensors in _by_device(grads.locals).items():
-            torch._foreach_mul_(tensors, self.coefs.to(device))
+            torch._foreach_mul_(tensors, self.coefs if self.coefs.device == device else self.coefs.to(device))
 
 
 class ScaleEach(Action):
@@ -210,6 +211,8 @@ class Sequential(Action):
 
 
 def _by_device(tensors: Sequence[Tensor]) -> dict[torch.device, list[Tensor]]:
+    if len(devices := {tensor.device for tensor in tensors}) == 1:
+        return {devices.pop(): list(tensors)}
     groups: dict[torch.device, list[Tensor]] = {}
     for tensor in tensors:
         groups.setdefault(tensor.device, []).append(tensor)

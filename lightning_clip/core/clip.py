@@ -11,7 +11,6 @@ from lightning_clip.core.record.pending_step import PendingStep
 from lightning_clip.core.strategy import ClipStrategy
 
 
-@torch.no_grad()
 def clip_(
     grads: Gradients, strategy: ClipStrategy, *, optimizer_index: int = 0, loss: Tensor | None = None
 ) -> PendingStep:
@@ -41,31 +40,31 @@ def clip_(
     """
     if not isinstance(grads, Gradients) or not isinstance(strategy, ClipStrategy):
         raise _wrong(grads, strategy)
-    norm_before = grads.total_norm()
-    param_norms = grads.norms()
-    action = strategy.decide(grads)
-    action.apply_(grads)
-    # Measuring sharded gradients takes all processes, so what only this one knows does not decide about it.
-    is_idle = action.is_idle and grads.are_plain
-    coefs = torch.ones(()) if is_idle else action.coefs
-    measured = grads.remeasured() if coefs is None else None
-    return PendingStep(
-        step=grads.step,
-        optimizer=optimizer_index,
-        strategy=strategy.label,
-        names=grads.names,
-        norm_before=norm_before,
-        param_norms=param_norms,
-        coefs=coefs,
-        norm_after=measured.total_norm() if measured else None,
-        param_norms_after=measured.norms() if measured else None,
-        threshold=action.threshold,
-        skipped=action.skipped,
-        watched=action.watched,
-        loss=None if loss is None else loss.detach(),
-        learning_rate=learning_rate_of(grads.optimizer),
-        changed=not (is_idle or isinstance(action, Keep)),
-    )
+    with torch.no_grad():
+        norm_before, param_norms = grads.total_norm(), grads.norms()
+        action = strategy.decide(grads)
+        action.apply_(grads)
+        # Measuring sharded gradients takes all processes, so what only this one knows does not decide about it.
+        is_idle = action.is_idle and grads.are_plain
+        coefs = torch.ones(()) if is_idle else action.coefs
+        measured = grads.remeasured() if coefs is None else None
+        return PendingStep(
+            step=grads.step,
+            optimizer=optimizer_index,
+            strategy=strategy.label,
+            names=grads.names,
+            norm_before=norm_before,
+            param_norms=param_norms,
+            coefs=coefs,
+            norm_after=measured.total_norm() if measured else None,
+            param_norms_after=measured.norms() if measured else None,
+            threshold=action.threshold,
+            skipped=action.skipped,
+            watched=action.watched,
+            loss=None if loss is None else loss.detach(),
+            learning_rate=learning_rate_of(grads.optimizer),
+            changed=not (is_idle or isinstance(action, Keep)),
+        )
 
 
 def _wrong(grads: object, strategy: object) -> ArgumentTypeError:

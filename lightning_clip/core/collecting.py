@@ -36,6 +36,9 @@ def named_params(optimizer: Optimizer, names: Mapping[int, str]) -> Named:
     return found, params
 
 
+_ALL_PLAIN = {Tensor}
+
+
 def collected(
     names: Sequence[str], params: Sequence[Tensor]
 ) -> tuple[tuple[str, ...], list[Tensor], list[Tensor], bool]:
@@ -50,8 +53,10 @@ def collected(
     """
     if len(names) == len(params) == len(set(map(id, params))):
         grads = [param.grad for param in params]
-        if all(type(grad) is Tensor and grad.layout is torch.strided and not grad.requires_grad for grad in grads):
-            return tuple(names), list(params), grads, True  # type: ignore[return-value]
+        if set(map(type, grads)) == _ALL_PLAIN:
+            plain: list[Tensor] = grads  # type: ignore[assignment]  # no `None` is among them
+            if not [grad for grad in plain if grad.requires_grad or grad.layout is not torch.strided]:
+                return tuple(names), list(params), plain, True
     held: dict[int, tuple[str, Tensor, Tensor]] = {}
     are_plain = True
     for name, param in zip(names, params, strict=True):

@@ -204,8 +204,10 @@ class Gradients:
         """Return the norm of each gradient and of all, cached after the first call."""
         found = self._norms.get(norm_type)
         if found is None:
-            with torch.no_grad():
-                found = self._norms[norm_type] = self._derive(norm_type) or self._measure_tensors(norm_type)
+            if torch.is_grad_enabled():
+                with torch.no_grad():
+                    return self._measure(norm_type)
+            found = self._norms[norm_type] = self._derive(norm_type) or self._measure_tensors(norm_type)
         return found
 
     def _derive(self, norm_type: float) -> tuple[Tensor, Tensor] | None:

@@ -77,7 +77,7 @@ class KnownNames:
         """
         held = [param for group in optimizer.param_groups for param in group["params"]]
         unchanged = len(self._alive) == self._size and len(held) == self._count
-        if not unchanged or any(id(param) not in self._alive for param in held):
+        if not unchanged or not self._alive.keys() >= set(map(id, held)):
             self._find(module, held)
         return self._names
 

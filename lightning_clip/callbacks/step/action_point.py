@@ -69,18 +69,17 @@ class _ActionPoint:
     def __init__(self, clip: Callable[..., None]) -> None:
         self.clip = clip
         self.joined: list[StepCallback] = []
-        self._crew = _Crew([])
+        self._crew = _Crew([], [])
 
     @uncompiled
     def __call__(self, model: LightningModule, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         trainer = model.trainer
-        if self._crew.callbacks != trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
-            self._crew = _Crew(trainer.callbacks)  # type: ignore[attr-defined]
-        crew = self._crew
-        away = [callback for callback in self.joined if callback not in crew.members]
-        if away:
+        callbacks, crew = trainer.callbacks, self._crew  # type: ignore[attr-defined]  # set while the Trainer is built
+        if crew.callbacks != callbacks or crew.joined != self.joined:
+            crew = self._crew = _Crew(callbacks, self.joined)
+        if crew.away:
             context = StepContext(trainer, model, optimizer)
-            for callback in away:
+            for callback in crew.away:
                 callback.rehearse(trainer, model, context)
         if not optimizer.param_groups:  # Lightning's stand-in for no optimizer
             self.clip(model, optimizer, *args, **kwargs)
@@ -92,10 +91,14 @@ class _ActionPoint:
 
 
 class _Crew:
-    """The callbacks of this package among those of a trainer, and which of them do something at which point."""
+    """The callbacks of this package among those of a trainer, and which of them do something at which point.
 
-    def __init__(self, callbacks: Sequence[Callback]) -> None:
-        self.callbacks = list(callbacks)
+    Finding this out at every step would take longer than some of them take to act.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback], joined: Sequence[StepCallback] = ()) -> None:
+        self.callbacks, self.joined = list(callbacks), list(joined)
+        self.away = [callback for callback in joined if callback not in self.callbacks]
         self.members = [callback for callback in callbacks if isinstance(callback, StepCallback)]
         self._look, self._act, self._take_note = (
             [callback for callback in self.members if getattr(type(callback), name) is not getattr(StepCallback, name)]
