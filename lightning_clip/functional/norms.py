@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import cache
-
 import torch
 from torch import Tensor
 
@@ -144,15 +142,13 @@ def _norms_of_mixed(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dt
 def _foreach_norms(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
     if math.isinf(norm_type) and any(t.numel() == 0 for t in tensors):  # torch has no maximum of an empty tensor
         tensors = [t if t.numel() else t.new_zeros(1) for t in tensors]
-    dtype = _accumulated_in(tensors[0].dtype, dtype)
+    given = tensors[0].dtype
+    if dtype is not None or given is not torch.float32:  # torch requires complex to stay complex
+        given = torch.promote_types(given, dtype or torch.float32)
+    dtype = given
     if math.isinf(norm_type) and tensors[0].device.type == "cpu" and not dtype.is_complex:
         return [norm.to(dtype) if norm.dtype != dtype else norm for norm in _largest(tensors)]
     return list(torch._foreach_norm(list(tensors), norm_type, dtype=dtype))
-
-
-@cache
-def _accumulated_in(given: torch.dtype, wider: torch.dtype | None) -> torch.dtype:
-    return torch.promote_types(given, wider or torch.float32)  # torch requires complex to stay complex
 
 
 def _largest(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_clip.functional.scalars import Scalar, like
+from lightning_clip.functional.scalars import Scalar
 
 
 def finite_or(value: Tensor, default: Tensor | float) -> Tensor:
@@ -48,11 +48,13 @@ def clip_coef(norm: Scalar, limit: Scalar, *, eps: float = 0.0, min_scale: float
     if isinstance(norm, Tensor):
         coef = torch.clamp(limit / (norm + eps if eps else norm), min=min_scale or None, max=1.0)
         return torch.where((norm < torch.inf) & (coef <= 1.0), coef, 1.0)  # NaN fails both comparisons
-    one = like(1.0, norm)
-    if not norm < torch.inf or not norm + eps > 0:
-        return one
+    number = type(norm)
+    one = number(1.0)
     size = norm + eps if eps else norm
+    if not norm < torch.inf or not size > 0:
+        return one
     # As torch computes it: a number over a tensor is the number times the reciprocal, which is rounded first.
     coef = limit / size if isinstance(limit, np.floating) else (one / size) * limit
-    coef = max(coef, like(min_scale, norm))
+    if min_scale:
+        coef = max(coef, number(min_scale))
     return coef if coef <= one else one

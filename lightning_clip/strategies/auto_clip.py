@@ -114,11 +114,12 @@ class AutoClip(TotalNormStrategy):
 
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `min(1, percentile / total norm)`."""
-        self.norms.match(norm)
+        norms = self.norms
+        norms.match(norm)
         if self.include_current:
-            self.norms.push(*self.intake.take(norm, norm))
-        known = self.norms.stored() >= self.min_history
-        threshold = where(known, self.norms.quantile(self.percentile / 100), math.inf)
+            norms.push(*self.intake.take(norm, norm))
+        known = norms.stored() >= self.min_history
+        threshold = where(known, norms.quantile(self.percentile / 100), math.inf)
         if not self.include_current:
-            self.norms.push(*self.intake.take(norm, threshold))
+            norms.push(*self.intake.take(norm, threshold))
         return Scale(clip_coef(norm, threshold, eps=self.norm_eps, min_scale=self.min_scale), threshold)

@@ -2,6 +2,8 @@
 
 import math
 
+from torch import Tensor
+
 from lightning_clip._checks import check_fraction, check_positive
 from lightning_clip.core.actions import Action, Scale, Sequential, Skip
 from lightning_clip.core.state import SkipBudget
@@ -57,4 +59,5 @@ class SkipAbove(TotalNormStrategy):
         """Skip a step above the limit, or clip it if too many have been skipped."""
         counts = (norm < math.inf) & (norm > 0)
         skip = self.budget.take(counts & (norm > self.max_norm), counts)
-        return Sequential([Skip(skip), Scale(clip_coef(norm, self.max_norm), self.max_norm)])
+        scale = Scale(clip_coef(norm, self.max_norm), self.max_norm)
+        return Sequential([Skip(skip), scale]) if isinstance(norm, Tensor) or skip else scale

@@ -74,11 +74,14 @@ class SkipSpikes(TotalNormStrategy):
 
     def decide_on(self, norm: Scalar) -> Action:
         """Skip a spike, or clip it after too many skips in a row."""
-        threshold = robust_threshold(self.norms, norm, self.k, min_history=self.window // 2, min_relative_std=0.05)
+        norms = self.norms
+        threshold = robust_threshold(norms, norm, self.k, min_history=self.window // 2, min_relative_std=0.05)
         counts = (norm < torch.inf) & (norm > 0)
-        before = scalar(self.spikes_in_a_row.to(as_tensor(norm).device))
+        before = scalar(self.spikes_in_a_row.to(norm.device) if isinstance(norm, Tensor) else self.spikes_in_a_row)
         spike = counts & (norm > threshold)
-        self.spikes_in_a_row = as_tensor(where(counts, (before + 1) * spike, before))
-        self.norms.push(*self.intake.take(norm, threshold))
+        if isinstance(norm, Tensor) or spike or (before and counts):  # otherwise the count stays 0, or as it is
+            self.spikes_in_a_row = as_tensor(where(counts, (before + 1) * spike, before))
+        norms.push(*self.intake.take(norm, threshold))
         skip = self.budget.take(spike & (before < self.max_consecutive), counts)
-        return Sequential([Skip(skip), Scale(clip_coef(norm, threshold), threshold)])
+        scale = Scale(clip_coef(norm, threshold), threshold)
+        return Sequential([Skip(skip), scale]) if isinstance(norm, Tensor) or skip else scale

@@ -192,14 +192,15 @@ class ZClip(TotalNormStrategy):
 
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `c / total norm` if the norm is an outlier."""
-        mean, var, started = self.moments.read(norm)
+        moments = self.moments
+        mean, var, started = moments.read(norm)
         std = maximum(sqrt(var), self.min_relative_std * mean)
         unit = std + self.eps
         edge = where(started, mean + self.z_thresh * unit, math.inf)
         z = (norm - mean) / unit
         left = _LEFT[self.mode](z, mean, std, self.z_thresh, self.clip_factor)
         limit = where(norm > edge, left, math.inf)
-        self.moments.push(*self.intake.take(norm, limit if self.history == "clipped" else edge), started)
+        moments.push(*self.intake.take(norm, limit if self.history == "clipped" else edge), started)
         if self.max_norm is not None:
             limit, edge = minimum(limit, self.max_norm), minimum(edge, self.max_norm)
         coef = clip_coef(norm, limit, eps=self.norm_eps, min_scale=self.min_scale)

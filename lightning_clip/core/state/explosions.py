@@ -86,11 +86,11 @@ class ExplosionCount(State):
             The value to store, after five explosions in a row at most twice the limit, and whether it may be stored at
             all, each like `norm`.
         """
-        self.match(norm)
-        counts, exploded = (norm < torch.inf) & (norm > 0), norm > self.multiple * limit
-        before = self.number("in_a_row")
-        if not isinstance(before, Tensor) and not before and not exploded:
+        exploded = norm > self.multiple * limit
+        if not isinstance(norm, Tensor) and not exploded and not self.number("in_a_row"):
             return value, True  # as at nearly every step, and free to see
+        self.match(norm)
+        counts, before = (norm < torch.inf) & (norm > 0), self.number("in_a_row")
         in_a_row = where(counts, (before + 1) * exploded, before)
         self.set_number("in_a_row", in_a_row)
         return where(in_a_row > IN_FULL, minimum(value, 2 * limit), value), explosion_enters(in_a_row)

@@ -53,8 +53,8 @@ class FirstValues(State):
         values, count = self.array("values"), self.array("count")
         if values is not None and count is not None:
             if keep:
-                if count < len(values) - 1:
-                    values[count] = value
+                if (place := count.item()) < len(values) - 1:
+                    values[place] = value
                 count += 1
             return
         # A value that is not kept becomes a zero in the next free slot: an unconditional write saves one read.
@@ -65,7 +65,7 @@ class FirstValues(State):
 
     def full(self) -> Scalar:
         """Whether `size` values have been seen, a boolean or a boolean tensor `()`."""
-        return self.number("count") >= self.size
+        return self.number("count") >= self._buffers["values"].numel() - 1  # type: ignore[union-attr]
 
     def kept(self) -> Tensor:
         """The stored values, `(size,)`; zeros in empty slots."""

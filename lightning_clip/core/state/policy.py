@@ -104,7 +104,8 @@ class Intake(State):
         Returns:
             The value to store and whether to store it, each like `norm`.
         """
-        norm, threshold = scalar(norm), scalar(threshold)
+        if isinstance(norm, Tensor) or isinstance(threshold, Tensor):
+            norm, threshold = scalar(norm), scalar(threshold)
         value, keep = to_store(self.policy, norm, threshold, factor=self.factor)
         keep = keep & (norm > 0)
         if self.policy == "accepted":

@@ -53,7 +53,7 @@ class RunningEstimates(State, ABC):
             Each estimate, then whether the warmup is over.
         """
         self.match(norm)
-        return (*(self.number(name) for name in self._names), self.first.full())
+        return (*[self.number(name) for name in self._names], self.first.full())
 
     def push(self, value: Scalar, keep: Scalar, started: Scalar) -> None:
         """Store a value if `keep` is true.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_clip.core.state.sorted_values import deviation_at
@@ -57,7 +58,8 @@ class Window(State):
             value: A number or a tensor `()`.
             keep: A boolean or a boolean tensor `()`.
         """
-        value, keep = scalar(value), scalar(keep)
+        if isinstance(value, Tensor) or isinstance(keep, Tensor):
+            value, keep = scalar(value), scalar(keep)
         self.match(value)
         values, count = self.array("values"), self.array("count")
         if values is None or count is None:
@@ -66,11 +68,11 @@ class Window(State):
             self.values.index_copy_(0, slot, torch.where(keep, value.to(old.dtype), old))
             self.count.add_(keep)
         elif keep:
-            ordered, place = self._ordered(), int(count) % self.size
+            ordered, place = self._ordered(count), count.item() % self.size
             if len(ordered) == self.size:
-                del ordered[bisect_left(ordered, values[place].item())]
+                del ordered[bisect_left(ordered, values.item(place))]
             values[place] = value
-            insort(ordered, values[place].item())
+            insort(ordered, values.item(place))
             count += 1
 
     def stored(self) -> Scalar:
@@ -122,10 +124,10 @@ class Window(State):
         """The number of values in the ring buffer, but at least 1: the first slot of an empty buffer holds NaN."""
         return self.count.clamp(1, self.size)
 
-    def _ordered(self) -> list[float]:
+    def _ordered(self, count: NDArray[Any] | None = None) -> list[float]:
         """The sorted values; sorted again only if the buffer is another one or was changed from outside."""
-        values, count = self._buffers["values"], self.array("count")
-        stored = min(int(count), self.size) if count is not None else 0
+        values, count = self._buffers["values"], self.array("count") if count is None else count
+        stored = min(count.item(), self.size) if count is not None else 0
         if self._sorted[0] is not values or len(self._sorted[1]) != stored:
             array = self.array("values")
             self._sorted = values, [] if array is None else np.sort(array[:stored]).tolist()
