@@ -103,13 +103,16 @@ def total_norm(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
     return combine_norms(tensor_norms(tensors, norm_type), norm_type)
 
 
-def unit_norms(tensor: Tensor, dims: tuple[int, ...], *, dtype: torch.dtype | None = None) -> Tensor:
-    """The 2-norm of each unit (a row of a weight matrix, a filter), accumulated in float32 or better.
+def unit_norms(
+    tensor: Tensor, dims: tuple[int, ...], *, norm_type: float = 2.0, dtype: torch.dtype | None = None
+) -> Tensor:
+    """The norm of each unit (a row of a weight matrix, a filter), accumulated in float32 or better.
 
     Args:
         tensor: Any shape. For a sharded tensor, only units that this process holds a piece of are measured.
         dims: The dimensions that make up one unit and are reduced, counted from the front. An empty tuple makes the
             whole tensor one unit.
+        norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
         dtype: A wider type to accumulate in.
 
     Returns:
@@ -123,8 +126,8 @@ def unit_norms(tensor: Tensor, dims: tuple[int, ...], *, dtype: torch.dtype | No
     """
     dims = dims or tuple(range(tensor.ndim))
     dtype = torch.promote_types(tensor.dtype, dtype or torch.float32)
-    norms = torch.linalg.vector_norm(local_values(tensor), 2.0, dims, keepdim=True, dtype=dtype)
-    return reduce_units(norms, sharding_of(tensor), dims)
+    norms = torch.linalg.vector_norm(local_values(tensor), norm_type, dims, keepdim=True, dtype=dtype)
+    return reduce_units(norms, sharding_of(tensor), dims, norm_type)
 
 
 def _norms_of_mixed(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:

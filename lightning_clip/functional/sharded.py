@@ -109,13 +109,14 @@ def reduce_powers(norms: list[Tensor], shardings: Sequence[Sharding | None], nor
     return result
 
 
-def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...]) -> Tensor:
-    """Turn the 2-norms of local pieces of units into those of whole units; no communication if no unit is split.
+def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...], norm_type: float = 2.0) -> Tensor:
+    """Turn the norms of local pieces of units into those of whole units; no communication if no unit is split.
 
     Args:
         norms: Local norms, any shape.
         sharding: `sharding_of` the tensor that they were measured on.
         dims: The dimensions that make up one unit.
+        norm_type: p of the p-norm.
 
     Returns:
         The norms, of the same shape.
@@ -130,10 +131,11 @@ def reduce_units(norms: Tensor, sharding: Sharding | None, dims: tuple[int, ...]
     splitting = [i for i, place in enumerate(placements) if place.is_shard() and place.dim in dims]
     if not splitting:
         return norms
-    powers = norms.double().square()
+    is_max = math.isinf(norm_type)
+    powers = norms.double() if is_max else norms.double().pow(norm_type)
     for mesh_dim in splitting:
-        dist.all_reduce(powers, group=mesh.get_group(mesh_dim))
-    return powers.sqrt().to(norms.dtype)
+        dist.all_reduce(powers, op=dist.ReduceOp.MAX if is_max else dist.ReduceOp.SUM, group=mesh.get_group(mesh_dim))
+    return (powers if is_max else powers.pow(1 / norm_type)).to(norms.dtype)
 
 
 def _check_reduced(placements: tuple[Any, ...]) -> None:

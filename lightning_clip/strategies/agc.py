@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_fraction, check_instance, check_positive_finite, check_rule
+from lightning_clip._checks import check_fraction, check_instance, check_positive, check_positive_finite, check_rule
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action
 from lightning_clip.core.element_actions import Multiply
@@ -37,18 +37,20 @@ class AGC(ClipStrategy):
         unit_axes: The dimensions that make up one unit, by glob over parameter names, for parameters with another
             layout: `(0, 2, 3)` for the weight of `ConvTranspose2d`, `()` for a tensor that is one unit. Counted from 0,
             or from the end if negative. Parameters without a matching glob use all dimensions but the first.
+        norm_type: p of the p-norm of gradients and weights; `inf` compares the largest absolute elements.
         min_scale: Smallest scaling factor, in [0, 1]. Above 0, a gradient never vanishes, but its norm may stay above
             the limit.
 
     Raises:
-        ArgumentTypeError: `clip_factor` or `eps` is not a number, or `exclude` is a string instead of a list.
-        ArgumentError: `clip_factor` or `eps` is not positive, or `min_scale` is outside [0, 1]. At the first step: a
-            glob matches no parameter, two globs of `unit_axes` match the same parameter, or a parameter has no such
-            dimension.
+        ArgumentTypeError: `clip_factor`, `eps` or `norm_type` is not a number, or `exclude` is a string instead of a
+            list.
+        ArgumentError: `clip_factor`, `eps` or `norm_type` is not positive, or `min_scale` is outside [0, 1]. At the
+            first step: a glob matches no parameter, two globs of `unit_axes` match the same parameter, or a parameter
+            has no such dimension.
 
     Example:
-        >>> AGC(0.02, exclude=("head.*",), unit_axes={"up.weight": (0, 2, 3)})
-        AGC(clip_factor=0.02, eps=0.001, exclude=('head.*',), unit_axes={'up.weight': (0, 2, 3)}, min_scale=0.0)
+        >>> AGC(0.02, exclude=("head.*",), unit_axes={"up.weight": (0, 2, 3)}).label
+        "AGC(0.02, exclude=('head.*',), unit_axes={'up.weight': (0, 2, 3)})"
 
     References:
         Andrew Brock, Soham De, Samuel L. Smith, Karen Simonyan, "High-Performance Large-Scale Image Recognition Without
@@ -63,13 +65,16 @@ class AGC(ClipStrategy):
         eps: float = 1e-3,
         exclude: Sequence[str] = (),
         unit_axes: Mapping[str, Sequence[int]] | None = None,
+        norm_type: float = 2.0,
         min_scale: float = 0.0,
     ) -> None:
         super().__init__()
         check_positive_finite("AGC", clip_factor=clip_factor, eps=eps)
+        check_positive("AGC", norm_type=norm_type)
         check_fraction("AGC", min_scale=min_scale)
         self.clip_factor = clip_factor
         self.eps = eps
+        self.norm_type = norm_type
         check_instance("AGC", Mapping, or_none=True, unit_axes=unit_axes)
         for glob, axes in (unit_axes or {}).items():
             are_axes = all(type(axis) is int for axis in axes)  # those of a string are strings
@@ -82,17 +87,18 @@ class AGC(ClipStrategy):
         self._with_axes = Globs(f"AGC(unit_axes={self.unit_axes!r})", self.unit_axes or ())
 
     @classmethod
-    def reference(cls, clip_factor: float = 0.01, *, eps: float = 1e-3) -> Self:
+    def reference(cls, clip_factor: float = 0.01, *, eps: float = 1e-3, norm_type: float = 2.0) -> Self:
         """The authors' rule with their constants, and timm's `adaptive_clip_grad`, up to rounding if λ ε is above 1e-6.
 
         Args:
             clip_factor: λ.
             eps: Floor for the weight norm of a unit.
+            norm_type: p of the p-norm, as in timm.
 
         Returns:
             The strategy.
         """
-        return cls(clip_factor, eps=eps)
+        return cls(clip_factor, eps=eps, norm_type=norm_type)
 
     def decide(self, grads: Gradients) -> Action:
         """Scale each unit by `min(1, max(min_scale, clip_factor · max(weight norm, eps) / gradient norm))`."""
@@ -106,13 +112,12 @@ class AGC(ClipStrategy):
             elif dims is not None and is_plain(tensor):
                 alike.setdefault((dims, tensor.shape, tensor.dtype, tensor.device), []).append(i)
             elif dims is not None:
-                unit = _unit_norms(tensor, grads.params[i].detach(), dims, grads.norms().dtype)
-                factors[i] = self._coef(*unit)
+                factors[i] = self._coef(*self._unit_norms(tensor, grads.params[i].detach(), dims, grads.norms().dtype))
         for key, members in alike.items():
             self._of_units(grads, members, key[0], factors)
         if whole:  # their gradient norms are known, and one reduction measures all their weights
-            weights = tensor_norms([grads.params[i].detach() for i in whole]).to(grads.device)
-            norms = grads.norms()
+            weights = tensor_norms([grads.params[i].detach() for i in whole], self.norm_type).to(grads.device)
+            norms = grads.norms(self.norm_type)
             coefs = self._coef(norms if len(whole) == len(norms) else torch.stack([norms[i] for i in whole]), weights)
             _put(factors, whole, coefs, [grads.tensors[i] for i in whole])
         return Multiply(factors, acts=True)
@@ -125,8 +130,8 @@ class AGC(ClipStrategy):
             own = members[start : start + portion]
             tensors = [grads.tensors[i] for i in own]
             weights = torch.stack([grads.params[i].detach() for i in own])
-            norms = unit_norms(torch.stack(tensors), inner, dtype=grads.norms().dtype)
-            _put(factors, own, self._coef(norms, unit_norms(weights, inner)), tensors)
+            norms = unit_norms(torch.stack(tensors), inner, norm_type=self.norm_type, dtype=grads.norms().dtype)
+            _put(factors, own, self._coef(norms, unit_norms(weights, inner, norm_type=self.norm_type)), tensors)
 
     def _coef(self, norm: Tensor, weight_norm: Tensor) -> Tensor:
         coef: Tensor = clip_coef(norm, self.clip_factor * weight_norm.clamp(min=self.eps), min_scale=self.min_scale)
@@ -150,16 +155,19 @@ class AGC(ClipStrategy):
         chosen = tuple(sorted({dim % ndim for dim in dims}))
         return () if len(chosen) == ndim else chosen
 
-
-def _unit_norms(grad: Tensor, weight: Tensor, dims: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The norms of the units of a gradient and of their weights; for a sparse gradient, only of the rows it holds."""
-    if grad.layout is not torch.strided:
-        if min(dims) < grad.sparse_dim():
-            raise ArgumentError("AGC(unit_axes=…): the units of a sparse gradient are its rows; omit 0, or exclude it.")
-        weight = weight[tuple(grad.indices())]
-        dims = tuple(dim - grad.sparse_dim() + 1 for dim in dims)
-        grad = grad.values()
-    return unit_norms(grad, dims, dtype=dtype), unit_norms(weight, dims)
+    def _unit_norms(
+        self, grad: Tensor, weight: Tensor, dims: tuple[int, ...], dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """The norms of the units of a gradient and their weights; for a sparse gradient, only of the rows it holds."""
+        if grad.layout is not torch.strided:
+            if min(dims) < grad.sparse_dim():
+                call = "AGC(unit_axes=…)"
+                raise ArgumentError(f"{call}: the units of a sparse gradient are its rows; omit 0, or exclude it.")
+            weight = weight[tuple(grad.indices())]
+            dims = tuple(dim - grad.sparse_dim() + 1 for dim in dims)
+            grad = grad.values()
+        norms = unit_norms(grad, dims, norm_type=self.norm_type, dtype=dtype)
+        return norms, unit_norms(weight, dims, norm_type=self.norm_type)
 
 
 def _put(factors: list[Tensor | None], members: list[int], coefs: Tensor, tensors: list[Tensor]) -> None:

@@ -51,7 +51,8 @@ class GroupEmaClip(ClipStrategy):
     References:
         The authors of "AGGC", 2026, https://arxiv.org/abs/2601.11864. Their level starts at zero without bias
         correction, which holds gradients down for hundreds of steps; it learns clipped norms; and norms below a second
-        limit may be raised. We start from the mean of the first norms, winsorize, and never raise a norm.
+        limit may be raised. We start from the mean of the first norms, winsorize, and never raise a norm. Their code is
+        not public, so there is no preset `reference()`.
     """
 
     def __init__(

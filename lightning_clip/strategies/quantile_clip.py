@@ -49,7 +49,8 @@ class QuantileClip(TotalNormStrategy):
     References:
         Galen Andrew, Om Thakkar, H. Brendan McMahan, Swaroop Ramaswamy, "Differentially Private Learning with Adaptive
         Clipping", 2019, https://arxiv.org/abs/1905.03871. There, many norms per step give a fraction, and the rate is
-        0.2. Here, one norm gives 0 or 1, so the rate is smaller. The start from the first norms is ours.
+        0.2. Here, one norm gives 0 or 1, so the rate is smaller, and there is no preset `reference()`. The start from
+        the first norms is ours.
     """
 
     def __init__(

@@ -94,8 +94,8 @@ class RobustClip(TotalNormStrategy):
     References:
         The Levanter authors, "Levanter", `clip_update_norm`, 2023, https://github.com/marin-community/levanter: mean
         plus k standard deviations of the latest 128 update norms. We differ in using gradients, and the median and the
-        MAD, which a single spike does not move. Frank R. Hampel, "The Influence Curve and Its Role in Robust
-        Estimation", 1974, https://doi.org/10.1080/01621459.1974.10482962.
+        MAD, which a single spike does not move, so there is no preset `reference()`. Frank R. Hampel, "The Influence
+        Curve and Its Role in Robust Estimation", 1974, https://doi.org/10.1080/01621459.1974.10482962.
     """
 
     def __init__(

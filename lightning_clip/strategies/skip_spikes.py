@@ -49,7 +49,8 @@ class SkipSpikes(TotalNormStrategy):
     References:
         Team OLMo, "2 OLMo 2 Furious", 2024, https://arxiv.org/abs/2501.00656, and its code, `SkipStepOptimizer`: mean
         plus 6 standard deviations of the latest 128 norms and losses. We differ in using the median and the MAD, which
-        earlier spikes do not widen, in limiting the number of skips, and in looking at norms alone.
+        earlier spikes do not widen, in limiting the number of skips, and in looking at norms alone. So there is no
+        preset `reference()`.
     """
 
     spikes_in_a_row: Tensor

@@ -29,6 +29,20 @@ def test_excluded_parameters_are_left_alone():
     assert_parity(AGC(exclude=("linear.*", "*.bias")), tensorwise.agc(0.01, 1e-3, exclude=names))
 
 
+@pytest.mark.parametrize("norm_type", [1.0, float("inf")])
+def test_another_norm_measures_gradients_and_weights(norm_type):
+    """`norm_type` is that of rows, of filters and of tensors that are one unit."""
+    torch.manual_seed(0)
+    for shape in ((3, 4), (2, 3, 2, 2), (5,)):
+        weight, grad = torch.randn(shape), torch.randn(shape)
+        param = with_grad(weight.clone(), grad.clone())
+        clip_(Gradients(["w"], [param]), AGC(0.1, norm_type=norm_type))
+        rows = (1, -1) if len(shape) == 1 else (shape[0], -1)
+        sizes, norms = (x.reshape(rows).norm(norm_type, dim=1, keepdim=True) for x in (weight, grad))
+        expected = grad.reshape(rows) * (0.1 * sizes / norms).clamp(max=1)
+        torch.testing.assert_close(param.grad.reshape(rows), expected)
+
+
 def test_unit_axes_say_what_a_unit_is():
     """`()` makes the tensor one unit; another axis makes columns the units."""
     assert_parity(AGC(unit_axes={"conv.*": ()}), tensorwise.agc(0.01, 1e-3, whole=("conv.weight",)))

@@ -41,7 +41,8 @@ class ParameterTotals:
         with_params = [r for r in records if r.params is not None and r.is_sample]
         for names, group in groupby(with_params, key=lambda r: r.params.names):  # type: ignore[union-attr]
             params = [record.params for record in group if record.params is not None]
-            self._add(names, np.stack([p.before for p in params]), np.stack([p.clipped for p in params]))
+            before, clipped = (np.concatenate([getattr(p, name) for p in params]) for name in ("before", "clipped"))
+            self._add(names, before.reshape(len(params), -1), clipped.reshape(len(params), -1))
 
     def _add(self, names: tuple[str, ...], before: NDArray[np.float64], clipped: NDArray[np.bool_]) -> None:
         rows = self._rows(names)
