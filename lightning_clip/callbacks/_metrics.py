@@ -129,14 +129,14 @@ def is_looked_at(trainer: Trainer) -> bool:
     Args:
         trainer: The trainer, at the end of a batch.
     """
-    watchers: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set while the Trainer is built
+    watchers: list[Any] = [*trainer.checkpoint_callbacks]
     for one in watchers:
         if looks_after_batch(one, trainer) and _names_ours(one.monitor, one.filename):
             return True
-    return any(
-        config.reduce_on_plateau and config.interval == "step" and _names_ours(config.monitor)
-        for config in trainer.lr_scheduler_configs
-    )
+    for config in trainer.lr_scheduler_configs:
+        if config.reduce_on_plateau and config.interval == "step" and _names_ours(config.monitor):
+            return True
+    return False
 
 
 def is_validation_of_fit(trainer: Trainer) -> bool:
