@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LEARNING_CURVE = "learning-curve"
 """The kind of the measurements that `LearningCurves` takes."""
 
-# Blue and vermilion of Okabe and Ito; dashes tell them apart in greyscale.
+# Blue and vermilion of Okabe and Ito; dashes tell them apart in grayscale.
 _STYLES = {"train": ("#0072B2", "-"), "validation": ("#D55E00", (0, (4, 1.5)))}
 _WIDTH, _HEIGHT = 4.0, 2.7
 _ROOM = 1.2
