@@ -18,6 +18,16 @@ where to run: in processes on this machine (processes forks them, loky is joblib
 machine); dask and ray are extras"""
 
 
+_SUGGEST_USAGE = """\
+lightning-clip suggest RECORD.jsonl [--width N]
+       lightning-clip suggest --config FILE … [--num_steps N]"""
+
+_SUGGEST = """\
+Print the norms of a run, which threshold each rule of thumb takes from them, what it would clip, and the lines to
+paste. From a record, or, with the options of `lightning-clip fit`, from the first steps (200, or --num_steps) of a run
+that is measured and not carried out."""
+
+
 def run_compare(args: list[str]) -> int:
     """Run `compare` with its options, and return the exit code."""
     parser = OneLineParser(prog="lightning-clip compare", description="Run a study and print the comparison.")
@@ -89,6 +99,29 @@ def run_report(args: list[str]) -> int:
         width=options.width,
         max_parameters=options.max_parameters,
     )
+
+
+def run_suggest(args: list[str]) -> int:
+    """Run `suggest` with its options, and return the exit code."""
+    options = args[1:]
+    if not options:
+        raise InputError("suggest: name the .jsonl record of a run, or a configuration as --config FILE")
+    if options[0].startswith("-") and not {"-h", "--help"} & set(options):
+        from lightning_clip.cli.catalog import with_packaged_configs
+
+        words = with_packaged_configs(options)
+
+        from lightning_clip.cli.measured import suggest_config
+
+        return suggest_config(words)
+    parser = OneLineParser(prog="lightning-clip suggest", description=_SUGGEST, usage=_SUGGEST_USAGE)
+    parser.add_argument("record", type=str, help="the .jsonl record of a run")
+    parser.add_argument("--width", type=PositiveInt, help="characters per line; by default, those of the terminal")
+    parsed = parser.parse_args(options)
+
+    from lightning_clip.cli.suggest import suggest
+
+    return suggest(Path(parsed.record), width=parsed.width)
 
 
 def run_fit(args: list[str]) -> int:

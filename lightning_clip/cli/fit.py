@@ -26,7 +26,7 @@ class _Parser(OneLineParser, LightningArgumentParser):
     """One class for all runs: jsonargparse keeps the parsers of parts by the class of the parser of the whole."""
 
 
-class _SizedCLI(LightningCLI):
+class SizedCLI(LightningCLI):
     """LightningCLI that takes the sizes of the model from the data, and prints the report of a fit."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -92,17 +92,30 @@ class _SizedCLI(LightningCLI):
 
 def run(args: list[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict` with its options, and return the exit code."""
-    command = {args[0]: _SizedCLI.subcommands()[args[0]]}  # a parser for each command takes longer than all the rest
-    one_command = type("_SizedCLI", (_SizedCLI,), {"subcommands": staticmethod(lambda: command)})
+    run_cli(args, SizedCLI)
+    return 0
+
+
+def run_cli(args: list[str], kind: type[SizedCLI]) -> Any:
+    """Run a subcommand of Lightning.
+
+    Args:
+        args: The subcommand and its options.
+        kind: The class of the command line.
+
+    Returns:
+        The command line, after its subcommand has run.
+    """
+    command = {args[0]: kind.subcommands()[args[0]]}  # a parser for each command takes longer than all the rest
+    one_command = type(kind.__name__, (kind,), {"subcommands": staticmethod(lambda: command)})
     with _without_advice(), SavedConfig.kept_if_used():
-        one_command(
+        return one_command(
             args=args,
             parser_class=_Parser,
             parser_kwargs={"prog": "lightning-clip"},
             save_config_callback=SavedConfig,
             seed_everything_default=0,
         )
-    return 0
 
 
 @contextmanager

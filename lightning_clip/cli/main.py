@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from lightning_clip._checks import did_you_mean
 from lightning_clip._errors import NonFiniteError, line_about
 from lightning_clip._version import __version__
-from lightning_clip.cli.commands import run_compare, run_completion, run_fit, run_init, run_list, run_report
+from lightning_clip.cli.commands import (
+    run_compare,
+    run_completion,
+    run_fit,
+    run_init,
+    run_list,
+    run_report,
+    run_suggest,
+)
 from lightning_clip.cli.parser import OneLineParser, refuse
 
 _USAGE = """\
@@ -25,6 +33,7 @@ Train:
 Compare and report:
   compare    run a study (models x strategies x seeds) and print the comparison
   report     print the report of a study or run from its files, or runs side by side
+  suggest    print which threshold suits a run: from its record, or from --config FILE like fit
 
 `lightning-clip COMMAND --help` lists the options of a command; --version prints the version.
 `lightning-clip completion bash` or `zsh` prints a script that completes commands, options and names.
@@ -35,6 +44,7 @@ _COMMANDS = {
     "list": run_list,
     "compare": run_compare,
     "report": run_report,
+    "suggest": run_suggest,
     **dict.fromkeys(("fit", "validate", "test", "predict"), run_fit),
     "completion": run_completion,
 }

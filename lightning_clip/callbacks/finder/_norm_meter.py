@@ -31,7 +31,7 @@ class NormMeter(StepCallback):
 
     Attributes:
         samples: What was measured, by the optimizer's position in `trainer.optimizers`.
-        parameter_norms: The 2-norm of each parameter's gradient, by name, of every step of every optimizer.
+        parameter_norms: The 2-norm of each parameter's gradient, by name, at each step, by the optimizer's position.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class NormMeter(StepCallback):
         self.max_epochs = max_epochs
         self.keeps_parameters = keeps_parameters
         self.samples: dict[int, NormSample] = {}
-        self.parameter_norms: list[dict[str, float]] = []
+        self.parameter_norms: dict[int, list[dict[str, float]]] = {}
         self._longest: dict[int, float] = {}
 
     @override
@@ -67,7 +67,8 @@ class NormMeter(StepCallback):
             trainer.should_stop = True
             return
         if self.keeps_parameters:
-            self.parameter_norms.append(dict(zip(grads.names, grads.norms().tolist(), strict=True)))
+            by_name = dict(zip(grads.names, grads.norms().tolist(), strict=True))
+            self.parameter_norms.setdefault(context.index, []).append(by_name)
         self._limit_step(sample, grads, context)
         if sample.norms:
             clip_(grads, NormClip(sample.threshold("median"), norm_type=self.norm_type), optimizer_index=context.index)

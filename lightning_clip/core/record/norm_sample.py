@@ -29,6 +29,7 @@ class NormSample:
     norms: list[float] = field(default_factory=list)
     step_limit: float = math.inf
     diverged: str = ""
+    _lowest: float = math.inf
 
     def add(self, norm: float) -> bool:
         """Add the norm of one step.
@@ -45,7 +46,9 @@ class NormSample:
             self.norms.append(norm)
             last = self.norms[-EXPLOSION_STEPS:]
             earlier = self.norms[:-EXPLOSION_STEPS]
-            if earlier and min(last) > EXPLOSION_FACTOR * float(np.median(earlier)):
+            self._lowest = min(norm, self._lowest)
+            is_high = min(last) > EXPLOSION_FACTOR * self._lowest  # saves the median, which is slow, in most steps
+            if is_high and earlier and min(last) > EXPLOSION_FACTOR * float(np.median(earlier)):
                 self.norms = earlier
                 self.diverged = f"the norm exploded from step {len(earlier)} on, to {last[-1]:.3g}"
         return bool(self.diverged)

@@ -39,6 +39,19 @@ def _report(
     return Command("cli", f"report: {name}", says, files or {}, args=("report", *args))
 
 
+_SMALL = """\
+model: {class_path: MLPRegressor}
+data: {class_path: RegressionDataModule}
+trainer: {accelerator: cpu, logger: false, enable_progress_bar: false}
+"""
+
+
+def _suggest(
+    name: str, *args: str, says: tuple[str, ...], files: dict[str, str | bytes | None] | None = None
+) -> Command:
+    return Command("cli", f"suggest: {name}", says, files or {}, args=("suggest", *args))
+
+
 CASES = [
     _no_command("comparre", says=("'comparre'", "did you mean 'compare'?")),
     _no_command("reprot", says=("'reprot'", "did you mean 'report'?")),
@@ -46,13 +59,19 @@ CASES = [
     _no_command("vaildate", says=("'vaildate'", "did you mean 'validate'?")),
     _no_command("tset", says=("'tset'", "did you mean 'test'?")),
     _no_command("predcit", says=("'predcit'", "did you mean 'predict'?")),
-    _no_command("frobnicate", says=("'frobnicate'", "use one of init, list, compare, report, fit")),
+    _no_command("frobnicate", says=("'frobnicate'", "use one of init, list, compare, report, suggest, fit")),
     _no_command("", says=("''", "use one of init, list, compare")),
     _no_command("--verison", says=("'--verison'", "did you mean '--version'?")),
     _no_command("-x", says=("'-x'",)),
     _no_command("s.yaml", says=("'s.yaml'",)),
     _no_command("\x1b[31mred", says=("'\\x1b[31mred'",)),
     _no_command("fit\n", says=("'fit\\n'", "did you mean 'fit'?")),
+    _suggest("nothing", says=("record", "--config FILE")),
+    _suggest("no such file", "no.jsonl", says=("no.jsonl", "No such file")),
+    _suggest("a configuration", "a.yaml", says=("a.yaml", "--config FILE"), files={"a.yaml": "trainer: {}"}),
+    _suggest("a folder", ".", says=("a folder", "Name the .jsonl record")),
+    _suggest("another file", "a.jsonl", says=("a.jsonl",), files={"a.jsonl": "hello\n"}),
+    _suggest("no steps", "--config=a.yaml", "--num_steps=0", says=("num_steps", "0"), files={"a.yaml": _SMALL}),
     _compare(
         "study: one letter missing",
         "--config",
