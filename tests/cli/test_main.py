@@ -68,7 +68,8 @@ def test_help_imports_nothing_heavy():
     code = (
         "import contextlib, io, sys\n"
         "from lightning_clip.cli import main\n"
-        "for args in ('-h', 'report -h', 'suggest -h', 'compare -h', 'fit -h', 'init x', 'list -h', 'compare --jobs=0'):\n"
+        "for args in ('-h', 'report -h', 'suggest -h', 'compare -h', 'fit -h', 'init x', 'list -h'"
+        ", 'compare --jobs=0'):\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "        main(args.split())\n"
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -22,7 +22,12 @@ QUIET = [
 ]
 MLP = ["--model=MLPRegressor", "--data=RegressionDataModule", *QUIET]
 RNN = ["--model=RNNModule", "--model.hidden_size=8", "--data=TemporalOrderDataModule", "--data.length=20", *QUIET]
-RUN = ["--trainer.max_steps=2", "--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0", "--trainer.logger=false"]
+RUN = [
+    "--trainer.max_steps=2",
+    "--trainer.enable_checkpointing=false",
+    "--trainer.limit_val_batches=0",
+    "--trainer.logger=false",
+]
 
 
 @pytest.fixture(autouse=True)
