@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning_clip.studies.comparison.metrics import STEPS_TO_SOLVE, metric_number, metric_title
-from lightning_clip.studies.comparison.pivot import Pivot, value_name
+from lightning_clip.studies.comparison.pivot import Pivot, value_name, varied_axes
 from lightning_clip.studies.comparison.result import RunResult
 from lightning_clip.studies.comparison.standings import Standing, by_group
 
@@ -24,19 +25,24 @@ _WIDE = 10**1.5
 def plot_curves(figure: Any, by_axis: Pivot, metric: str) -> None:
     """Draw a line for each strategy: the solved runs and the steps they took, or the median of a metric.
 
+    Each combination of the values of other axes has plots of its own.
+
     Args:
         figure: An empty matplotlib figure.
         by_axis: The standings by the values of a numeric axis.
         metric: The metric to draw if there is no task to solve.
     """
     solvable = any(row.solved is not None for row in by_axis.standings)
-    shown = [_plot_solved, _plot_steps] if solvable else [_plot_metric]
-    figure.set_size_inches(_WIDTH, _CURVE_HEIGHT * len(shown) + 0.6)
-    plots = figure.subplots(len(shown), squeeze=False, sharex=True)[:, 0]
-    for plot, draw in zip(plots, shown, strict=True):
-        draw(plot, by_axis, metric)
+    kinds = [_plot_solved, _plot_steps] if solvable else [_plot_metric]
+    panels = _panels(by_axis)
+    figure.set_size_inches(_WIDTH, _CURVE_HEIGHT * len(kinds) * len(panels) + 0.6)
+    plots = figure.subplots(len(kinds) * len(panels), squeeze=False, sharex=True)[:, 0]
+    shown = [(title, part, draw) for title, part in panels.items() for draw in kinds]
+    for plot, (title, part, draw) in zip(plots, shown, strict=True):
+        draw(plot, part, metric)
         plot.grid(alpha=0.25)
         plot.spines[["top", "right"]].set_visible(False)
+        plot.set_title(title, loc="right", fontsize="medium")
     if any(row.all_diverged for row in by_axis.standings):
         plots[0].scatter([], [], marker="x", color="gray", label="every run diverged")
     plots[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
@@ -46,6 +52,18 @@ def plot_curves(figure: Any, by_axis: Pivot, metric: str) -> None:
     last.set_xticks(by_axis.values, [value_name(value) for value in by_axis.values])
     last.set_xticks([], minor=True)
     last.set_xlabel(by_axis.axis)
+
+
+def _panels(by_axis: Pivot) -> dict[str, Pivot]:
+    """A part of the lines for each combination of the other axes, by its name."""
+    axes = [name for name in varied_axes(by_axis.standings) if name != by_axis.axis]
+    panels: dict[str, Pivot] = {}
+    for name, own in by_axis.rows.items():
+        first = next(iter(own.values()))
+        title = ", ".join(f"{axis} {value_name(first.axes[axis])}" for axis in axes if axis in first.axes)
+        rows = panels[title].rows if title in panels else {}
+        panels[title] = replace(by_axis, rows={**rows, name.removesuffix(f", {title}"): own})
+    return panels
 
 
 def _plot_solved(plot: Any, by_axis: Pivot, metric: str) -> None:

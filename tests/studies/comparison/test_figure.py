@@ -36,6 +36,21 @@ def test_a_metric_has_its_median_and_its_range():
     np.testing.assert_array_equal(crosses[:, 0], [50, 100, 150])
 
 
+def test_each_value_of_another_axis_has_its_plot():
+    """The lines of a plot are named by their strategy, and the title says which value the plot is for."""
+    runs = [
+        result(name, seed, value + length + seed, length=length, target=target)
+        for target, value in (("raw", 100.0), ("scaled", 1.0))
+        for length in (1, 2, 3)
+        for name in ("none", "norm-1.0")
+        for seed in range(2)
+    ]
+    raw, scaled = plot_comparison(runs).axes
+    assert [raw.get_title("right"), scaled.get_title("right")] == ["target raw", "target scaled"]
+    assert [line.get_label() for line in scaled.lines] == ["none", "norm-1.0"]
+    np.testing.assert_array_equal(scaled.lines[1].get_ydata(), [2.5, 3.5, 4.5])
+
+
 def test_counts_of_unequal_numbers_of_runs_are_fractions():
     """In an interrupted study, some settings have fewer runs."""
     runs = [solving("a", seed, 500, length=length) for length in (1, 2, 3) for seed in range(length)]
