@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo docs test test-guests test-parity test-types test-oldest test-wheel test-upstream reliability lint bench clean
+.PHONY: help install demo docs figures test test-guests test-parity test-types test-oldest test-wheel test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
@@ -19,6 +19,8 @@ help:
 	@echo "            run the tests of faults in their long form and write docs/reliability.md"
 	@echo "make lint   run ruff, codespell and mypy"
 	@echo "make docs   build the documentation in build/docs; a broken link is an error"
+	@echo "make figures"
+	@echo "            run the studies in docs/studies.md and draw every picture of the README and the documentation"
 	@echo "make bench  measure the overhead and write benchmarks/RESULTS.md; needs an otherwise idle machine"
 	@echo "make clean  delete the virtual environment and build files"
 
@@ -43,6 +45,12 @@ lint: $(INSTALLED)
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The studies continue where they were interrupted, in runs/figures.
+figures: $(INSTALLED)
+	$(BIN)/python docs/report_picture.py
+	$(BIN)/python docs/strategy_pictures.py
+	OMP_NUM_THREADS=1 $(BIN)/python docs/study_pictures.py
 
 # Compiled files are kept even where PYTHONDONTWRITEBYTECODE is set: to compile all tests takes each process seconds.
 test: lint docs

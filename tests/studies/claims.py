@@ -207,7 +207,20 @@ def mlp_remedies(runs: Runs) -> None:
     assert all(same)
 
 
+def mlp_diabetes(runs: Runs) -> None:
+    """On raw targets, rate times threshold decides, and large rates need clipping; on scaled targets, few runs do."""
+    for lr in (0.01, 0.1):
+        assert all(run.diverged for run in of(runs, "none", target="raw", lr=lr))
+    assert not any(run.diverged for run in runs if run.strategy != "none")
+    for strategy, lr in (("norm-10", 0.001), ("norm-1", 0.01), ("norm-0.1", 0.1)):
+        good = relative_errors(of(runs, strategy, target="raw", lr=lr))
+        assert max(good) <= 0.7, strategy
+        assert min(relative_errors(of(runs, strategy, target="raw", lr=lr / 10))) >= 1.5, strategy
+    assert max(relative_errors(of(runs, "none", target="standardized", lr=0.001))) <= 0.7
+
+
 CLAIMS = {
+    "mlp-diabetes": mlp_diabetes,
     "mlp-thresholds": mlp_thresholds,
     "mlp-remedies": mlp_remedies,
     "mlp-regression": mlp_regression,
