@@ -19,7 +19,7 @@ from lightning_clip.studies.story import study_figure
 
 TARGET = Path(__file__).parent / "pictures" / "studies"
 STUDIES = ("mlp-regression", "mlp-strategies", "mlp-thresholds", "mlp-remedies", "mlp-diabetes", "cliff")
-TUTORIAL = {"clipnorm": "norm-1.0", "clipvalue": "value-5.0"}
+TUTORIAL = {"clipnorm": "per-parameter-norm-1.0", "clipvalue": "value-5.0"}
 DOTS_PER_INCH = 110
 COLOR = "#0072B2"
 

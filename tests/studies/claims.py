@@ -184,7 +184,7 @@ def relative_errors(runs: Runs) -> list[float]:
 
 
 def mlp_remedies(runs: Runs) -> None:
-    """Clipping, scaled targets, small rates and a linear model learn; most other remedies leave the run to diverge."""
+    """Clipping, scaled targets, small rates and a linear model learn; with most others a run diverges or dies."""
     for remedy in (
         "norm-1.0",
         "value-5.0",
@@ -199,10 +199,11 @@ def mlp_remedies(runs: Runs) -> None:
     for squashing in ("tanh", "sigmoid"):
         assert min(relative_errors(of(runs, squashing))) >= 0.03, squashing
         assert not any(run.diverged for run in of(runs, squashing)), squashing
-    for useless in ("none", "batch-16", "batch-norm", "leaky-relu", "rrelu", "xavier", "he-normal", "orthogonal"):
-        assert is_lost_at_once(of(runs, useless)), useless
-    for useless in ("l1-0.01", "l2-0.01", "two-layers", "residual"):
-        assert is_lost_at_once(of(runs, useless)), useless
+    assert is_lost_at_once(of(runs, "none"))
+    for useless in ("batch-16", "batch-norm", "leaky-relu", "rrelu", "xavier", "he-normal", "orthogonal", "l1-0.01"):
+        assert min(relative_errors(of(runs, useless))) >= 0.9, useless
+    for useless in ("l2-0.01", "two-layers", "residual"):
+        assert min(relative_errors(of(runs, useless))) >= 0.9, useless
     same = [(a.steps, a.metrics) == (b.steps, b.metrics) for a, b in zip(of(runs, "none"), of(runs, "he"), strict=True)]
     assert all(same)
 
