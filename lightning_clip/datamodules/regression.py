@@ -16,7 +16,7 @@ class RegressionDataModule(RowsDataModule):
     """Rows of features with one value to predict. The first half is for training, the second for validation and test.
 
     `"synthetic"` is scikit-learn's `make_regression`: normally distributed features and a linear target, whose standard
-    deviation of about 200 makes gradients explode. The rows stay in the order in which they were generated.
+    deviation of about 150 makes gradients explode. The rows stay in the order in which they were generated.
 
     `"diabetes"` is the data set of 442 patients that ships with scikit-learn: 10 features, targets from 25 to 346. The
     order of that file is not documented, so the rows are shuffled by `random_state` before they are split. Its features

@@ -25,7 +25,7 @@ class MLPRegressor(OptimizedModule):
     """Fully connected layers with an activation between them, trained on the mean squared error.
 
     The defaults are the network of the first reference: 20 inputs, 25 ReLU units, one output, and SGD with momentum on
-    targets with a standard deviation of about 200. Its first gradients have a norm in the hundreds, and without
+    targets with a standard deviation of about 150. Its first gradients have a norm in the hundreds, and without
     clipping the weights become NaN. Hidden weights are He-uniform, with bound `sqrt(6 / fan_in)`, output weights
     Glorot-uniform, with bound `sqrt(6 / (fan_in + fan_out))`; biases start at zero, as in Keras. The other options are
     what people try before they clip.
