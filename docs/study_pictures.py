@@ -41,7 +41,8 @@ def main(folders: Sequence[str]) -> None:
             for keras, strategy in TUTORIAL.items():
                 save(curves_figure(results, folder, [strategy]), f"tutorial-{keras}")
             save(curves_figure(results, folder, list(load_study(name).strategies)), f"{name}-curves")
-        save(study_figure(load_study(name), results.runs), name)
+        else:
+            save(study_figure(load_study(name), results.runs), name)
 
 
 def run(name: str) -> ResultsFolder:
