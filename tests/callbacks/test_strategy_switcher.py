@@ -213,7 +213,7 @@ def test_a_rung_that_skips_too_much_is_disabled():
     assert not any(record.skipped for record in list(clipping.history)[-300:])
 
 
-@pytest.mark.parametrize("seed", [0, 1, 3])
+@pytest.mark.parametrize("seed", [0, 1, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_saves_a_run_that_explodes_without_clipping(seed, tmp_path):
     """The regression network becomes NaN within ten steps without clipping; switching prevents it and is recorded."""
     seed_everything(seed, verbose=False)
