@@ -26,7 +26,9 @@ _ROOMS = {"strategies": "strategies", "callbacks": "callbacks", "modules": "modu
 def run(args: list[str]) -> int:
     """Run `list` with its options, and return the exit code."""
     parser = OneLineParser(prog="lightning-clip list", description="List what a command or a configuration can name.")
-    parser.add_argument("kind", choices=list(KINDS), help="; ".join(f"{kind}: {text}" for kind, text in KINDS.items()))
+    parser.add_argument(
+        "kind", nargs="?", choices=list(KINDS), help="; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
+    )
     options = parser.parse_args(args[1:])
 
     from rich.table import Table
@@ -36,10 +38,11 @@ def run(args: list[str]) -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for name, line in entries(options.kind):
+    kind, title = options.kind, "lightning-clip list KIND, where KIND is one of"
+    for name, line in entries(kind) if kind else KINDS.items():
         table.add_row(name, line)
     console = output_console()
-    console.print(f"{options.kind}: {KINDS[options.kind]}", style="dim", markup=False, highlight=False)
+    console.print(f"{kind}: {KINDS[kind]}" if kind else title, style="dim", markup=False, highlight=False)
     console.print(table)
     return 0
 
@@ -100,13 +103,14 @@ def _path_of(source: str) -> str:
     if Path(source).suffix in (".yaml", ".yml", ".json") or Path(source).is_file() or not source:
         return source
     known = config_names()
+    similar = did_you_mean(source, known)
     if source in known:
         return str(configs_folder() / f"{source}.yaml")
     if "{" in source or "\n" in source:  # a configuration itself
         return source
     raise InputError(
         f"--config {source}: there is no such file, and no such configuration in the package"
-        f"{did_you_mean(source, known)} `lightning-clip list configs` lists them."
+        f"{similar or '.'} `lightning-clip list configs` lists them."
     )
 
 

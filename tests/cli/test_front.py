@@ -65,6 +65,12 @@ def test_what_is_listed_is_what_there_is():
     assert found["configs"] == set(config_names()) >= {"trainer", "clip/norm", "data/regression", "model/mlp"}
 
 
+def test_without_a_kind_the_kinds_are_listed(capsys):
+    """`list` alone says what can be listed."""
+    assert call("list") == 0
+    assert set(KINDS) <= set(capsys.readouterr().out.split())
+
+
 def test_an_unknown_kind_is_one_line(capsys):
     """A kind that does not exist is refused with the one that was meant."""
     assert "did you mean 'strategies'?" in refusal(capsys, "list", "strategys")
@@ -85,6 +91,7 @@ def test_a_file_goes_before_a_name(folder, capsys):
 
 def test_an_unknown_configuration_is_one_line(capsys):
     """The message names the configuration that was probably meant, and the command that lists them."""
+    assert "in the package. `lightning-clip list" in refusal(capsys, "fit", "--config", "nothing-like-it", *PARTS)
     line = refusal(capsys, "fit", "--config", "clip/norn", *PARTS)
     assert line.startswith("--config clip/norn: there is no such file, and no such configuration in the package; did")
     assert "clip/norm" in line

@@ -209,6 +209,20 @@ def test_resuming_equals_not_stopping(tmp_path):
     assert next(iter(second.profiles)).peak_ratio == list(whole.profiles)[6].peak_ratio > 0
 
 
+def test_a_checkpoint_of_an_earlier_version_continues(tmp_path):
+    """It holds the peaks of one layer without its name, and they are those of the layer that is measured."""
+    path = tmp_path / "old.ckpt"
+    trainer = fit(Recurrent(lr=0.0), monitor := TemporalGradientMonitor(every_n_steps=1))
+    trainer.save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    content["callbacks"]["TemporalGradientMonitor"]["peaks"] = [2 * profile.peak for profile in monitor.profiles]
+    torch.save(content, path)
+    resumed = TemporalGradientMonitor(every_n_steps=1)
+    quiet_trainer(callbacks=[resumed], max_epochs=2).fit(Recurrent(lr=0.0), sequences(), ckpt_path=path)
+    assert next(iter(resumed.profiles)).peak_ratio == pytest.approx(0.5, rel=0.5)
+    assert list(resumed.state_dict()["peaks"]) == ["rnn"]
+
+
 def test_profiles_reach_every_observer_and_logger(tmp_path):
     """Each profile is in the history, the file and the metrics."""
     monitor, sink = TemporalGradientMonitor(every_n_steps=5), JsonlSink(tmp_path / "run.jsonl")
