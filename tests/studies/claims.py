@@ -24,6 +24,10 @@ def solved(runs: Runs) -> int:
     return sum(int(run.metrics["solved"]) for run in runs)
 
 
+def solved_fraction(runs: Runs) -> float:
+    return solved(runs) / len(runs)
+
+
 def bits_of_each(runs: Runs) -> list[float]:
     """Bits per character; infinite for a run that diverged."""
     values = [run.metrics["test_bits_per_char"] for run in runs]
@@ -41,13 +45,12 @@ def worst_bits(runs: Runs) -> float:
 def temporal_order(runs: Runs) -> None:
     """A plain RNN needs clipping, also together with Ω; an LSTM that starts with a long memory and a GRU do not."""
     for length in (50, 100):
-        assert solved(of(runs, "none", "rnn", length=length)) <= 1
-        assert solved(of(runs, "norm-1.0", "rnn", length=length)) >= 3
-    assert solved(of(runs, "norm-1.0+omega-4", length=50)) >= 3
+        assert solved_fraction(of(runs, "none", "rnn", length=length)) <= 0.2
+        assert solved_fraction(of(runs, "norm-1.0", "rnn", length=length)) >= 0.6
+    assert solved_fraction(of(runs, "norm-1.0+omega-4", length=50)) >= 0.6
     for model in ("lstm", "gru"):
         for strategy in ("none", "norm-1.0"):
-            own = of(runs, strategy, model, length=50)
-            assert solved(own) >= len(own) - 1
+            assert solved_fraction(of(runs, strategy, model, length=50)) >= 0.6
 
 
 def temporal_order_length(runs: Runs) -> None:
