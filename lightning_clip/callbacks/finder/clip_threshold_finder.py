@@ -7,6 +7,7 @@ from typing import Any
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.nn.parameter import is_lazy
 from typing_extensions import override
 
 from lightning_clip._checks import check_count, check_positive_finite
@@ -98,6 +99,11 @@ class ClipThresholdFinder(RunCallback):
         is_restored |= bool(trainer.ckpt_path) and trainer.strategy.restore_checkpoint_after_setup
         if is_restored or self._is_continued(trainer, pl_module):
             return
+        if lazy := [name for name, param in pl_module.named_parameters() if is_lazy(param)]:
+            raise MisconfigurationException(
+                f"ClipThresholdFinder: {lazy[0]} has no values before the first batch, so they cannot be put back. "
+                "Pass one batch through the network before the fit."
+            )
         strategy = _clipping_of(trainer).strategy
         assert isinstance(strategy, NormClip)
         meter = self.measure(trainer, pl_module, norm_type=strategy.norm_type)

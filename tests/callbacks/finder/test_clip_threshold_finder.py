@@ -215,6 +215,14 @@ def test_a_checkpoint_without_a_threshold_is_refused(tmp_path):
         trainer.fit(Net(), loader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
 
 
+def test_lazy_parameters_are_refused():
+    """They get their values at the first batch, and would keep those of a measured one."""
+    module = Net()
+    module.net[0] = nn.LazyLinear(3)
+    with pytest.raises(MisconfigurationException, match=r"net\.0\.weight has no values .* Pass one batch through"):
+        run(module, ClipThresholdFinder(), GradientClipping(), data=loader())
+
+
 class Poisoned(Net):
     """Its loss is NaN from a step on, or grows without end."""
 
