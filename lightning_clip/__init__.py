@@ -10,6 +10,7 @@ from lightning_clip._version import __version__
 
 if TYPE_CHECKING:
     from lightning_clip.callbacks import (
+        BadStepCapture,
         ClipThresholdFinder,
         DivergenceRollback,
         GradientClipping,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         NonFiniteGuard,
         RecurrentSpectrumMonitor,
         RichGradientReport,
+        SkipBatches,
         StrategySwitcher,
         TemporalGradientMonitor,
         UpdateMonitor,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         TBPTTSequenceModule,
         TruncatedBPTTMixin,
     )
+    from lightning_clip.replays.replay import replay
     from lightning_clip.reports.record import RunRecord, load_record
     from lightning_clip.sinks import AlertSink, CsvSink, JsonlSink, WebhookSink, read_jsonl
     from lightning_clip.strategies import *
@@ -70,6 +73,7 @@ __all__ = [
     "AddingProblemDataModule",
     "AlertSink",
     "AutoClip",
+    "BadStepCapture",
     "Blend",
     "Chain",
     "CharTextDataModule",
@@ -117,6 +121,7 @@ __all__ = [
     "SequentialDigitsDataModule",
     "Shadow",
     "SkipAbove",
+    "SkipBatches",
     "SkipSpikes",
     "SoftClip",
     "SpectralClip",
@@ -141,6 +146,7 @@ __all__ = [
     "clip_",
     "load_record",
     "read_jsonl",
+    "replay",
 ]
 
 # A room is imported when one of its names is first used: reading a record needs neither Lightning nor a model, and
@@ -149,5 +155,5 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     ["core", "strategies", "sinks", "callbacks", "modules", "datamodules"],
     offered=__all__,
-    elsewhere={"RunRecord": "reports.record", "load_record": "reports.record"},
+    elsewhere={"RunRecord": "reports.record", "load_record": "reports.record", "replay": "replays.replay"},
 )

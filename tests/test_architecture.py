@@ -36,6 +36,8 @@ MAY_IMPORT = {
     "callbacks/rich_gradient_report": {"core", "reports", "lightning", "rich"},
     "modules": {"lightning", "torchmetrics", "sklearn", *NUMERIC},
     "datamodules": {"lightning", "torchmetrics", "sklearn", *NUMERIC},
+    "replays": {"callbacks", "core", "datamodules", "functional", "reports", "strategies", "lightning", "torch"},
+    "replays/report": {"reports", "rich"},
     "studies": {
         *("callbacks", "core", "functional", "strategies", "modules", "datamodules", "reports", "sinks", "_version"),
         *("lightning", "joblib", "jsonargparse", "rich", "matplotlib", "yaml", "dask", "distributed", "ray", *NUMERIC),

@@ -31,6 +31,7 @@ PUBLIC = [
     "AddingProblemDataModule",
     "AlertSink",
     "AutoClip",
+    "BadStepCapture",
     "Blend",
     "Chain",
     "CharTextDataModule",
@@ -78,6 +79,7 @@ PUBLIC = [
     "SequentialDigitsDataModule",
     "Shadow",
     "SkipAbove",
+    "SkipBatches",
     "SkipSpikes",
     "SoftClip",
     "SpectralClip",
@@ -102,6 +104,7 @@ PUBLIC = [
     "clip_",
     "load_record",
     "read_jsonl",
+    "replay",
 ]
 
 

@@ -1,5 +1,7 @@
 """Lightning callbacks that clip, monitor, guard and report; the computations are in `core` and `strategies`."""
 
+from lightning_clip.callbacks.capture.bad_step_capture import BadStepCapture
+from lightning_clip.callbacks.capture.skip_batches import SkipBatches
 from lightning_clip.callbacks.divergence_rollback import DivergenceRollback
 from lightning_clip.callbacks.finder.clip_threshold_finder import ClipThresholdFinder
 from lightning_clip.callbacks.gradient_clipping import GradientClipping
@@ -13,6 +15,7 @@ from lightning_clip.callbacks.rich_gradient_report import RichGradientReport
 from lightning_clip.callbacks.strategy_switcher import StrategySwitcher
 
 __all__ = [
+    "BadStepCapture",
     "ClipThresholdFinder",
     "DivergenceRollback",
     "GradientClipping",
@@ -21,6 +24,7 @@ __all__ = [
     "NonFiniteGuard",
     "RecurrentSpectrumMonitor",
     "RichGradientReport",
+    "SkipBatches",
     "StrategySwitcher",
     "TemporalGradientMonitor",
     "UpdateMonitor",

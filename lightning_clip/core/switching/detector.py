@@ -1,6 +1,7 @@
 """`SpikeDetector`: scores how unusual a norm is compared to the norms before it."""
 
 import math
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,10 @@ import numpy as np
 
 from lightning_clip._checks import check_count, check_positive
 from lightning_clip._errors import ArgumentError
+
+
+SEVERE = 3.0
+"""The weight of a severe event; NaN and infinity weigh more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class SpikeDetector:
         self.min_scale = min_scale
         self.warmup_scale = warmup_scale
         self._logs: deque[float] = deque(maxlen=window)
+        self._sorted: list[float] = []
         self._seen = 0
 
     def read(self, norm: float) -> Reading:
@@ -93,24 +99,52 @@ class SpikeDetector:
             return Reading(0.0, norm, self._median(), 0.0)
         log = math.log(max(norm, 1e-30))
         score = self._score(log)
-        weight = 3.0 if score > self.severe else 1.0 if score > self.mild else 0.0
+        weight = SEVERE if score > self.severe else 1.0 if score > self.mild else 0.0
         reading = Reading(weight, norm, self._median(), score)
-        self._logs.append(log)
-        self._seen += 1
+        self._remember(log)
         return reading
+
+    def is_severe(self, norm: float) -> bool:
+        """Return whether `read` calls a norm severe, and remember it; much faster where it is clearly calm.
+
+        Args:
+            norm: Total norm before clipping; may be infinite or NaN, or 0 if there was no gradient.
+        """
+        if math.isfinite(norm) and norm > 0 and len(self._logs) >= self._FIRST:
+            log = math.log(max(norm, 1e-30))
+            if log - self._middle() <= self.severe * min(self.min_scale, self.warmup_scale):
+                self._remember(log)
+                return False
+        return self.read(norm).weight >= SEVERE
+
+    def _remember(self, log: float) -> None:
+        if len(self._logs) == self.window:
+            del self._sorted[bisect_left(self._sorted, self._logs[0])]
+        self._logs.append(log)
+        insort(self._sorted, log)
+        self._seen += 1
+
+    def _middle(self) -> float:
+        """The median of the logarithms."""
+        half, is_odd = divmod(len(self._sorted), 2)
+        return self._sorted[half] if is_odd else (self._sorted[half - 1] + self._sorted[half]) / 2
 
     def _score(self, log: float) -> float:
         if len(self._logs) < self._FIRST:
             return 0.0
-        logs = np.array(self._logs)
-        median = float(np.median(logs))
+        logs, median = np.array(self._logs), self._middle()
         if self._seen < self.warmup_steps:  # the spread of a few growing norms would hide their growth
             return (log - median) / self.warmup_scale
         spread = 1.4826 * float(np.median(np.abs(logs - median)))
         return (log - median) / max(spread, self.min_scale)
 
     def _median(self) -> float:
-        return math.exp(float(np.median(self._logs))) if len(self._logs) >= self._FIRST else math.nan
+        return math.exp(self._middle()) if len(self._logs) >= self._FIRST else math.nan
+
+    @property
+    def norms(self) -> list[float]:
+        """The norms that it remembers, in order."""
+        return [math.exp(log) for log in self._logs]
 
     def state_dict(self) -> dict[str, Any]:
         """The state as plain numbers and lists."""
@@ -119,4 +153,5 @@ class SpikeDetector:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of `state_dict`."""
         self._logs = deque(state["logs"], maxlen=self.window)
+        self._sorted = sorted(self._logs)
         self._seen = state["seen"]

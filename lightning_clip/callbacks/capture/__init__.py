@@ -1,0 +1,1 @@
+"""Bad steps written to files, and known bad batches left out."""

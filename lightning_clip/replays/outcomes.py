@@ -1,0 +1,100 @@
+"""`outcomes_of`: what each clipping strategy would have done to a step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import lightning_clip.strategies as offered
+from lightning_clip.core.clip import clip_
+from lightning_clip.core.gradients import Gradients
+from lightning_clip.core.strategy import ClipStrategy
+
+_MOST_ELEMENTS = 200_000_000
+"""The number of gradient elements that all strategies together may read; fewer norms before the step are shown them."""
+
+
+_COMPOSITES = (
+    *(offered.Blend, offered.Chain, offered.NoClip, offered.Shadow, offered.Tightest),
+    *(offered.StrategySchedule, offered.ThresholdSchedule),
+)
+"""Strategies that by themselves say nothing about a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a strategy would have done.
+
+    Attributes:
+        strategy: The strategy, as code.
+        verdict: `"unchanged"`, `"clipped"` or `"skipped"`.
+        norm_after: The total norm that the optimizer would have received; 0 for a skipped step.
+    """
+
+    strategy: str
+    verdict: str
+    norm_after: float
+
+
+def outcomes_of(
+    gradients: Mapping[str, Tensor], weights: Mapping[str, Tensor], norms_before: Sequence[float]
+) -> list[Outcome]:
+    """Ask every strategy that has defaults.
+
+    An adaptive strategy first sees the norms of the steps before, in the direction of this gradient.
+
+    Args:
+        gradients: The gradients of the step, by parameter.
+        weights: The parameters, by name.
+        norms_before: The norms of the steps before, in order.
+
+    Returns:
+        The outcomes, by the name of the strategy.
+    """
+    kinds = [getattr(offered, name) for name in sorted(offered.__all__)]
+    numel = sum(grad.numel() for grad in gradients.values())
+    count = min(len(norms_before), _MOST_ELEMENTS // max(1, numel * len(kinds)))
+    shown = list(norms_before[len(norms_before) - count :])
+    found = []
+    for kind in kinds:
+        try:
+            strategy = kind()
+            asked = isinstance(strategy, ClipStrategy) and not isinstance(strategy, _COMPOSITES)
+            outcome = _outcome(strategy, gradients, weights, shown) if asked else None
+        except (TypeError, ValueError):
+            continue  # it wraps others, needs a schedule, or reads the state of the optimizer
+        if outcome is not None:
+            found.append(outcome)
+    return found
+
+
+@torch.no_grad()
+def _outcome(
+    strategy: ClipStrategy,
+    gradients: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    norms_before: Sequence[float],
+) -> Outcome:
+    params = [nn.Parameter(weights[name].clone()) for name in gradients]
+    direction = list(gradients.values())
+    if not all(bool(grad.isfinite().all()) for grad in direction):
+        direction = [torch.ones_like(grad) for grad in direction]
+    norm = float(_set(params, gradients, direction, 1.0, 0).total_norm())
+    for step, before in enumerate(norms_before):
+        clip_(_set(params, gradients, direction, before / norm if norm else 0.0, step), strategy)
+    own = _set(params, gradients, list(gradients.values()), 1.0, len(norms_before))
+    before = float(own.total_norm())
+    made = clip_(own, strategy)
+    if bool(made.skipped):
+        return Outcome(repr(strategy), "skipped", 0.0)
+    after = float(own.remeasured().total_norm())
+    return Outcome(repr(strategy), "clipped" if after != before else "unchanged", after)
+
+
+def _set(
+    params: Sequence[nn.Parameter], names: Mapping[str, Tensor], grads: Sequence[Tensor], factor: float, step: int
+) -> Gradients:
+    for param, grad in zip(params, grads, strict=True):
+        param.grad = grad.to(param.dtype) * factor if factor != 1.0 else grad.to(param.dtype, copy=True)
+    return Gradients(list(names), params, step=step)
