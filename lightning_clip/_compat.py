@@ -243,17 +243,3 @@ def _begin_anew(loop: Any) -> None:
     for inner in vars(loop).values():
         if hasattr(inner, "on_iteration_done"):
             _begin_anew(inner)
-
-
-def batches_taken(trainer: Trainer) -> int | None:
-    """Return how many batches training has taken since the loader was last started, the batch at hand included.
-
-    Args:
-        trainer: The trainer, while it is fitting.
-
-    Returns:
-        The number; `None` if this version of Lightning does not count them.
-    """
-    fetcher: Any = getattr(trainer.fit_loop, "_data_fetcher", None)
-    fetched: int | None = getattr(fetcher, "fetched", None)
-    return None if fetched is None else fetched - len(getattr(fetcher, "batches", ()))

@@ -18,7 +18,18 @@ from tests.support.fresh import run
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 NAMES = PYPROJECT.parent / "docs" / "public-names.md"
 RECORD = Path(__file__).parent / "data" / "first_version" / "run.jsonl"
-ROOMS = ["core", "functional", "strategies", "sinks", "callbacks", "modules", "datamodules", "reports", "studies"]
+ROOMS = [
+    "core",
+    "functional",
+    "strategies",
+    "sinks",
+    "callbacks",
+    "modules",
+    "datamodules",
+    "replays",
+    "reports",
+    "studies",
+]
 PACKAGES = ["lightning_clip", *(f"lightning_clip.{room}" for room in ROOMS)]
 
 # The public names. Adding one is a minor release, removing one a major release: both belong in the changelog.

@@ -124,6 +124,41 @@ def run_suggest(args: list[str]) -> int:
     return suggest(Path(parsed.record), width=parsed.width)
 
 
+_REPLAY = """\
+usage: lightning-clip replay CAPTURE [--json] [--width N] (--config FILE | --model CLASS [--model.OPTION VALUE])
+
+Take a bad step again that BadStepCapture has written, and find out which sample, time step, layer and gate it came
+from, and what each clipping strategy would have done.
+
+  CAPTURE         the file, such as lightning_logs/version_0/bad_steps/step-000020-spike.pt
+  --config FILE   the configuration of the run, such as the config.yaml beside its logs; may be repeated
+  --model CLASS   or the class of the module; its options follow, as in `lightning-clip fit`; with sizes from --data
+  --json          print plain data instead of text
+  --width N       characters per line; by default, those of the terminal
+"""
+
+
+def run_replay(args: list[str]) -> int:
+    """Run `replay` with its options, and return the exit code."""
+    if {"-h", "--help"} & set(args):
+        sys.stdout.write(_REPLAY)
+        return 0
+    words, width = [word for word in args[1:] if word != "--json"], None
+    if "--width" in words:
+        at = words.index("--width")
+        given = words[at + 1] if at + 1 < len(words) else ""
+        if not given.isdecimal() or int(given) < 1:
+            raise InputError(f"replay --width {given}: --width is a number of characters, such as 80")
+        width = int(given)
+        del words[at : at + 2]
+    if not words or words[0].startswith("-"):
+        raise InputError("replay: name the file of a bad step first; `lightning-clip replay --help` lists the options")
+
+    from lightning_clip.cli.replay import replay_file
+
+    return replay_file(words[0], words[1:], as_json="--json" in args, width=width)
+
+
 def run_fit(args: list[str]) -> int:
     """Run a subcommand of LightningCLI with its options, and return the exit code."""
     if {"-h", "--help"} & set(args):

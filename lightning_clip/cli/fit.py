@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jsonargparse import ActionYesNo
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import lightning_clip.callbacks
@@ -116,6 +116,25 @@ def run_cli(args: list[str], kind: type[SizedCLI]) -> Any:
             save_config_callback=SavedConfig,
             seed_everything_default=0,
         )
+
+
+def module_of(options: list[str]) -> LightningModule:
+    """Return the module that `--config`, `--model` and `--data` describe, without training it.
+
+    Args:
+        options: The options, as for `fit`.
+    """
+    with _without_advice():
+        cli = _SizedCLI(
+            args=options,
+            run=False,
+            parser_class=_Parser,
+            parser_kwargs={"prog": "lightning-clip replay"},
+            save_config_callback=None,
+            seed_everything_default=0,
+        )
+    module: LightningModule = cli.model
+    return module
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from lightning_clip.cli.commands import (
     run_fit,
     run_init,
     run_list,
+    run_replay,
     run_report,
     run_suggest,
 )
@@ -34,6 +35,7 @@ Compare and report:
   compare    run a study (models x strategies x seeds) and print the comparison
   report     print the report of a study or run from its files, or runs side by side
   suggest    print which threshold suits a run: from its record, or from --config FILE like fit
+  replay     take a bad step again that BadStepCapture has written: --config FILE or --model
 
 `lightning-clip COMMAND --help` lists the options of a command; --version prints the version.
 `lightning-clip completion bash` or `zsh` prints a script that completes commands, options and names.
@@ -45,6 +47,7 @@ _COMMANDS = {
     "compare": run_compare,
     "report": run_report,
     "suggest": run_suggest,
+    "replay": run_replay,
     **dict.fromkeys(("fit", "validate", "test", "predict"), run_fit),
     "completion": run_completion,
 }

@@ -212,7 +212,8 @@ def _trainer(capture: Capture, module: LightningModule, rerun: Rerun) -> Trainer
 def _set_progress(trainer: Trainer, *, epoch: int, step: int) -> None:
     """Make a trainer believe that it has completed so many epochs and optimizer steps."""
     loop = trainer.fit_loop
-    loop.epoch_progress.current.processed = loop.epoch_progress.current.completed = epoch
+    progress: Any = loop.epoch_progress.current
+    progress.processed = progress.completed = epoch
     loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
     loop.epoch_loop.manual_optimization.optim_step_progress.total.completed = step
 

@@ -84,7 +84,7 @@ class SamplePass:
         size = batch_size(batch) or 1
         sample = sample_of(batch, position, size)
         self.rerun.restore(self.trainer, self.module)
-        self._choose_row(position, size)
+        self._choose_row(batch, position)
         for param in self.module.parameters():
             param.grad = None
         index = self.capture.first_batch + number
@@ -95,13 +95,15 @@ class SamplePass:
             self._take_manual_step(sample, index, position, size)
         return [torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in self.params]
 
-    def _choose_row(self, position: int, size: int) -> None:
+    def _choose_row(self, batch: Any, position: int) -> None:
         carried, saved = getattr(self.module, "_carried", None), self.capture.carried
         if carried and saved is not None:
             dim = getattr(self.module, "hiddens_batch_dim", 1)
-            row = row_of(saved["hiddens"], position, size, dim)
-            own = [self.trainer.global_rank << 32] if _counts_rows(saved["streams"]) else [saved["streams"][position]]
-            carried[True].load_state_dict({**saved, "streams": own, "hiddens": row})
+            streams = getattr(batch, "streams", None)
+            own = self.module.global_rank << 32 if streams is None else streams[position]
+            row = saved["streams"].index(own) if own in saved["streams"] and streams is not None else position
+            hiddens = row_of(saved["hiddens"], row, len(saved["streams"]), dim)
+            carried[True].load_state_dict({**saved, "streams": [own], "hiddens": hiddens})
 
     def _take_manual_step(self, sample: Any, index: int, position: int, size: int) -> None:
         step: Callable[..., Any] = self.module.training_step
@@ -169,10 +171,6 @@ def names_of(context: StepContext) -> list[str]:
 
 def _unscaled(rerun: Rerun, trainer: Trainer, context: StepContext) -> None:
     assert context.original is not None  # collecting the gradients unscales them
-
-
-def _counts_rows(streams: list[int]) -> bool:
-    return streams == list(range(streams[0], streams[0] + len(streams)))
 
 
 def _loss_of(output: Any) -> Tensor:

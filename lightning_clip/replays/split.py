@@ -28,8 +28,10 @@ def sample_of(batch: Any, position: int, size: int) -> Any:
     if isinstance(batch, dict):
         return {key: sample_of(one, position, size) for key, one in batch.items()}
     if isinstance(batch, Chunk):
-        chosen = Chunk(*(sample_of(one, position, size) if isinstance(one, Tensor) else one for one in batch))
-        return chosen._replace(streams=None if batch.streams is None else (batch.streams[position],))
+        tensors = {
+            key: sample_of(one, position, size) for key, one in batch._asdict().items() if isinstance(one, Tensor)
+        }
+        return batch._replace(**tensors, streams=None if batch.streams is None else (batch.streams[position],))
     if isinstance(batch, list) and len(batch) == size and not any(isinstance(one, Tensor) for one in batch):
         return batch[position : position + 1]
     if isinstance(batch, tuple | list):

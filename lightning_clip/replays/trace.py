@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,7 +46,8 @@ def first_non_finite(module: nn.Module) -> Iterator[NonFinite]:
             for tensor in tensors_of(output).values() if seen.is_watching else ():
                 seen.look(tensor, name, "output")
                 if tensor.requires_grad:
-                    tensor.register_hook(lambda grad: seen.look(grad, name, "gradient"))
+                    hook = partial(seen.look, name=name, what="gradient")
+                    tensor.register_hook(hook)  # type: ignore[no-untyped-call]
 
         return note
 

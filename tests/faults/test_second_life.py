@@ -25,6 +25,7 @@ from lightning_clip import (
     NonFiniteGuard,
     NormClip,
     RecurrentSpectrumMonitor,
+    SkipBatches,
     StrategySwitcher,
     TemporalGradientMonitor,
 )
@@ -83,6 +84,7 @@ KITS: dict[str, Callable[[], list[Callback]]] = {
         GradientClipping(AutoClip(window=8)),
     ],
     "finder": lambda: [GradientClipping(), ClipThresholdFinder(num_steps=6)],
+    "skip": lambda: [GradientMonitor(), SkipBatches({(0, 3), (1, 2)})],
     "temporal": lambda: [GradientMonitor(), TemporalGradientMonitor(every_n_steps=4)],
     "spectrum": lambda: [GradientMonitor(), RecurrentSpectrumMonitor(every_n_steps=4)],
 }

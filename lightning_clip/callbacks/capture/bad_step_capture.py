@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,9 +17,9 @@ from lightning_clip._checks import check_choice, check_count, check_instance, ch
 from lightning_clip._compat import grad_scaler
 from lightning_clip._errors import reason_of
 from lightning_clip.callbacks._gradient_observer import observers
-from lightning_clip.callbacks._trainer import place_of
 from lightning_clip.callbacks.capture.files import CaptureFiles
-from lightning_clip.callbacks.capture.plain import NotPlainError, plain
+from lightning_clip.callbacks.capture.payload import payload_of
+from lightning_clip.callbacks.capture.plain import NotPlainError
 from lightning_clip.callbacks.capture.sample_indices import SampleIndices
 from lightning_clip.callbacks.capture.window import Window
 from lightning_clip.callbacks.step.action_point import StepCallback
@@ -149,10 +150,12 @@ class BadStepCapture(StepCallback):
             is_calibrating = scaler is not None and scaler.get_scale() >= 1.0  # the scaler handles the overflow itself
             reason = "" if is_calibrating else "non-finite"
         else:
-            detector = self._detectors.setdefault(context.index, self._new_detector())
+            if context.index not in self._detectors:
+                self._detectors[context.index] = deepcopy(self.detector)
+            detector = self._detectors[context.index]
             reason = "spike" if detector.is_severe(float(context.original.total_norm())) else ""
         if reason in self.on and self._saw_it(trainer, window):
-            self._write(trainer, pl_module, context, reason)
+            self._write(trainer, context, reason)
         if window.losses:
             self._latest_losses.append(window.losses[-1])
         window.before_step(trainer)
@@ -162,12 +165,6 @@ class BadStepCapture(StepCallback):
         if self._window is not None:
             self._window.after_step()
 
-    def _new_detector(self) -> SpikeDetector:
-        fresh = SpikeDetector.__new__(SpikeDetector)
-        fresh.__dict__.update(self.detector.__dict__)
-        fresh.load_state_dict({"logs": [], "seen": 0})
-        return fresh
-
     def _saw_it(self, trainer: Trainer, window: Window) -> bool:
         """Whether this process writes: rank zero does, and others if their own loss stands out."""
         if trainer.is_global_zero or not window.losses or not self._latest_losses:
@@ -176,13 +173,13 @@ class BadStepCapture(StepCallback):
         usual = float(torch.stack([one.abs() for one in self._latest_losses]).median())
         return not loss <= _SEEN_FACTOR * usual
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule, context: StepContext, reason: str) -> None:
+    def _write(self, trainer: Trainer, context: StepContext, reason: str) -> None:
         window, step = self._window, trainer.global_step
         assert window is not None
         if not window.is_whole:
             return  # the next batch is watched from its first step on
         try:
-            payload = self._payload(trainer, pl_module, context, reason)
+            payload = payload_of(trainer, context, window, reason, self._detectors.get(context.index))
             rank = f"-rank{trainer.global_rank}" if trainer.global_rank else ""
             self.paths.append(self._files.write(payload, f"step-{step:06d}-{reason}{rank}"))
         except NotPlainError as error:
@@ -196,39 +193,6 @@ class BadStepCapture(StepCallback):
             event = Event(step, "captured", f"{reason}: written to {self._files.folder}")
             for observer in observers(trainer):
                 observer.add_event(event)
-
-    def _payload(
-        self, trainer: Trainer, pl_module: LightningModule, context: StepContext, reason: str
-    ) -> dict[str, Any]:
-        window, grads, scaler = self._window, context.original, grad_scaler(trainer)
-        assert window is not None
-        scale = scaler.get_scale() if scaler is not None else None
-        norms = self._detectors[context.index].norms if context.index in self._detectors else []
-        return {
-            "reason": reason,
-            "step": trainer.global_step,
-            "epoch": trainer.current_epoch,
-            "first_batch": window.first_batch,
-            "batch": place_of(trainer).batch,
-            "step_before": window.step,
-            "steps_before": window.steps,
-            "optimizer": context.index,
-            "optimizer_name": type(context.optimizer).__name__,
-            "model": type(pl_module).__name__,
-            "precision": str(trainer.precision),
-            "scale": scale,
-            "accumulate": trainer.accumulate_grad_batches,
-            "rank": trainer.global_rank,
-            "world_size": trainer.world_size,
-            "losses": [float(loss) / (scale or 1.0) for loss in window.losses],
-            "own_losses": window.own_losses,
-            "norm": float(grads.total_norm()),
-            "norms": dict(zip(grads.names, grads.norms().tolist(), strict=True)),
-            "norms_before": (norms[:-1] if reason == "spike" else norms)[-100:],
-            "samples": window.samples,
-            "batches": plain(window.batches),
-            **window.state(trainer),
-        }
 
     def _stand_aside(self, reason: str) -> None:
         self._stands_aside, self._window = True, None
@@ -265,7 +229,7 @@ class BadStepCapture(StepCallback):
     def _load(self, state: dict[str, Any]) -> None:
         self._files = CaptureFiles(self._files.folder, self.max_bytes, int(state["count"]), int(state["size"]))
         for index, detector_state in state["detectors"].items():
-            self._detectors[index] = self._new_detector()
+            self._detectors[index] = deepcopy(self.detector)
             self._detectors[index].load_state_dict(detector_state)
 
     @override

@@ -7,8 +7,6 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
-from lightning_clip._compat import batches_taken
-
 
 class SampleIndices:
     """Reads along as the batch sampler of the training data draws, without drawing itself.
@@ -25,14 +23,14 @@ class SampleIndices:
 
     def join(self, trainer: Trainer) -> None:
         """See every loader that the strategy is about to use; before the data is loaded."""
-        process = trainer.strategy.process_dataloader
+        process, strategy = trainer.strategy.process_dataloader, trainer.strategy
 
         def processed(loader: object) -> object:
             result = process(loader)
             self._watch(result)
             return result
 
-        trainer.strategy.process_dataloader = processed  # type: ignore[method-assign]
+        vars(strategy)["process_dataloader"] = processed
 
     def leave(self, trainer: Trainer) -> None:
         """Restore the loaders and the strategy."""
@@ -50,7 +48,7 @@ class SampleIndices:
             trainer: The trainer, at the start of a batch; call this once per batch.
         """
         watched = self._watched.get(id(trainer.train_dataloader))
-        taken = batches_taken(trainer)
+        taken = _batches_taken(trainer)
         return None if watched is None or taken is None else watched.drawn_for(taken - 1)
 
     def _watch(self, loader: object) -> None:
@@ -95,3 +93,10 @@ class _WatchedSampler:
             self._drawn.popleft()
             self._first += 1
         return self._drawn[0] if self._first == position and self._drawn else None
+
+
+def _batches_taken(trainer: Trainer) -> int | None:
+    """How many batches training has taken since the loader was started; `None` if Lightning does not count them."""
+    fetcher: Any = getattr(trainer.fit_loop, "_data_fetcher", None)
+    fetched: int | None = getattr(fetcher, "fetched", None)
+    return None if fetched is None else fetched - len(getattr(fetcher, "batches", ()))

@@ -11,7 +11,6 @@ import numpy as np
 from lightning_clip._checks import check_count, check_positive
 from lightning_clip._errors import ArgumentError
 
-
 SEVERE = 3.0
 """The weight of a severe event; NaN and infinity weigh more."""
 
