@@ -16,13 +16,26 @@ from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.recurrent.gates import GATES, GateMeter
 from lightning_clip.replays.capture import Capture, load_capture
 from lightning_clip.replays.outcomes import outcomes_of
+from lightning_clip.replays.report import report_of
 from lightning_clip.replays.rerun import Rerun, take_again
-from lightning_clip.replays.result import Replay
+from lightning_clip.replays.result import StepTaken
 from lightning_clip.replays.samples import SampleNorm, SamplePass, names_of
 from lightning_clip.replays.split import batch_size, sample_of, tensors_of
 from lightning_clip.replays.trace import NonFinite, first_non_finite, input_gradients, norms_by_step
+from lightning_clip.reports.text import Report
 
 __all__ = ["replay"]
+
+
+class Replay(StepTaken):
+    """A bad step taken again, which prints itself; `StepTaken` documents its attributes."""
+
+    def report(self) -> Report:
+        """Return the report, for `print` and for rich."""
+        return report_of(self)
+
+    def __str__(self) -> str:
+        return str(self.report())
 
 
 def replay(capture: str | os.PathLike[str] | Capture, module: LightningModule) -> Replay:

@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from lightning_clip.replays.result import Replay
+from lightning_clip.replays.result import StepTaken
 from lightning_clip.replays.samples import SampleNorm
 from lightning_clip.reports.formats import DASH, TIMES, bar, count, counted, listed_briefly, number, percent
 from lightning_clip.reports.sections.tables import NamedTable, pairs
@@ -19,7 +19,7 @@ _SHOWN_STEPS = 12
 _BAR = 24
 
 
-def report_of(replay: Replay) -> Report:
+def report_of(replay: StepTaken) -> Report:
     """Return the report of a replay.
 
     Args:
@@ -28,7 +28,7 @@ def report_of(replay: Replay) -> Report:
     return Report(*_head(replay), *_samples(replay), *_worst(replay), *_through_time(replay), *_outcomes(replay))
 
 
-def _head(replay: Replay) -> Iterator[RenderableType]:
+def _head(replay: StepTaken) -> Iterator[RenderableType]:
     capture = replay.capture
     batch = count(capture.batch)
     if capture.first_batch != capture.batch:
@@ -52,7 +52,7 @@ def _head(replay: Replay) -> Iterator[RenderableType]:
     yield pairs(rows)
 
 
-def _norm_in_words(replay: Replay) -> str:
+def _norm_in_words(replay: StepTaken) -> str:
     known = sorted(replay.capture.norms_before)
     text = _value(replay.capture.norm)
     if known and math.isfinite(replay.capture.norm):
@@ -60,7 +60,7 @@ def _norm_in_words(replay: Replay) -> str:
     return text
 
 
-def _verdict(replay: Replay) -> str:
+def _verdict(replay: StepTaken) -> str:
     if replay.is_exact:
         return "loss and norm equal the recorded ones, bit for bit"
     if not math.isfinite(replay.difference):
@@ -68,7 +68,7 @@ def _verdict(replay: Replay) -> str:
     return f"loss and norm differ from the recorded ones by {percent(replay.difference)} at most"
 
 
-def _samples(replay: Replay) -> Iterator[RenderableType]:
+def _samples(replay: StepTaken) -> Iterator[RenderableType]:
     if replay.worst is None:
         return
     total = math.hypot(*(one.norm for one in replay.samples))
@@ -83,12 +83,12 @@ def _samples(replay: Replay) -> Iterator[RenderableType]:
     yield NamedTable(title, "Sample", ("position", "norm", "share"), rows, notes=notes)
 
 
-def _name(one: SampleNorm, replay: Replay) -> str:
+def _name(one: SampleNorm, replay: StepTaken) -> str:
     name = "unknown" if one.index is None else count(one.index)
     return name if len(replay.capture.batches) == 1 else f"{name} (batch {replay.capture.first_batch + one.batch})"
 
 
-def _worst(replay: Replay) -> Iterator[RenderableType]:
+def _worst(replay: StepTaken) -> Iterator[RenderableType]:
     if replay.worst is None:
         return
     yield Text(f"  Worst sample: {_name(replay.worst, replay)}, position {replay.worst.position}", style="bold")
@@ -118,7 +118,7 @@ def _numbers(values: list[float]) -> str:
     return f"{shown}, … ({counted(len(values), 'number')}, {spread})"
 
 
-def _through_time(replay: Replay) -> Iterator[RenderableType]:
+def _through_time(replay: StepTaken) -> Iterator[RenderableType]:
     for name, norms in replay.by_step.items():
         every = max(1, math.ceil(len(norms) / _SHOWN_STEPS))
         blocks = [range(first, min(first + every, len(norms))) for first in range(0, len(norms), every)]
@@ -133,7 +133,7 @@ def _through_time(replay: Replay) -> Iterator[RenderableType]:
         yield NamedTable(title, "Step", ("lag", "norm", ""), rows, left=("",))
 
 
-def _outcomes(replay: Replay) -> Iterator[RenderableType]:
+def _outcomes(replay: StepTaken) -> Iterator[RenderableType]:
     kinds: dict[str, list[tuple[str, float]]] = {"skipped": [], "clipped": [], "unchanged": []}
     for one in replay.outcomes:
         kinds[one.verdict].append((one.strategy.partition("(")[0], one.norm_after))

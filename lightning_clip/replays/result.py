@@ -1,4 +1,4 @@
-"""`Replay`: what was found out about a bad step, as attributes, as plain data and as a report."""
+"""`StepTaken`: what was found out about a bad step, as attributes and as plain data."""
 
 import math
 from collections.abc import Iterator
@@ -8,14 +8,13 @@ from typing import Any
 from lightning_clip.replays.capture import Capture
 from lightning_clip.replays.outcomes import Outcome
 from lightning_clip.replays.samples import SampleNorm
-from lightning_clip.reports.text import Report
 
 FORMAT = "lightning-clip replay"
 """What `"format"` says in the plain data."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay:
+class StepTaken:
     """A bad step taken again.
 
     Attributes:
@@ -93,15 +92,6 @@ class Replay:
         }
         plain: dict[str, Any] = _finite(data)
         return plain
-
-    def report(self) -> Report:
-        """Return the report, for `print` and for rich."""
-        from lightning_clip.replays.report import report_of
-
-        return report_of(self)
-
-    def __str__(self) -> str:
-        return str(self.report())
 
     def ranked(self) -> Iterator[SampleNorm]:
         """The samples, the largest gradient first; NaN and infinity come before."""
