@@ -9,6 +9,7 @@ _OPTIONS = {
     "fit": "--config --model --data --trainer.max_epochs --trainer.callbacks+= --ckpt_path --no-report --help-all",
     "compare": "--config --seeds --jobs --engine --output --resume --help",
     "report": "--json --fail-on --html --figures --width --follow --help",
+    "replay": "--config --model --data --json --width --help",
     "suggest": "--config --model --data --num_steps --width --help",
     "list": " ".join(KINDS),
     "init": "--help",

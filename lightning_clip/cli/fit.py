@@ -125,7 +125,7 @@ def module_of(options: list[str]) -> LightningModule:
         options: The options, as for `fit`.
     """
     with _without_advice():
-        cli = _SizedCLI(
+        cli = SizedCLI(
             args=options,
             run=False,
             parser_class=_Parser,

@@ -47,17 +47,17 @@ def test_the_module_is_the_same_program():
         done = subprocess.run([*program, "frobnicate"], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(
-            "lightning-clip: 'frobnicate' is not a command; use one of init, list, compare, report, suggest, fit"
+            "lightning-clip: 'frobnicate' is not a command; use one of init, list, compare, report, suggest, replay, fit"
         )
 
 
-@pytest.mark.parametrize("command", ["compare", "report", "suggest", "fit", "list", "init", "completion"])
+@pytest.mark.parametrize("command", ["compare", "report", "suggest", "replay", "fit", "list", "init", "completion"])
 def test_each_command_explains_its_options(command, capsys):
     """`COMMAND --help` lists the options of the command."""
     assert call(command, "--help") == 0
     text = capsys.readouterr().out
     expected = {"compare": "--resume", "report": "path", "fit": "--help-all", "list": "strategies", "init": "folder"}
-    expected["suggest"] = "--num_steps"
+    expected |= {"suggest": "--num_steps", "replay": "CAPTURE"}
     assert f"usage: lightning-clip {command}" in text
     assert expected.get(command, "bash") in text
 
@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy():
     code = (
         "import contextlib, io, sys\n"
         "from lightning_clip.cli import main\n"
-        "for args in ('-h', 'report -h', 'suggest -h', 'compare -h', 'fit -h', 'init x', 'list -h'"
+        "for args in ('-h', 'report -h', 'suggest -h', 'replay -h', 'compare -h', 'fit -h', 'init x', 'list -h'"
         ", 'compare --jobs=0'):\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "        main(args.split())\n"
