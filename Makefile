@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo docs figures test test-guests test-parity test-types test-oldest test-wheel test-upstream reliability lint bench clean
+.PHONY: help install demo docs figures test test-guests test-parity test-types test-oldest test-wheel test-newcomer test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
@@ -92,6 +92,14 @@ test-wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/installed build/wheel/*.whl
 	$(BIN)/python -m tests.support.installed build/installed
+
+# A newcomer's first ten minutes: the wheel, in an environment of its own and an empty folder.
+test-newcomer: $(INSTALLED)
+	rm -rf build/wheel build/newcomer && mkdir -p build/wheel build/newcomer/empty
+	$(PYTHON) -m venv build/newcomer/venv
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	build/newcomer/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch build/wheel/*.whl
+	cd build/newcomer/empty && ../venv/bin/python $(CURDIR)/tests/newcomer/walk.py
 
 test-upstream: $(INSTALLED)
 	$(BIN)/python -m tests.support.upstream "$(LIGHTNING_TESTS)"
