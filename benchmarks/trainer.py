@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_clip import (
     AutoClip,
+    BadStepCapture,
     GradientClipping,
     GradientMonitor,
     JsonlSink,
@@ -143,6 +144,13 @@ def measure(
                 )
                 for make in (TemporalGradientMonitor, RecurrentSpectrumMonitor, UpdateMonitor)
             },
+            "small LSTM: BadStepCapture, nothing happens / without": (
+                {
+                    "ours": lambda: fit(lstm, sequences, mlp_steps // 2, [GradientMonitor(), BadStepCapture()]),
+                    "other": lambda: fit(lstm, sequences, mlp_steps // 2, [GradientMonitor()]),
+                },
+                1.02,
+            ),
             "20 M LSTM: AutoClip + JSONL + report": (ours_and_trainer(large, words, lstm_steps, recorded), 1.02),
         }
         for name, (fits, target) in sides.items():

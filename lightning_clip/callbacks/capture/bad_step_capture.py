@@ -1,5 +1,6 @@
 """`BadStepCapture`: writes what is needed to take a bad step again."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -145,15 +146,16 @@ class BadStepCapture(StepCallback):
         window = self._window
         if window is None or not len(context.original):
             return
-        scaler = grad_scaler(trainer)
-        if not context.is_finite():
+        norm = float(context.original.total_norm())
+        if not math.isfinite(norm) and not context.is_finite():
+            scaler = grad_scaler(trainer)
             is_calibrating = scaler is not None and scaler.get_scale() >= 1.0  # the scaler handles the overflow itself
             reason = "" if is_calibrating else "non-finite"
         else:
             if context.index not in self._detectors:
                 self._detectors[context.index] = deepcopy(self.detector)
-            detector = self._detectors[context.index]
-            reason = "spike" if detector.is_severe(float(context.original.total_norm())) else ""
+            norm = norm if math.isfinite(norm) else float(context.original.total_norm())
+            reason = "spike" if self._detectors[context.index].is_severe(norm) else ""
         if reason in self.on and self._saw_it(trainer, window):
             self._write(trainer, context, reason)
         if window.losses:

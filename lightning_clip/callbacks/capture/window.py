@@ -37,6 +37,8 @@ class Window:
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._module = pl_module
+        self._is_chunked = _is_chunked(pl_module)
+        self._carries = getattr(pl_module, "_carried", None)
         self._buffers = {name: buffer for name, buffer in pl_module.named_buffers() if not is_lazy(buffer)}
         self._kept = [buffer.detach().clone() for buffer in self._buffers.values()]
         self._weights: dict[str, Tensor] | None = None
@@ -64,13 +66,12 @@ class Window:
             samples: The dataset indices of its samples.
         """
         if self.steps or not self.batches or batch_idx <= self.first_batch:
-            self._makes_several_steps |= self.steps > 1 and not _is_chunked(self._module)
+            self._makes_several_steps |= self.steps > 1 and not self._is_chunked
             self._open(trainer, batch_idx)
             self._keep()
         self.batches.append(batch)
         self.samples.append(samples)
 
-    @torch.no_grad()
     def _keep_changing(self) -> None:
         if self._kept:
             torch._foreach_copy_(self._kept, [buffer.detach() for buffer in self._buffers.values()])
@@ -79,8 +80,7 @@ class Window:
     def _keep(self) -> None:
         self._keep_changing()
         self._weights = self._optimizers = None
-        carried = getattr(self._module, "_carried", None)
-        self._carried = carried[True]._after if carried else None
+        self._carried = self._carries[True]._after if self._carries else None
         self._states = {0: None}
 
     def add_loss(self, loss: Tensor) -> None:
@@ -98,7 +98,7 @@ class Window:
         """Count a step, and keep the recurrent states with which the next chunk may begin."""
         self.steps += 1
         self.own_losses = 0
-        if _is_chunked(self._module):
+        if self._is_chunked:
             self._states = dict(self._module._states)  # type: ignore[arg-type]
             self._keep_changing()
             self.losses = []
@@ -106,7 +106,7 @@ class Window:
     @property
     def is_whole(self) -> bool:
         """Whether the state before the window is known: not if an earlier step of it changed weights unnoticed."""
-        return not self.steps or self._weights is not None or _is_chunked(self._module)
+        return not self.steps or self._weights is not None or self._is_chunked
 
     def state(self, trainer: Trainer) -> dict[str, Any]:
         """Return the state before the window, as tensors on the CPU and plain types.
@@ -129,7 +129,7 @@ class Window:
         if self._carried is not None:
             streams, position, hiddens = self._carried
             state["carried"] = {"version": 1, "streams": list(streams), "position": position, "hiddens": hiddens}
-        if _is_chunked(self._module):
+        if self._is_chunked:
             now: dict[int, Any] = self._module._states  # type: ignore[assignment]
             state["states"], state["chunks"] = self._states, [max(self._states), max(now) - 1]
         result: dict[str, Any] = plain(state)
