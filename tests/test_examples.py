@@ -21,6 +21,7 @@ SAYS = {
     "03_compare_strategies": "lightning-clip report runs/three-strategies-1/records/mlp-",
     "04_read_the_record": "CRITICAL: The norm exploded",
     "08_switching": "0 steps NaN or infinite. step 5: NoClip() → NormClip(1.0): 3 spikes in 3 steps",
+    "14_find_the_bad_batch": "Exact: True. Worst sample: 333.",
     "09_gradients_through_time": "LSTM with forget biases up to log T: healthy",
     "10_gan": "Strategy   AutoClip(percentile=90",
     "11_text": "Gradient through time in",
