@@ -140,7 +140,7 @@ def module_of(options: list[str]) -> LightningModule:
 @contextmanager
 def _without_advice() -> Iterator[None]:
     """Hide what is not about the run: advice on workers, deprecated names that Lightning uses, its other products."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    loggers = [logging.getLogger(f"{name}.utilities.rank_zero") for name in ("lightning.pytorch", "pytorch_lightning")]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -148,11 +148,13 @@ def _without_advice() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=watched)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r"(?s)\s.*(deprecated|Deprecation)", category=DeprecationWarning)
-        logger.addFilter(_is_about_the_run)
+        for logger in loggers:  # of the two packages, the one imported last gives its name to the messages of both
+            logger.addFilter(_is_about_the_run)
         try:
             yield
         finally:
-            logger.removeFilter(_is_about_the_run)
+            for logger in loggers:
+                logger.removeFilter(_is_about_the_run)
 
 
 def _is_about_the_run(record: logging.LogRecord) -> bool:

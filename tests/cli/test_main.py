@@ -92,8 +92,8 @@ def test_class_names_are_enough_to_train(capsys):
 
 
 def test_what_is_printed_is_about_the_run(capsys, caplog):
-    """Lightning's advertisements are hidden, its messages about the run are not."""
-    with caplog.at_level("INFO", logger="lightning.pytorch"):
+    """Lightning's advertisements are hidden, its messages about the run are not, whichever package logs them."""
+    with caplog.at_level("INFO", logger="lightning.pytorch"), caplog.at_level("INFO", logger="pytorch_lightning"):
         assert call("fit", *SHORT) == 0
     said = caplog.text + "".join(capsys.readouterr())
     assert "Trainer.fit` stopped" in said
