@@ -11,6 +11,7 @@ from tests.support import fresh
 
 collect_ignore = ["guests"]  # they run in environments of their own
 
+
 def pytest_collection_finish() -> None:
     """What has been imported and collected stays to the end, so no search for garbage has to go through it again."""
     gc.collect()
