@@ -8,14 +8,15 @@ from lightning_clip.core.record.run_info import Event, RunInfo
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.sinks.step_alerts import StepAlerts
 
-ALERT_KINDS = ("switch", "cap", "rollback", "non-finite", "stop", "spike", "skip-streak")
+ALERT_KINDS = ("switch", "cap", "rollback", "non-finite", "stop", "captured", "left-out", "spike", "skip-streak")
 """The kinds of events that this package knows."""
 
 
 class AlertSink:
     """Call a function with each event of a run: a switch, a rollback, a stop, a spike, a streak of skipped steps.
 
-    Events that callbacks record (`"switch"`, `"cap"`, `"rollback"`, `"non-finite"`, `"stop"`) are passed on at once.
+    Events that callbacks record (`"switch"`, `"cap"`, `"rollback"`, `"non-finite"`, `"stop"`, `"captured"`,
+    `"left-out"`) are passed on at once.
     `"spike"`, `"skip-streak"` and a `"non-finite"` that no guard has reported are found in the steps whenever these
     have been read from the device, at the latest after `flush_every_n_steps` steps and at the end of the run.
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_clip import (
     AutoClip,
+    BadStepCapture,
     ClipThresholdFinder,
     DivergenceRollback,
     GradientClipping,
@@ -71,6 +72,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*resuming from a checkpoint that ended before the epoch ended.*"),
 ]
 
+CAPTURES = TemporaryDirectory()
 KITS: dict[str, Callable[[], list[Callback]]] = {
     "clipping": lambda: [GradientClipping(AutoClip(50, window=8), flush_every_n_steps=3)],
     "monitor": lambda: [GradientMonitor(flush_every_n_steps=3), LoggerReport()],
@@ -84,6 +86,10 @@ KITS: dict[str, Callable[[], list[Callback]]] = {
         GradientClipping(AutoClip(window=8)),
     ],
     "finder": lambda: [GradientClipping(), ClipThresholdFinder(num_steps=6)],
+    "capture": lambda: [
+        GradientMonitor(),
+        BadStepCapture(folder=CAPTURES.name, detector=SpikeDetector(warmup_steps=3)),
+    ],
     "skip": lambda: [GradientMonitor(), SkipBatches({(0, 3), (1, 2)})],
     "temporal": lambda: [GradientMonitor(), TemporalGradientMonitor(every_n_steps=4)],
     "spectrum": lambda: [GradientMonitor(), RecurrentSpectrumMonitor(every_n_steps=4)],

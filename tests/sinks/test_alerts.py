@@ -1,11 +1,15 @@
 """`AlertSink` and `StepAlerts`: which events reach a function."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
+import lightning_clip.callbacks
 from lightning_clip import AlertSink
 from lightning_clip.core import Event, RunInfo
+from lightning_clip.sinks.alerts import ALERT_KINDS
 from tests.support.recorded import record
 
 QUIET = [1.0, 1.1, 0.9] * 10
@@ -77,3 +81,12 @@ def test_bad_arguments_are_refused(arguments, message):
     """The call is quoted, and the rule stated."""
     with pytest.raises(ValueError, match=message):
         AlertSink(**{"send": print, **arguments})
+
+
+def test_every_event_that_a_callback_records_can_be_an_alert():
+    """Each kind of event in the source of the callbacks is passed on by default."""
+    room = Path(lightning_clip.callbacks.__file__).parent
+    sources = "".join(path.read_text(encoding="utf-8") for path in room.rglob("*.py"))
+    recorded = set(re.findall(r'\bEvent\([^"]*?"([a-z-]+)"', sources))
+    assert {"switch", "captured", "left-out"} <= recorded
+    assert recorded <= set(ALERT_KINDS)
