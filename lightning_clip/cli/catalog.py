@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from textwrap import wrap
 
 import lightning_clip
 from lightning_clip._checks import did_you_mean
@@ -31,19 +32,20 @@ def run(args: list[str]) -> int:
     )
     options = parser.parse_args(args[1:])
 
-    from rich.table import Table
+    from rich.text import Text
 
     from lightning_clip.reports.text import output_console
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    kind, title = options.kind, "lightning-clip list KIND, where KIND is one of"
-    for name, line in entries(kind) if kind else KINDS.items():
-        table.add_row(name, line)
     console = output_console()
+    kind, title = options.kind, "lightning-clip list KIND, where KIND is one of"
     console.print(f"{kind}: {KINDS[kind]}" if kind else title, style="dim", markup=False, highlight=False)
-    console.print(table)
+    found = entries(kind) if kind else list(KINDS.items())
+    width = max(len(name) for name, _ in found)
+    for name, line in found:
+        first, *more = wrap(line, max(20, console.width - width - 2)) or [""]
+        console.print(Text.assemble((f"{name:<{width}}", "bold"), f"  {first}"), soft_wrap=True)
+        for text in more:
+            console.print(Text(" " * (width + 2) + text), soft_wrap=True)
     return 0
 
 

@@ -65,6 +65,16 @@ def test_what_is_listed_is_what_there_is():
     assert found["configs"] == set(config_names()) >= {"trainer", "clip/norm", "data/regression", "model/mlp"}
 
 
+def test_a_list_has_no_trailing_blanks(capsys, monkeypatch):
+    """A long line goes on below its own column, whatever the width."""
+    for columns in ("40", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert call("list", "callbacks") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line != line.rstrip()] == []
+        assert any(line.startswith("GradientClipping ") for line in lines)
+
+
 def test_without_a_kind_the_kinds_are_listed(capsys):
     """`list` alone says what can be listed."""
     assert call("list") == 0
