@@ -154,9 +154,10 @@ def run_replay(args: list[str]) -> int:
     if not words or words[0].startswith("-"):
         raise InputError("replay: name the file of a bad step first; `lightning-clip replay --help` lists the options")
 
+    from lightning_clip.cli.catalog import with_packaged_configs
     from lightning_clip.cli.replay import replay_file
 
-    return replay_file(words[0], words[1:], as_json="--json" in args, width=width)
+    return replay_file(words[0], with_packaged_configs(words[1:]), as_json="--json" in args, width=width)
 
 
 def run_fit(args: list[str]) -> int:

@@ -118,21 +118,24 @@ def run_cli(args: list[str], kind: type[SizedCLI]) -> Any:
         )
 
 
+class _BuildingCLI(SizedCLI):
+    """LightningCLI that builds what `fit` would train, and trains nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Do nothing."""
+
+
 def module_of(options: list[str]) -> LightningModule:
     """Return the module that `--config`, `--model` and `--data` describe, without training it.
 
     Args:
         options: The options, as for `fit`.
     """
-    with _without_advice():
-        cli = SizedCLI(
-            args=options,
-            run=False,
-            parser_class=_Parser,
-            parser_kwargs={"prog": "lightning-clip replay"},
-            save_config_callback=None,
-            seed_everything_default=0,
-        )
+    logging.disable(logging.INFO)  # the device and the seed of a training that there is not
+    try:
+        cli = run_cli(["fit", *options, "--trainer.logger=false", "--ckpt_path=null"], _BuildingCLI)
+    finally:
+        logging.disable(logging.NOTSET)
     module: LightningModule = cli.model
     return module
 

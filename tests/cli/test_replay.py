@@ -26,6 +26,22 @@ def test_it_prints_the_report_or_plain_data(path, capsys):
     assert (data["format"], data["worst"]["index"], data["is_exact"]) == ("lightning-clip replay", BAD, True)
 
 
+def test_the_saved_configuration_of_a_run_is_enough(tmp_path, monkeypatch, capsys):
+    """What `fit` has saved names the module, with the sizes that came from the data; nothing else is printed."""
+    monkeypatch.chdir(tmp_path)
+    data = ("--model=MLPRegressor", "--data=RegressionDataModule", "--data.source=diabetes", "--no-report")
+    quiet = tuple(f"--trainer.{key}=false" for key in ("logger", "enable_progress_bar", "enable_checkpointing"))
+    detector = "--trainer.callbacks.detector={class_path: lightning_clip.SpikeDetector, init_args: {warmup_steps: 2}}"
+    capture = ("--trainer.callbacks+=BadStepCapture", detector, "--trainer.callbacks.folder=bad")
+    assert main(["fit", *data, *quiet, *capture, "--trainer.max_steps=12", "--trainer.limit_val_batches=0"]) == 0
+    first = min((tmp_path / "bad").iterdir())
+    capsys.readouterr()
+    assert main(["replay", str(first), "--config", "config.yaml"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "loss and norm equal the recorded ones" in printed.out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
