@@ -1,7 +1,7 @@
 """`SpikeDetector`: scores how unusual a norm is compared to the norms before it."""
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -111,10 +111,19 @@ class SpikeDetector:
         """
         if math.isfinite(norm) and norm > 0 and len(self._logs) >= self._FIRST:
             log = math.log(max(norm, 1e-30))
-            if log - self._middle() <= self.severe * min(self.min_scale, self.warmup_scale):
+            above = log - self._middle()
+            if above <= self.severe * min(self.min_scale, self.warmup_scale) or self._is_usual(above):
                 self._remember(log)
                 return False
         return self.read(norm).weight >= SEVERE
+
+    def _is_usual(self, above: float) -> bool:
+        """Whether most norms are so far from the median that one this far above it cannot be severe."""
+        if self._seen < self.warmup_steps:
+            return False
+        middle, radius = self._middle(), above / (1.4826 * self.severe) * (1 + 1e-9)
+        near = bisect_right(self._sorted, middle + radius) - bisect_left(self._sorted, middle - radius)
+        return near < len(self._sorted) // 2  # so the median of the distances is larger than the radius
 
     def _remember(self, log: float) -> None:
         if len(self._logs) == self.window:

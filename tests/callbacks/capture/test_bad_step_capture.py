@@ -243,13 +243,15 @@ def test_bad_arguments(options, message):
         BadStepCapture(**options)
 
 
-def test_a_fast_verdict_equals_the_slow_one():
-    """`is_severe` says what `read` says, and remembers the same norms."""
+@pytest.mark.parametrize("window", [200, 25])
+@pytest.mark.parametrize("spread", [0.02, 0.4, 1.0, 2.5])
+def test_a_fast_verdict_equals_the_slow_one(spread, window):
+    """`is_severe` says what `read` says, and remembers the same norms, however much they vary."""
     generator = torch.Generator().manual_seed(0)
-    norms = torch.randn(700, generator=generator).mul(0.4).exp().tolist()
-    norms[100::97] = [50.0] * len(norms[100::97])
+    norms = torch.randn(700, generator=generator).mul(spread).exp().tolist()
+    norms[100::97] = [50.0 * math.exp(8 * spread)] * len(norms[100::97])
     norms[7], norms[300], norms[301] = 0.0, math.nan, math.inf
-    fast, slow = SpikeDetector(), SpikeDetector()
+    fast, slow = SpikeDetector(window), SpikeDetector(window)
     verdicts = [fast.is_severe(norm) for norm in norms]
     assert verdicts == [slow.read(norm).weight >= 3 for norm in norms]
     assert any(verdicts)
