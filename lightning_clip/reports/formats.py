@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from unicodedata import east_asian_width
 
 DASH = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -100,9 +101,22 @@ def shorten(name: str, width: int) -> str:
         >>> shorten("encoder.layers.0.weight", 12)
         '…rs.0.weight'
     """
-    if len(name) <= width:
+    if cells(name) <= width:
         return name
-    return "…" + name.removeprefix("…")[1 - width :] if width > 1 else "…"[:width]
+    rest = name.removeprefix("…")[1 - width :] if width > 1 else ""
+    while cells(rest) >= width > 1:
+        rest = rest[1:]
+    return "…"[:width] + rest
+
+
+def cells(text: str) -> int:
+    """The number of columns that a text takes in a terminal, where Chinese characters and emoji take two.
+
+    Example:
+        >>> cells("layer"), cells("层"), cells("🙂")
+        (5, 2, 2)
+    """
+    return len(text) if text.isascii() else sum(1 + (east_asian_width(char) in "WF") for char in text)
 
 
 def shorten_all(names: Sequence[str], width: int) -> list[str]:
@@ -119,7 +133,7 @@ def shorten_all(names: Sequence[str], width: int) -> list[str]:
         >>> shorten_all(["encoder.first.attention.weight", "decoder.first.attention.weight"], 12)
         ['enco….weight', 'deco….weight']
     """
-    if not names or max(map(len, names)) <= width:
+    if not names or max(map(cells, names)) <= width:
         return list(names)
     parts = [name.split(".") for name in names]
     shared = 0
@@ -130,7 +144,7 @@ def shorten_all(names: Sequence[str], width: int) -> list[str]:
     for kept in range(width // 3, width - 2):  # where names look the same, more of their beginnings is kept
         if len(set(short)) == len(set(rests)):
             return short
-        short = [rest if len(rest) <= width else rest[:kept] + shorten(rest, width - kept) for rest in rests]
+        short = [rest if cells(rest) <= width else rest[:kept] + shorten(rest, width - kept) for rest in rests]
     return short if len(set(short)) == len(set(rests)) else _numbered(rests, width)
 
 
@@ -142,9 +156,9 @@ def _numbered(names: Sequence[str], width: int) -> list[str]:
 
 def _without_middle(name: str, width: int) -> str:
     head = name[: name.find(".") + 1]
-    if len(name) <= width or len(head) > width // 3:
+    if cells(name) <= width or cells(head) > width // 3:
         return shorten(name, width)
-    return head + shorten(name, width - len(head))
+    return head + shorten(name, width - cells(head))
 
 
 def listed_briefly(names: Sequence[str], *, last: str = "and") -> str:

@@ -99,7 +99,7 @@ def _table(parameters: Sequence[ParameterSummary], name_width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column(shorten("Parameter", name_width), no_wrap=True)
     for heading in ("elements", "median", "max", "share"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=6)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=4)
     table.add_column("", no_wrap=True, width=_BAR)
     table.add_column("clipped", justify="right", no_wrap=True)
     for one, name in zip(parameters, shorten_all([one.name for one in parameters], name_width), strict=True):
