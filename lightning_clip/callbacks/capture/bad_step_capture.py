@@ -21,9 +21,8 @@ from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks.capture.files import CaptureFiles
 from lightning_clip.callbacks.capture.payload import payload_of
 from lightning_clip.callbacks.capture.plain import NotPlainError
-from lightning_clip.callbacks.capture.sample_indices import SampleIndices
+from lightning_clip.callbacks.capture.sample_callback import SampleCallback
 from lightning_clip.callbacks.capture.window import Window
-from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.switching import SpikeDetector
@@ -34,7 +33,7 @@ _SEEN_FACTOR = 3.0
 """A process has seen a bad step if its own loss is so many times the median of its latest losses."""
 
 
-class BadStepCapture(StepCallback):
+class BadStepCapture(SampleCallback):
     """Write each bad step to a file from which `replay` and `lightning-clip replay` take it again.
 
     A step is bad if its gradient norm is a severe outlier for the detector ("spike"), or NaN or infinite
@@ -101,7 +100,6 @@ class BadStepCapture(StepCallback):
         self.detector = detector or SpikeDetector()
         self.paths: list[Path] = []
         self._files = CaptureFiles(Path("bad_steps"), max_bytes)
-        self._indices = SampleIndices()
         self._detectors: dict[int, SpikeDetector] = {}
         self._latest_losses: deque[Tensor] = deque(maxlen=32)
         self._window: Window | None = None
@@ -201,19 +199,8 @@ class BadStepCapture(StepCallback):
         rank_zero_warn(f"BadStepCapture writes no more bad steps, and the training goes on without it: {reason}")
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _let_go(self) -> None:
         self._window = None
-
-    @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().teardown(trainer, pl_module, stage)
-        self._indices.leave(trainer)
-
-    @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        super().on_exception(trainer, pl_module, exception)
-        self._window = None
-        self._indices.leave(trainer)
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -236,4 +223,4 @@ class BadStepCapture(StepCallback):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_window": None, "_indices": SampleIndices()}
+        return {**super().__getstate__(), "_window": None}

@@ -11,14 +11,13 @@ from lightning_clip._checks import check_rule
 from lightning_clip._errors import ArgumentTypeError
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._trainer import place_of
-from lightning_clip.callbacks.capture.sample_indices import SampleIndices
-from lightning_clip.callbacks.step.action_point import StepCallback
+from lightning_clip.callbacks.capture.sample_callback import SampleCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.core.buffers import BufferKeeper
 from lightning_clip.core.record.run_info import Event
 
 
-class SkipBatches(StepCallback):
+class SkipBatches(SampleCallback):
     """Leave out the optimizer steps of known bad batches on a rerun, as `NonFiniteGuard("skip")` leaves out bad steps.
 
     The forward and backward passes of the batch still run, because Lightning cannot leave out a single batch; then the
@@ -59,7 +58,6 @@ class SkipBatches(StepCallback):
         self.batches = frozenset((epoch, batch) for epoch, batch in pairs)
         self.samples = frozenset(indices)
         self.skipped = 0
-        self._indices = SampleIndices()
         self._buffers: BufferKeeper | None = None
         self._is_bad = False
         self._has_stepped = True
@@ -108,19 +106,8 @@ class SkipBatches(StepCallback):
             observer.add_event(Event(trainer.global_step, "left-out", message))
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _let_go(self) -> None:
         self._buffers = None
-
-    @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().teardown(trainer, pl_module, stage)
-        self._indices.leave(trainer)
-
-    @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        super().on_exception(trainer, pl_module, exception)
-        self._buffers = None
-        self._indices.leave(trainer)
 
     @override
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -137,7 +124,7 @@ class SkipBatches(StepCallback):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_buffers": None, "_indices": SampleIndices()}
+        return {**super().__getstate__(), "_buffers": None}
 
 
 def _items(call: str, given: Any) -> list[Any]:
