@@ -4,8 +4,10 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -73,6 +75,7 @@ class OneLineParser(ArgumentParser):
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse, and remember the texts and paths that the user gave."""
+        _whole_numbers_first(self)
         parsed: Namespace = super().parse_args(*args, **kwargs)
         given = super().parse_args(*args, **{**kwargs, "defaults": False})
         OneLineParser.given = {os.fspath(leaf) for leaf in _leaves(given) if isinstance(leaf, str | os.PathLike)}
@@ -150,6 +153,22 @@ def _names(parser: Any, *, with_dashes: bool) -> list[str]:
         for inner in (getattr(action, "_name_parser_map", None) or {}).values():
             found += _names(inner, with_dashes=with_dashes)
     return found
+
+
+def _whole_numbers_first(parser: Any) -> None:
+    """Try `int` before `float` where an option takes both, so that `1` stays a number of batches and is not all of them.
+
+    Up to Python 3.13, `Optional[Union[int, float]]` may be the object that an earlier `Optional[Union[float, int]]`
+    has left in the cache of `typing`: which of them the Trainer has depends on what was imported before it.
+    """
+    for action in parser._actions:
+        types = get_args(getattr(action, "_typehint", None))
+        if {int, float} <= set(types) and all(isinstance(kind, type) for kind in types):
+            if types.index(float) < types.index(int):
+                # `|` of classes is not cached
+                action._typehint = reduce(or_, sorted(types, key=lambda kind: (kind is float) - (kind is int)))
+        for inner in (getattr(action, "_name_parser_map", None) or {}).values():
+            _whole_numbers_first(inner)
 
 
 def _leaves(value: Any) -> list[Any]:

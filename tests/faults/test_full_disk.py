@@ -25,7 +25,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk(tmp_path, monkeypatch, capsy
     (tmp_path / "c.yaml").write_text(CALLBACKS)
     with full_disk(tmp_path / "full"):
         code = call(
-            "fit", *ALWAYS, "--trainer.enable_checkpointing=true", "--trainer.max_steps=1", *TABLE, "--config=c.yaml"
+            "fit", *ALWAYS, "--trainer.enable_checkpointing=true", *TABLE, "--config=c.yaml"
         )
     printed = capsys.readouterr()
     assert code == 2
