@@ -163,10 +163,10 @@ def _whole_numbers_first(parser: Any) -> None:
     """
     for action in parser._actions:
         types = get_args(getattr(action, "_typehint", None))
-        if {int, float} <= set(types) and all(isinstance(kind, type) for kind in types):
-            if types.index(float) < types.index(int):
-                # `|` of classes is not cached
-                action._typehint = reduce(or_, sorted(types, key=lambda kind: (kind is float) - (kind is int)))
+        both = {int, float} <= set(types) and all(isinstance(kind, type) for kind in types)
+        if both and types.index(float) < types.index(int):
+            others = [kind for kind in types if kind not in (int, float)]
+            action._typehint = reduce(or_, [int, float, *others])  # `|` of classes is not cached
         for inner in (getattr(action, "_name_parser_map", None) or {}).values():
             _whole_numbers_first(inner)
 

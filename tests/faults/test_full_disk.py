@@ -24,9 +24,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk(tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(CALLBACKS)
     with full_disk(tmp_path / "full"):
-        code = call(
-            "fit", *ALWAYS, "--trainer.enable_checkpointing=true", *TABLE, "--config=c.yaml"
-        )
+        code = call("fit", *ALWAYS, "--trainer.enable_checkpointing=true", *TABLE, "--config=c.yaml")
     printed = capsys.readouterr()
     assert code == 2
     assert "No space left on device" in printed.err.splitlines()[-1]
