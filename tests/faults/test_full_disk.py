@@ -28,7 +28,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk(tmp_path, monkeypatch, capsy
     printed = capsys.readouterr()
     assert code == 2
     assert "No space left on device" in printed.err.splitlines()[-1]
-    assert "full/epoch=0-step=" in printed.err.splitlines()[-1]
+    assert "full/epoch=0-step=1.ckpt" in printed.err.splitlines()[-1]
     assert "Traceback" not in printed.err
     assert "Gradient report: MLPRegressor" in printed.out
     assert len(load_record(tmp_path / "run.jsonl").history) == 1

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,12 +51,14 @@ def full_disk(folder: Path) -> Iterator[None]:
 def size_limit(folder: Path) -> Iterator[None]:
     """The kernel refuses to let a file grow beyond 1000 bytes; the last write before stops in the middle."""
     folder.mkdir()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limits, compiles = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a compiled file cut short would break every later import
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        sys.dont_write_bytecode = compiles
 
 
 @contextmanager
