@@ -169,7 +169,8 @@ def test_a_strategy_that_reads_the_optimizer_is_asked_too(tmp_path):
     """`UpdateRMSClip` does to the replayed step what it does to the same step in a run, from the same moments."""
 
     class Twin(pl.Callback):
-        after = {}
+        def __init__(self):
+            self.after = {}
 
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             grads = Gradients.of_optimizer(optimizer)

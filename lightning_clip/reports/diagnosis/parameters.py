@@ -48,7 +48,7 @@ def vanishing_parameters(evidence: Evidence) -> Iterator[Finding]:
     """Parameters whose gradient has always been tiny beside the total."""
     small, total = _small(evidence)
     once = _once_loud(evidence)
-    small = [one for one in small if one.name not in once]
+    small = _without_idle_biases(evidence, [one for one in small if one.name not in once])
     if not small:
         return
     layers = [one for one in evidence.parameters if one.elements != 1] or evidence.parameters
@@ -97,6 +97,14 @@ def _small(evidence: Evidence) -> tuple[list[ParameterSummary], float]:
     return [one for one in evidence.parameters if one.steps >= FEW_STEPS and one.median < limit and one.max > 0], min(
         medians
     )
+
+
+def _without_idle_biases(evidence: Evidence, small: Sequence[ParameterSummary]) -> list[ParameterSummary]:
+    """Leave out biases whose weight has a gradient: one before a BatchNorm, say, which takes any bias away again."""
+    heard = {one.name for one in evidence.parameters} - {one.name for one in small}
+    return [
+        one for one in small if not (one.name.endswith(".bias") and f"{one.name.removesuffix('bias')}weight" in heard)
+    ]
 
 
 def _once_loud(evidence: Evidence) -> set[str]:
