@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 import lightning_clip.strategies as offered
 from lightning_clip.core.clip import clip_
@@ -38,7 +39,12 @@ class Outcome:
 
 
 def outcomes_of(
-    gradients: Mapping[str, Tensor], weights: Mapping[str, Tensor], norms_before: Sequence[float]
+    gradients: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    norms_before: Sequence[float],
+    *,
+    optimizer: Optimizer | None = None,
+    params: Mapping[str, Tensor] | None = None,
 ) -> list[Outcome]:
     """Ask every strategy that has defaults.
 
@@ -48,6 +54,8 @@ def outcomes_of(
         gradients: The gradients of the step, by parameter.
         weights: The parameters, by name.
         norms_before: The norms of the steps before, in order.
+        optimizer: The optimizer as it was before the step, for strategies that read its state; it is not changed.
+        params: The parameters by which it knows its state, by name.
 
     Returns:
         The outcomes, by the name of the strategy.
@@ -56,17 +64,41 @@ def outcomes_of(
     numel = sum(grad.numel() for grad in gradients.values())
     count = min(len(norms_before), _MOST_ELEMENTS // max(1, numel * len(kinds)))
     shown = list(norms_before[len(norms_before) - count :])
+    kept = _Kept(optimizer, dict(params or {}))
     found = []
     for kind in kinds:
         try:
             strategy = kind()
             asked = isinstance(strategy, ClipStrategy) and not isinstance(strategy, _COMPOSITES)
-            outcome = _outcome(strategy, gradients, weights, shown) if asked else None
+            outcome = _outcome(strategy, gradients, weights, shown, kept) if asked else None
         except (TypeError, ValueError):
-            continue  # it wraps others, needs a schedule, or reads the state of the optimizer
+            continue  # it wraps others, needs a schedule, or reads what this optimizer does not keep
         if outcome is not None:
             found.append(outcome)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the optimizer of the step keeps; copies of its parameters are given copies of it."""
+
+    optimizer: Optimizer | None
+    params: dict[str, Tensor]
+
+    def for_copies(self, copies: Mapping[str, nn.Parameter]) -> Optimizer | None:
+        """Return an optimizer that has the same state and options for other parameters, and never steps."""
+        if self.optimizer is None:
+            return None
+        copy_of = {id(self.params[name]): param for name, param in copies.items()}
+        groups = [
+            {**group, "params": [copy_of[id(param)] for param in group["params"] if id(param) in copy_of]}
+            for group in self.optimizer.param_groups
+        ]
+        twin = Optimizer([group for group in groups if group["params"]], {})
+        for name, param in copies.items():
+            state = self.optimizer.state.get(self.params[name], {})  # cloned: a strategy may reset moments in place
+            twin.state[param] = {key: one.clone() if isinstance(one, Tensor) else one for key, one in state.items()}
+        return twin
 
 
 @torch.no_grad()
@@ -75,15 +107,17 @@ def _outcome(
     gradients: Mapping[str, Tensor],
     weights: Mapping[str, Tensor],
     norms_before: Sequence[float],
+    kept: _Kept,
 ) -> Outcome:
     params = [nn.Parameter(weights[name].clone()) for name in gradients]
+    optimizer = kept.for_copies(dict(zip(gradients, params, strict=True)))
     direction = list(gradients.values())
     if not all(bool(grad.isfinite().all()) for grad in direction):
         direction = [torch.ones_like(grad) for grad in direction]
     norm = float(_set(params, gradients, direction, 1.0, 0).total_norm())
     for step, before in enumerate(norms_before):
-        clip_(_set(params, gradients, direction, before / norm if norm else 0.0, step), strategy)
-    own = _set(params, gradients, list(gradients.values()), 1.0, len(norms_before))
+        clip_(_set(params, gradients, direction, before / norm if norm else 0.0, step, optimizer), strategy)
+    own = _set(params, gradients, list(gradients.values()), 1.0, len(norms_before), optimizer)
     before = float(own.total_norm())
     made = clip_(own, strategy)
     if bool(made.skipped):
@@ -93,8 +127,13 @@ def _outcome(
 
 
 def _set(
-    params: Sequence[nn.Parameter], names: Mapping[str, Tensor], grads: Sequence[Tensor], factor: float, step: int
+    params: Sequence[nn.Parameter],
+    names: Mapping[str, Tensor],
+    grads: Sequence[Tensor],
+    factor: float,
+    step: int,
+    optimizer: Optimizer | None = None,
 ) -> Gradients:
     for param, grad in zip(params, grads, strict=True):
         param.grad = grad.to(param.dtype) * factor if factor != 1.0 else grad.to(param.dtype, copy=True)
-    return Gradients(list(names), params, step=step)
+    return Gradients(list(names), params, step=step, optimizer=optimizer)

@@ -102,7 +102,13 @@ class _Look:
             "norm": float(grads.total_norm()),
             "norms": dict(zip(gradients, grads.norms().tolist(), strict=True)),
             "first_non_finite": first,
-            "outcomes": outcomes_of(gradients, weights, self.capture.norms_before),
+            "outcomes": outcomes_of(
+                gradients,
+                weights,
+                self.capture.norms_before,
+                optimizer=context.optimizer,
+                params=dict(zip(gradients, grads.params, strict=True)),
+            ),
             "notes": self._notes(),
         }
         try:

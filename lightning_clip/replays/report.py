@@ -18,6 +18,9 @@ _SHOWN_NUMBERS = 8
 _SHOWN_STEPS = 12
 _BAR = 24
 
+_READS_MOMENTS = "UpdateRMSClip"
+"""The strategy that only some optimizers can answer."""
+
 
 def report_of(replay: StepTaken) -> Report:
     """Return the report of a replay.
@@ -143,6 +146,8 @@ def _outcomes(replay: StepTaken) -> Iterator[RenderableType]:
         for verdict in ("skipped", "unchanged")
         if kinds[verdict]
     ]
+    if not any(one.strategy.startswith(_READS_MOMENTS) for one in replay.outcomes):
+        notes.append(f"{_READS_MOMENTS} was not asked: {replay.capture.optimizer_name} keeps no second moments.")
     seen = len(replay.capture.norms_before)
     title = f"What each strategy would have done (adaptive ones have seen {counted(seen, 'norm')})"
     yield NamedTable(title, "Clipped by", ("norm after",), rows, notes=notes)

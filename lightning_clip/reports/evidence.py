@@ -39,6 +39,7 @@ class OptimizerEvidence:
         start_loss: The loss of the very first step; `None` if it is unknown.
         losses: The course of the loss; `None` if it is unknown or the records of the first steps are gone.
         explosion: The explosion of its first steps, after which parameters fell silent; `None` if there was none.
+        parameters: The numbers of its parameters, in the order of the network; none where it is unknown which it has.
     """
 
     part: OptimizerSummary
@@ -52,6 +53,7 @@ class OptimizerEvidence:
     start_loss: float | None
     losses: LossCourse | None
     explosion: EarlyExplosion | None
+    parameters: Sequence[ParameterSummary] = ()
 
     @property
     def finite_steps(self) -> int:
@@ -131,6 +133,28 @@ def network_order(summary: Summary, history: History) -> list[ParameterSummary]:
     return sorted(summary.parameters, key=lambda one: position[one.name])
 
 
+def own_parameters(optimizer: int, summary: Summary, history: History) -> list[ParameterSummary]:
+    """The numbers of the parameters of one optimizer, in the order of the network.
+
+    Totals do not say which optimizer has a parameter. Where there are several, the part that each one trains does;
+    without such a name, or where two optimizers train the same parameter, nobody has it.
+
+    Args:
+        optimizer: Its position.
+        summary: The numbers of a run.
+        history: Its record.
+    """
+    parameters = network_order(summary, history)
+    if len(summary.optimizers) == 1:
+        return parameters
+    parts = {i: part.split(" and ") for i, part in enumerate(summary.run.trains) if part}
+    owners = {
+        one.name: [i for i, heads in parts.items() if any(f"{one.name}.".startswith(f"{head}.") for head in heads)]
+        for one in parameters
+    }
+    return [one for one in parameters if owners[one.name] == [optimizer]]
+
+
 def _updates(history: History) -> dict[int, list[UpdateSizes]]:
     samples: dict[int, list[UpdateSizes]] = {}
     for measurement in history.measurements.of(UPDATE_SIZES):
@@ -144,8 +168,7 @@ def _of_optimizer(part: OptimizerSummary, history: History, summary: Summary) ->
     records = [record for record in history if record.optimizer == part.optimizer]
     spikes = find_spikes(records)
     whole = len(records) == total.steps + total.empty
-    alone = len(summary.optimizers) == 1  # totals do not say which optimizer has a parameter
-    parameters = network_order(summary, history) if alone else []
+    parameters = own_parameters(part.optimizer, summary, history)
     return OptimizerEvidence(
         part=part,
         total=total,
@@ -158,6 +181,7 @@ def _of_optimizer(part: OptimizerSummary, history: History, summary: Summary) ->
         start_loss=records[0].loss if whole and records else None,
         losses=loss_course(records) if whole else None,
         explosion=early_explosion(records, part, parameters) if whole else None,
+        parameters=parameters,
     )
 
 

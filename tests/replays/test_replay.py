@@ -3,14 +3,16 @@
 import json
 import math
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from lightning_clip import BadStepCapture, replay
+from lightning_clip import BadStepCapture, UpdateRMSClip, replay
 from lightning_clip._errors import InputError
+from lightning_clip.core.gradients import Gradients
 from lightning_clip.replays import load_capture
 from lightning_clip.reports import to_text
 from tests.reports.sick_runs.tuned import bad_target
@@ -161,6 +163,38 @@ def test_every_strategy_is_asked(tmp_path):
     assert usual[0] < found["AutoClip"].norm_after < usual[len(usual) // 2]
     assert not found.keys() & {"NoClip", "Chain", "Tightest"}
     assert result.capture.norms_before[-1] < 100 < result.capture.norm
+
+
+def test_a_strategy_that_reads_the_optimizer_is_asked_too(tmp_path):
+    """`UpdateRMSClip` does to the replayed step what it does to the same step in a run, from the same moments."""
+
+    class Twin(pl.Callback):
+        def __init__(self):
+            self.after = {}
+
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            grads = Gradients.of_optimizer(optimizer)
+            scaled = UpdateRMSClip().decide(grads).preview(grads)
+            self.after[trainer.global_step] = float(scaled.total_norm())
+
+    twin = Twin()
+    result = worst_of(Plain(), captured(Plain(), tmp_path, capture=warmed(tmp_path), also=[twin], max_epochs=4))
+    (found,) = (one for one in result.outcomes if one.strategy.startswith("UpdateRMSClip"))
+    assert found.verdict == "clipped"
+    assert found.norm_after == pytest.approx(twin.after[result.capture.step], rel=1e-5)
+    assert "was not asked" not in to_text(result.report())
+
+
+def test_an_optimizer_without_second_moments_is_told(tmp_path):
+    """With SGD, the report says which strategy is missing, and why."""
+
+    class Simple(Plain):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+    result = worst_of(Simple(), captured(Simple(), tmp_path))
+    assert not [one for one in result.outcomes if one.strategy.startswith("UpdateRMSClip")]
+    assert "UpdateRMSClip was not asked: SGD keeps no second moments." in " ".join(to_text(result.report()).split())
 
 
 def warmed(folder):

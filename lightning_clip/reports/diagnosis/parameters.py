@@ -47,8 +47,8 @@ def dead_parameters(evidence: Evidence) -> Iterator[Finding]:
 def vanishing_parameters(evidence: Evidence) -> Iterator[Finding]:
     """Parameters whose gradient has always been tiny beside the total."""
     small, total = _small(evidence)
-    once = _once_loud(evidence, small)
-    small = [one for one in small if one.name not in once]
+    once = _once_loud(evidence)
+    small = _without_idle_biases(evidence, [one for one in small if one.name not in once])
     if not small:
         return
     layers = [one for one in evidence.parameters if one.elements != 1] or evidence.parameters
@@ -71,9 +71,10 @@ def vanishing_parameters(evidence: Evidence) -> Iterator[Finding]:
 def fell_silent_parameters(evidence: Evidence) -> Iterator[Finding]:
     """Parameters that had a gradient and lost it, without an explosion on record."""
     small, total = _small(evidence)
-    once = _once_loud(evidence, small)
-    lost = [one for one in small if one.name in once]
-    if lost and not any(one.explosion for one in evidence.optimizers):
+    once = _once_loud(evidence)
+    told = {silent.name for one in evidence.optimizers if one.explosion is not None for silent in one.explosion.silent}
+    lost = [one for one in small if one.name in once - told]
+    if lost:
         yield Finding(
             Severity.WARNING,
             f"{counted(len(lost), 'parameter')} lost {'its' if len(lost) == 1 else 'their'} gradient during the run",
@@ -98,12 +99,21 @@ def _small(evidence: Evidence) -> tuple[list[ParameterSummary], float]:
     )
 
 
-def _once_loud(evidence: Evidence, parameters: Sequence[ParameterSummary]) -> set[str]:
-    norms = [one.records[0].norm_before for one in evidence.optimizers if one.records and one.records[0].is_sample]
-    parts = [one.part for one in evidence.optimizers]
-    if not norms or len(parts) != 1:
-        return set()
-    return set(fell_silent(parts[0], parameters, max(norms[0], parts[0].median)))
+def _without_idle_biases(evidence: Evidence, small: Sequence[ParameterSummary]) -> list[ParameterSummary]:
+    """Leave out biases whose weight has a gradient: one before a BatchNorm, say, which takes any bias away again."""
+    heard = {one.name for one in evidence.parameters} - {one.name for one in small}
+    return [
+        one for one in small if not (one.name.endswith(".bias") and f"{one.name.removesuffix('bias')}weight" in heard)
+    ]
+
+
+def _once_loud(evidence: Evidence) -> set[str]:
+    """The parameters of all optimizers that had a gradient once and have hardly any now."""
+    names: set[str] = set()
+    for one in evidence.optimizers:
+        if one.records and one.records[0].is_sample:
+            names.update(fell_silent(one.part, one.parameters, max(one.records[0].norm_before, one.part.median)))
+    return names
 
 
 def dominant_parameter(evidence: Evidence) -> Iterator[Finding]:
