@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo docs figures test test-guests test-parity test-types test-oldest test-wheel test-newcomer test-upstream reliability lint bench clean
+.PHONY: help install demo docs figures claims test test-guests test-parity test-types test-oldest test-wheel test-newcomer test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
@@ -17,6 +17,7 @@ help:
 	@echo "            run Lightning's own tests (tests/tests_pytorch of a checkout) with our callbacks on every Trainer"
 	@echo "make reliability"
 	@echo "            run the tests of faults in their long form and write docs/reliability.md"
+	@echo "make claims      check what each study shows with other seeds and with the last bit of every weight changed"
 	@echo "make lint   run ruff, codespell and mypy"
 	@echo "make docs   build the documentation in build/docs; a broken link is an error"
 	@echo "make figures"
@@ -36,6 +37,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/lightning-clip compare
 
+# Each study in its smallest form that decides its claims; on two quiet cores, CLAIMS_TIME.
+claims: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/studies/test_perturbed_claims.py
+
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,6 +55,7 @@ docs: $(INSTALLED)
 figures: $(INSTALLED)
 	$(BIN)/python docs/report_picture.py
 	$(BIN)/python docs/strategy_pictures.py
+	OMP_NUM_THREADS=1 $(BIN)/python docs/run_pictures.py
 	OMP_NUM_THREADS=1 $(BIN)/python docs/study_pictures.py
 
 # Compiled files are kept even where PYTHONDONTWRITEBYTECODE is set: to compile all tests takes each process seconds.

@@ -120,7 +120,7 @@ def cells(text: str) -> int:
 
 
 def shorten_all(names: Sequence[str], width: int) -> list[str]:
-    """Dotted names in at most `width` characters: the prefix that they share is cut first, then the middle.
+    """Dotted names in at most `width` characters: what they share at their beginning is cut first, then the middle.
 
     Example:
         >>> shorten_all(["encoder.layers.0.weight", "encoder.layers.1.weight"], 12)
@@ -139,7 +139,10 @@ def shorten_all(names: Sequence[str], width: int) -> list[str]:
     shared = 0
     while min(map(len, parts)) > shared + 1 and len({part[shared] for part in parts}) == 1:
         shared += 1
-    rests = ["…" * bool(shared) + ".".join(part[shared:]) for part in parts]
+    for cut in range(shared + 1):  # no more than needed
+        rests = ["…" * bool(cut) + ".".join(part[cut:]) for part in parts]
+        if max(map(cells, rests)) <= width:
+            break
     short = [_without_middle(rest, width) for rest in rests]
     for kept in range(width // 3, width - 2):  # where names look the same, more of their beginnings is kept
         if len(set(short)) == len(set(rests)):

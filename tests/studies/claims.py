@@ -55,20 +55,26 @@ def temporal_order(runs: Runs) -> None:
 
 def temporal_order_length(runs: Runs) -> None:
     """Clipping solves every length; without it, half of the runs of the longer ones fail."""
-    assert all(solved(of(runs, "norm-1.0", length=length)) >= 4 for length in (50, 100, 150, 200))
-    assert sum(solved(of(runs, "none", length=length)) for length in (150, 200)) <= 5
+    assert all(solved_fraction(of(runs, "norm-1.0", length=length)) >= 0.8 for length in (50, 100, 150, 200))
+    assert solved_fraction(of(runs, "none", length=150) + of(runs, "none", length=200)) <= 0.5
 
 
 def adding(runs: Runs) -> None:
     """Clipping solves the adding problem of 100 steps; without it, few runs do."""
-    assert solved(of(runs, "norm-1.0")) >= 4
-    assert solved(of(runs, "none")) <= 2
+    assert solved_fraction(of(runs, "norm-1.0")) >= 0.8
+    assert solved_fraction(of(runs, "none")) <= 0.4
 
 
 def lr_sweep(runs: Runs) -> None:
     """The largest rate at which four of five runs are solved is at least 30 times larger with clipping."""
-    rates = sorted({float(run.axes["lr"]) for run in runs})
-    works = {s: [lr for lr in rates if solved(of(runs, s, lr=lr)) >= 4] for s in ("none", "norm-1.0")}
+    works = {
+        strategy: [
+            lr
+            for lr in sorted({float(run.axes["lr"]) for run in of(runs, strategy)})
+            if solved_fraction(of(runs, strategy, lr=lr)) >= 0.8
+        ]
+        for strategy in ("none", "norm-1.0")
+    }
     assert works["norm-1.0"][-1] >= 30 * works["none"][-1], works
 
 
@@ -95,7 +101,7 @@ def remedies(runs: Runs) -> None:
 def architectures(runs: Runs) -> None:
     """An LSTM remembers 100 steps if its forget gates start at log T, and not with torch's default."""
     assert solved(of(runs, "norm-1.0", "lstm", task="temporal-order")) == 0
-    assert solved(of(runs, "norm-1.0", "lstm-forget-4.6", task="temporal-order")) >= 4
+    assert solved_fraction(of(runs, "norm-1.0", "lstm-forget-4.6", task="temporal-order")) >= 0.8
 
 
 def cliff(runs: Runs) -> None:

@@ -35,6 +35,19 @@ def figure_class(caller: str) -> type[Figure]:
     return Figure
 
 
+def tidy(axes: Any, steps: int | None = None) -> None:
+    """Leave out the frame at the top and at the right.
+
+    Args:
+        axes: The axes.
+        steps: The number of optimizer steps on the horizontal axis, so that plots below each other line up; `None` for
+            another axis.
+    """
+    axes.spines[["top", "right"]].set_visible(False)
+    if steps is not None:
+        axes.set_xlim(0, max(steps, 1))
+
+
 def plain_log(axis: Any) -> None:
     """Write the numbers of a logarithmic axis within few decades as `3` and `20`, not as powers of ten.
 

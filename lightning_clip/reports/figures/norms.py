@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lightning_clip.reports.evidence import OptimizerEvidence
-from lightning_clip.reports.figures.look import AFTER, BEFORE, LIMIT, MARK, SWITCH, plain_log
+from lightning_clip.reports.figures.look import AFTER, BEFORE, LIMIT, MARK, SWITCH, plain_log, tidy
 from lightning_clip.reports.formats import number, percent
 from lightning_clip.reports.summary import UNCLIPPED
 from lightning_clip.reports.thresholds import thresholds_of
@@ -46,6 +46,7 @@ def plot_norms(axes: Any, one: OptimizerEvidence, title: str, switches: Sequence
         label = {"label": "switch"} if not place else {}
         axes.axvline(step, color=SWITCH, linewidth=1.2, linestyle="-.", **label)
     _mark_steps(axes, one)
+    tidy(axes, part.steps + part.empty)
     axes.set(title=title, xlabel="optimizer step", ylabel="2-norm of the gradients")
     plain_log(axes.yaxis)
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.24), ncols=3, frameon=False, fontsize="small")
@@ -91,8 +92,12 @@ def plot_distribution(axes: Any, one: OptimizerEvidence) -> None:
         label = f"{name} {number(value)}" + (f": would clip {clips}" if clips else "")
         axes.axvline(value, color="black", linewidth=1, linestyle=style, label=label)
     if one.threshold is not None and np.isfinite(one.threshold):
-        label = f"threshold {number(one.threshold)}: clipped {percent(part.clipped_fraction)}"
+        changed = len({record.threshold for record in one.records} - {None}) > 1
+        share = f"clipped {percent(part.clipped_fraction)}"
+        label = f"threshold {number(one.threshold)}"
+        label = f"latest {label}; {share} overall" if changed else f"{label}: {share}"
         axes.axvline(one.threshold, color=AFTER, linewidth=1.8, label=label)
+    tidy(axes)
     axes.set(title="Norms and thresholds", xlabel="2-norm before clipping", ylabel="steps")
     plain_log(axes.xaxis)
     axes.legend(loc="upper left", bbox_to_anchor=(-0.1, -0.24), frameon=False, fontsize="small")

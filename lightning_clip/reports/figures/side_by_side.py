@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_clip.reports.comparison import Comparison
-from lightning_clip.reports.figures.look import figure_class
+from lightning_clip.reports.figures.look import figure_class, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def plot_records(comparison: Comparison) -> Figure:
     _finish(losses, "loss")
     losses.set_xlabel("optimizer step")
     losses.set_visible(has_loss)
-    figure.legend(*losses.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.legend(*losses.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
@@ -54,3 +54,4 @@ def _finish(axes: Any, label: str) -> None:
     if (values > 0).any() and not (values <= 0).any():
         axes.set_yscale("log")
     axes.grid(visible=True, alpha=0.3)
+    tidy(axes)

@@ -32,6 +32,7 @@ class Chart:
     Attributes:
         lines: The lines, each as pieces of text with their role.
         has_cut: Whether clipping cut something off.
+        has_uncut: Whether there are columns in which it cut nothing off.
         has_bad: Whether a norm was NaN or infinite.
         has_threshold: Whether a threshold is drawn.
         steps_per_column: Number of steps per column, at least 1.
@@ -39,6 +40,7 @@ class Chart:
 
     lines: tuple[tuple[Segment, ...], ...]
     has_cut: bool
+    has_uncut: bool
     has_bad: bool
     has_threshold: bool
     steps_per_column: int
@@ -86,8 +88,10 @@ def draw_chart(
     lines.append(((" " * margin + "└", "axis"), *_merged(_axis(columns, switches))))
     lines.append(((" " * (margin + 1) + _steps_line(steps, columns), "axis"),))
     roles = {role for line in table for _, role in line}
-    cut = bool((np.nan_to_num(high) > np.nan_to_num(low)).any())
-    return Chart(tuple(lines), cut, bool(bad.any()), "threshold" in roles, max(1, round(steps / columns)))
+    cut = np.nan_to_num(high) > np.nan_to_num(low)
+    uncut = ~cut & ~np.isnan(high)
+    has_threshold, per_column = "threshold" in roles, max(1, round(steps / columns))
+    return Chart(tuple(lines), bool(cut.any()), bool(uncut.any()), bool(bad.any()), has_threshold, per_column)
 
 
 def _columns(stretches: int, columns: int) -> NDArray[np.int64]:

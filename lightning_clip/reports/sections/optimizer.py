@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
-from lightning_clip.reports.sections.chart import BAD, LIMIT, LINE, SHADED, SWITCH, Chart, Role, draw_chart
+from lightning_clip.reports.sections.chart import BAD, LIMIT, LINE, SHADED, SWITCH, Chart, Role, Segment, draw_chart
 from lightning_clip.reports.sections.tables import fitted, pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 from lightning_clip.reports.thresholds import thresholds_of
@@ -69,18 +69,19 @@ class ChartView:
     def _legend(self, chart: Chart, width: int) -> Text:
         unclipped = "not clipped" if self.part.verdict is UNCLIPPED else "nothing was cut off"
         norm = "norm before clipping" if chart.has_cut else f"norm, {unclipped}"
-        pieces: list[tuple[str, str, Role]] = [(LINE, norm, "norm")]
+        uncut: list[Segment] = [(LINE, "norm")] if chart.has_uncut or not chart.has_cut else []
+        pieces: list[tuple[list[Segment], str]] = [([*uncut, *([(LINE, "cut")] if chart.has_cut else [])], norm)]
         if chart.has_cut:
-            pieces.append((SHADED, "cut off", "cut"))
+            pieces.append(([(SHADED, "cut")], "cut off"))
         if chart.has_threshold:
-            pieces.append((LIMIT * 2, "threshold", "threshold"))
+            pieces.append(([(LIMIT * 2, "threshold")], "threshold"))
         if chart.has_bad:
-            pieces.append((BAD, "NaN or infinite", "bad"))
+            pieces.append(([(BAD, "bad")], "NaN or infinite"))
         if self.switches:
-            pieces.append((SWITCH, "switch", "switch"))
+            pieces.append(([(SWITCH, "switch")], "switch"))
         lines = [Text()]
-        for glyph, words, role in pieces:
-            piece = Text.assemble((glyph, _STYLES[role]), f" {words}")
+        for glyphs, words in pieces:
+            piece = Text.assemble(*((glyph, _STYLES[role]) for glyph, role in glyphs), f" {words}")
             if lines[-1] and len(lines[-1]) + 3 + len(piece) > width - 2:
                 lines.append(Text())
             lines[-1].append("   " if lines[-1] else "").append_text(piece)

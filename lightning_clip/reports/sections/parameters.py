@@ -35,7 +35,8 @@ def parameters(evidence: Evidence) -> Iterator[RenderableType]:
         modules = by_module(summary.parameters, at_most=SHOWN_PARAMETERS)
         if len(modules) > 1:
             yield ModuleTable(modules)
-    yield ParameterTable(summary.parameters, most=most)
+    whose = " of its optimizer" if len(summary.optimizers) > 1 else ""
+    yield ParameterTable(summary.parameters, most, f"Norm by parameter (share of the squared total{whose})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,18 @@ class ParameterTable:
     Attributes:
         parameters: The parameters, the largest share first.
         most: The number of parameters to list.
+        title: The line above the table.
     """
 
     parameters: Sequence[ParameterSummary]
     most: int = SHOWN_PARAMETERS
+    title: str = "Norm by parameter (share of the squared total)"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = self.parameters if len(self.parameters) <= self.most + 1 else self.parameters[: self.most]
         numbers = Measurement.get(console, options.update(max_width=10_000), _table(shown, name_width=0)).maximum
         rest = self.parameters[len(shown) :]
-        yield Text("  Norm by parameter (share of the squared total)", style="bold")
+        yield Text(f"  {self.title}", style="bold")
         name_width = max(_NARROWEST_NAME, options.max_width - 2 - numbers)
         together = percent(sum(one.share for one in rest))
         notes = [f"… and {count(len(rest))} more, {together} combined"] if rest else []

@@ -51,9 +51,12 @@ def test_what_clipping_cut_off_is_shaded():
     chart = draw_chart([100.0] * 4, [1.0] * 4, steps=4, width=40)
     drawn = [column for column in columns(chart) if column.strip()]
     assert set(drawn) == {" " + SHADED * 6 + "▀"}
-    assert chart.has_cut
+    assert (chart.has_cut, chart.has_uncut) == (True, False)
     assert not chart.has_threshold
-    assert not draw_chart([100.0] * 4, [100.0] * 4, steps=4, width=40).has_cut
+    untouched = draw_chart([100.0] * 4, [100.0] * 4, steps=4, width=40)
+    assert (untouched.has_cut, untouched.has_uncut) == (False, True)
+    both = draw_chart([1.0, 100.0], [1.0, 1.0], steps=2, width=40)
+    assert (both.has_cut, both.has_uncut) == (True, True)
 
 
 def test_a_run_that_is_always_clipped_is_no_wall():

@@ -110,3 +110,9 @@ def test_the_number_of_parameters_can_be_chosen():
 def test_wide_reports_hide_nothing():
     """At 80 columns there is room for everything."""
     assert not [name for name, text in TEXTS.items() if "Hidden at this width" in text(80)]
+
+
+def test_names_keep_as_much_of_a_shared_beginning_as_fits():
+    """Names that are all the same, as in a column of largest gradients, are not cut to their last part."""
+    assert shorten_all(["layers.0.weight"] * 2, 14) == ["…0.weight"] * 2
+    assert shorten_all(["a.layers.0.weight", "a.layers.1.weight"], 16) == ["…layers.0.weight", "…layers.1.weight"]
