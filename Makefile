@@ -37,7 +37,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/lightning-clip compare
 
-# Each study in its smallest form that decides its claims; on two quiet cores, CLAIMS_TIME.
+# Each study in its smallest form that decides its claims.
 claims: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/studies/test_perturbed_claims.py
 
