@@ -70,7 +70,8 @@ class ChartView:
         unclipped = "not clipped" if self.part.verdict is UNCLIPPED else "nothing was cut off"
         norm = "norm before clipping" if chart.has_cut else f"norm, {unclipped}"
         uncut: list[Segment] = [(LINE, "norm")] if chart.has_uncut or not chart.has_cut else []
-        pieces: list[tuple[list[Segment], str]] = [([*uncut, *([(LINE, "cut")] if chart.has_cut else [])], norm)]
+        cut: list[Segment] = [(LINE, "cut")] if chart.has_cut else []
+        pieces: list[tuple[list[Segment], str]] = [([*uncut, *cut], norm)]
         if chart.has_cut:
             pieces.append(([(SHADED, "cut")], "cut off"))
         if chart.has_threshold:
