@@ -25,14 +25,17 @@ _WIDTH = 100
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
+.table { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; }
 th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
-.facts td { text-align: left; }
+th:first-child, td:first-child { text-align: left; min-width: 8ch; overflow-wrap: break-word; }
+.words td, .words th { text-align: left; vertical-align: top; } .words td:last-child { overflow-wrap: anywhere; }
 .finding { border-left: .4rem solid; padding: .2rem 1rem; margin: 1rem 0; }
 .critical { border-color: #c0392b; } .warning { border-color: #e67e22; } .note { border-color: #2980b9; }
 .finding h3 { margin: .2rem 0; } .finding p { margin: .2rem 0; }
-figure { margin: 1rem 0; background: #fff; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; padding: .5rem; border-radius: .3rem; background: #fff; overflow-x: auto; }
+figure svg { width: 100%; min-width: 42rem; max-width: 66rem; height: auto; }
+@media (prefers-color-scheme: dark) { figure { filter: brightness(.85); } }
 pre { overflow-x: auto; font: 13px/1.25 ui-monospace, monospace; }
 """
 
@@ -75,10 +78,10 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
     run, summary = evidence.run, evidence.summary
     if name:
         yield f"<h2>{escape(name)}</h2>"
-    facts = {"Model": run.model, "Strategy": run.strategy, "Optimizer": run.optimizer, "Steps": count(summary.steps)}
+    strategy = run.brief_strategy or run.strategy
+    facts = {"Model": run.model, "Strategy": strategy, "Optimizer": run.optimizer, "Steps": count(summary.steps)}
     facts["Time"] = duration(run.seconds)
-    rows = "".join(f"<tr><td>{key}</td><td>{escape(value)}</td></tr>" for key, value in facts.items() if value)
-    yield f'<table class="facts">{rows}</table>'
+    yield _table([], [[key, value] for key, value in facts.items() if value], kind="words")
     found = diagnose(evidence)
     yield "<h2>Diagnosis</h2>" if not name else "<h3>Diagnosis</h3>"
     yield from map(_finding, found)
@@ -116,7 +119,8 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
         more=len(summary.parameters) - most,
     )
     if summary.events:
-        yield _table(["Event", "step", "what happened"], [[e.kind, count(e.step), e.message] for e in summary.events])
+        events = [[event.kind, count(event.step), event.message] for event in summary.events]
+        yield _table(["Event", "step", "what happened"], events, kind="words")
     yield f"<details><summary>The report of the terminal</summary><pre>{escape(_as_text(evidence))}</pre></details>"
 
 
@@ -136,11 +140,11 @@ def _finding(finding: Finding) -> str:
     return f'<div class="finding {kind}"><h3>{escape(finding.title)}</h3>{paragraphs}</div>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, more: int = 0) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, more: int = 0, kind: str = "numbers") -> str:
     lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"] if head else []
     lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     rest = f"<p>… and {count(more)} more.</p>" if more > 0 else ""
-    return f"<table>{''.join(lines)}</table>{rest}"
+    return f'<div class="table {kind}"><table>{"".join(lines)}</table></div>{rest}'
 
 
 def _picture(plot: Callable[[], Any]) -> str:
