@@ -158,8 +158,8 @@ def _names(parser: Any, *, with_dashes: bool) -> list[str]:
 def _whole_numbers_first(parser: Any) -> None:
     """Try `int` before `float` where an option takes both, so that `1` stays one batch and does not become all of them.
 
-    In Python 3.11, `Optional[Union[int, float]]` may be the object that an earlier `Optional[Union[float, int]]`
-    has left in the cache of `typing`: which of them the Trainer has depends on what was imported before it.
+    `Optional[Union[int, float]]` may be the object that an earlier `Optional[Union[float, int]]` has left in the cache
+    of `typing`: which of them the Trainer has depends on what was imported before it.
     """
     for action in parser._actions:
         types = get_args(getattr(action, "_typehint", None))

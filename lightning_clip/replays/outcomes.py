@@ -1,5 +1,6 @@
 """`outcomes_of`: what each clipping strategy would have done to a step."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import lightning_clip.strategies as offered
+from lightning_clip._errors import reason_of
 from lightning_clip.core.clip import clip_
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
@@ -29,13 +31,15 @@ class Outcome:
 
     Attributes:
         strategy: The strategy, as code.
-        verdict: `"unchanged"`, `"clipped"` or `"skipped"`.
-        norm_after: The total norm that the optimizer would have received; 0 for a skipped step.
+        verdict: `"unchanged"`, `"clipped"`, `"skipped"`, or `"refused"` if it cannot work with this model or optimizer.
+        norm_after: The total norm that the optimizer would have received; 0 for a skipped step, NaN if it refused.
+        reason: Why it refused.
     """
 
     strategy: str
     verdict: str
     norm_after: float
+    reason: str = ""
 
 
 def outcomes_of(
@@ -69,12 +73,13 @@ def outcomes_of(
     for kind in kinds:
         try:
             strategy = kind()
-            asked = isinstance(strategy, ClipStrategy) and not isinstance(strategy, _COMPOSITES)
-            outcome = _outcome(strategy, gradients, weights, shown, kept) if asked else None
         except (TypeError, ValueError):
-            continue  # it wraps others, needs a schedule, or reads what this optimizer does not keep
-        if outcome is not None:
-            found.append(outcome)
+            continue  # it wraps others, or needs a schedule
+        if isinstance(strategy, ClipStrategy) and not isinstance(strategy, _COMPOSITES):
+            try:
+                found.append(_outcome(strategy, gradients, weights, shown, kept))
+            except (TypeError, ValueError) as error:  # it reads what this optimizer does not keep, for instance
+                found.append(Outcome(repr(strategy), "refused", math.nan, reason_of(error)))
     return found
 
 
@@ -94,7 +99,8 @@ class _Kept:
             {**group, "params": [copy_of[id(param)] for param in group["params"] if id(param) in copy_of]}
             for group in self.optimizer.param_groups
         ]
-        twin = Optimizer([group for group in groups if group["params"]], {})
+        kind = type(type(self.optimizer).__name__, (Optimizer,), {})  # a refusal quotes the name
+        twin: Optimizer = kind([group for group in groups if group["params"]], {})
         for name, param in copies.items():
             state = self.optimizer.state.get(self.params[name], {})  # cloned: a strategy may reset moments in place
             twin.state[param] = {key: one.clone() if isinstance(one, Tensor) else one for key, one in state.items()}

@@ -18,9 +18,6 @@ _SHOWN_NUMBERS = 8
 _SHOWN_STEPS = 12
 _BAR = 24
 
-_READS_MOMENTS = "UpdateRMSClip"
-"""The strategy that only some optimizers can answer."""
-
 
 def report_of(replay: StepTaken) -> Report:
     """Return the report of a replay.
@@ -137,7 +134,7 @@ def _through_time(replay: StepTaken) -> Iterator[RenderableType]:
 
 
 def _outcomes(replay: StepTaken) -> Iterator[RenderableType]:
-    kinds: dict[str, list[tuple[str, float]]] = {"skipped": [], "clipped": [], "unchanged": []}
+    kinds: dict[str, list[tuple[str, float]]] = {"skipped": [], "clipped": [], "unchanged": [], "refused": []}
     for one in replay.outcomes:
         kinds[one.verdict].append((one.strategy.partition("(")[0], one.norm_after))
     rows = [(name, (_value(after),)) for name, after in sorted(kinds["clipped"], key=lambda pair: pair[1])]
@@ -146,8 +143,7 @@ def _outcomes(replay: StepTaken) -> Iterator[RenderableType]:
         for verdict in ("skipped", "unchanged")
         if kinds[verdict]
     ]
-    if not any(one.strategy.startswith(_READS_MOMENTS) for one in replay.outcomes):
-        notes.append(f"{_READS_MOMENTS} was not asked: {replay.capture.optimizer_name} keeps no second moments.")
+    notes += [f"Not asked: {one.reason}" for one in replay.outcomes if one.verdict == "refused"]
     seen = len(replay.capture.norms_before)
     title = f"What each strategy would have done (adaptive ones have seen {counted(seen, 'norm')})"
     yield NamedTable(title, "Clipped by", ("norm after",), rows, notes=notes)

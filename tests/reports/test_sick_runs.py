@@ -31,7 +31,7 @@ SICK = [
     for path in sorted((ROOMS / room).glob("[!_]*.py"))
 ]
 MISSED = {
-    "second.winning_critic": "no rule reads that the gradient of one optimizer dies away while the other learns",
+    "second.winning_critic": "no rule reads that both gradients of a GAN die away once its critic has won",
 }
 """Runs whose first finding is not the right one yet."""
 FALSE_ALARMS = {
