@@ -25,7 +25,7 @@ from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.callbacks.step.own_steps import OwnSteps
 from lightning_clip.callbacks.step.strategy_chooser import is_strategy_chooser
-from lightning_clip.core.clip import clip_
+from lightning_clip.core.clip import clip_checked_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
@@ -151,14 +151,14 @@ class GradientObserver(MetricsCallback, StepCallback):
     @override
     def act(self, trainer: Trainer, pl_module: LightningModule, context: StepContext) -> None:
         self._step, index = None, context.index
-        context.count(self._own_steps.before(trainer, index))
+        context.count(self._own_steps.before(index, context.original.step, is_only=context.is_only))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set while the Trainer is built
             if is_strategy_chooser(callback):
                 callback.choose_strategy(self, trainer, context)
         strategy = self._overrides.get(index) or self._strategy_of(index)
-        logged = self.group_by == "rnn" and should_log(trainer)
-        gate_norms = self._gates.measure(context.current, index, now=logged)
-        self._step = step = clip_(context.current, strategy, optimizer_index=index)
+        grads, logged = context.current, self.group_by == "rnn" and should_log(trainer)
+        gate_norms = self._gates.measure(grads, index, now=logged)
+        self._step = step = clip_checked_(grads, strategy, index)
         step.gate_norms, step.place = gate_norms, place_of(trainer)
         context.add(step)
         self._recorder.add(step)

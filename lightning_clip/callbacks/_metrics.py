@@ -153,8 +153,8 @@ def _names_ours(*texts: str | None) -> bool:
 
 
 def _of_one(records: Sequence[StepRecord], history: History, group_by: GroupBy) -> dict[str, float]:
-    total = history.aggregates[records[0].optimizer]
-    metrics = {"clip/skipped_total": float(total.skipped), "clip/nonfinite_total": float(total.nonfinite)}
+    skipped, nonfinite = history.bad_steps(records[0].optimizer)
+    metrics = {"clip/skipped_total": float(skipped), "clip/nonfinite_total": float(nonfinite)}
     records = [record for record in records if record.norm_before != 0]
     if not records:
         return metrics

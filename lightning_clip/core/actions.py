@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class Action(ABC):
     Attributes:
         threshold: The limit in force, a number or `()`; `None` if there is no single limit.
         coefs: The factor on all gradients, `()`, or one per gradient, `(n,)`; `None` if the effect must be measured.
+        factor: The one factor on all gradients as a number, where it is known without reading a device.
         skipped: Whether the optimizer step is skipped, `()` or a `bool`.
         watched: The factors that shadowed strategies would have applied, each `()`, by strategy label.
         is_idle: Whether the action changes nothing on this process; on another one it may, if gradients are sharded.
@@ -30,6 +31,7 @@ class Action(ABC):
     is_idle: bool = False
     threshold: Tensor | float | None = None
     coefs: Tensor | None = None
+    factor: float | None = None
     skipped: Tensor | bool = False
     watched: Mapping[str, Tensor] = {}
 
@@ -59,9 +61,15 @@ class Keep(Action):
         threshold: The limit that was not exceeded, a number or `()`.
     """
 
+    factor = 1.0
+
     def __init__(self, threshold: Tensor | float | None = None) -> None:
         self.threshold = threshold
-        self.coefs = torch.ones(())
+
+    @cached_property
+    def coefs(self) -> Tensor:  # type: ignore[override]  # the same attribute, made on first use
+        """1, float32 `()`."""
+        return torch.ones(())
 
     def apply_(self, grads: Gradients) -> None:
         """Do nothing."""
@@ -80,13 +88,21 @@ class Scale(Action):
     """
 
     def __init__(self, coef: Scalar, threshold: Scalar = None) -> None:
-        self.coefs: Tensor = as_tensor(coef)
+        self._coef = coef
+        if not isinstance(coef, Tensor):
+            self.factor = float(coef)
+        elif is_free_to_read(coef):
+            self.factor = coef.item()
         self.threshold = threshold if threshold is None or isinstance(threshold, Tensor) else float(threshold)
-        self._is_one = coef == 1.0 if coef is not self.coefs else is_free_to_read(coef) and coef.item() == 1.0
+
+    @cached_property
+    def coefs(self) -> Tensor:  # type: ignore[override]  # the same attribute, made on first use
+        """The factor as a tensor `()`, with the dtype of its number."""
+        return as_tensor(self._coef)
 
     def apply_(self, grads: Gradients) -> None:
         """Multiply in place."""
-        if self._is_one or not len(grads):
+        if self.factor == 1.0 or not len(grads):
             return
         for device, tensors in _by_device(grads.locals).items():
             torch._foreach_mul_(tensors, self.coefs if self.coefs.device == device else self.coefs.to(device))

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from lightning_clip._errors import ArgumentTypeError
-from lightning_clip.core.actions import Keep
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import learning_rate_of
 from lightning_clip.core.record.pending_step import PendingStep
@@ -40,13 +39,20 @@ def clip_(
     """
     if not isinstance(grads, Gradients) or not isinstance(strategy, ClipStrategy):
         raise _wrong(grads, strategy)
+    return clip_checked_(grads, strategy, optimizer_index, loss)
+
+
+def clip_checked_(
+    grads: Gradients, strategy: ClipStrategy, optimizer_index: int, loss: Tensor | None = None
+) -> PendingStep:
+    """Do what `clip_` does, with arguments that are known to be right."""
     with torch.no_grad():
         norm_before, param_norms = grads.total_norm(), grads.norms()
         action = strategy.decide(grads)
         action.apply_(grads)
         # Measuring sharded gradients takes all processes, so what only this one knows does not decide about it.
         is_idle = action.is_idle and grads.are_plain
-        coefs = torch.ones(()) if is_idle else action.coefs
+        coefs = 1.0 if is_idle else action.coefs if action.factor is None else action.factor
         measured = grads.remeasured() if coefs is None else None
         return PendingStep(
             step=grads.step,
@@ -63,7 +69,7 @@ def clip_(
             watched=action.watched,
             loss=None if loss is None else loss.detach(),
             learning_rate=learning_rate_of(grads.optimizer),
-            changed=not (is_idle or isinstance(action, Keep)),
+            changed=not is_idle and action.factor != 1.0,
         )
 
 

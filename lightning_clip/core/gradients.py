@@ -12,7 +12,7 @@ from lightning_clip.core.collecting import collected, named_params
 from lightning_clip.core.names import plain_name
 from lightning_clip.functional.blocks import copies_of
 from lightning_clip.functional.norms import combine_norms, local_values, tensor_norms
-from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scalars import Scalar, scalar
 
 _NO_NAMES: Mapping[int, str] = {}
 
@@ -30,6 +30,7 @@ class Gradients:
         step: The number of optimizer steps completed before this one.
         epoch: The number of epochs completed before this one.
         optimizer: The optimizer that will apply the gradients, for strategies that read its state.
+        other_names: Names of parameters that go into `known_names` besides `names`.
 
     Attributes:
         names: `n` parameter names, in the optimizer's order.
@@ -54,14 +55,15 @@ class Gradients:
         step: int = 0,
         epoch: int = 0,
         optimizer: Optimizer | None = None,
+        other_names: Iterable[str] = (),
     ) -> None:
         self._tensors: list[Tensor] | None
         self.names, self.params, self._tensors, self.are_plain = collected(names, params)
-        self._all_names: list[Iterable[str]] = [names]
+        self._all_names = names, other_names
         self.step = self.own_step = step
         self.epoch = epoch
         self.optimizer = optimizer
-        self._norms: dict[float, tuple[Tensor, Tensor]] = {}
+        self._norms: dict[float, tuple[Tensor, Tensor, Scalar]] = {}
         self._make_tensors: Callable[[], list[Tensor]] = list
         self._scaled: tuple[Gradients, Tensor] | None = None
 
@@ -82,9 +84,8 @@ class Gradients:
             The gradients.
         """
         names = _NO_NAMES if names is None else names
-        grads = cls(*named_params(optimizer, names), step=step, epoch=epoch, optimizer=optimizer)
-        grads._all_names.append(names.values())
-        return grads
+        named = named_params(optimizer, names)
+        return cls(*named, step=step, epoch=epoch, optimizer=optimizer, other_names=names.values())
 
     @classmethod
     def of_module(cls, module: torch.nn.Module, *, step: int = 0) -> Self:
@@ -150,6 +151,14 @@ class Gradients:
         """
         return self._measure(norm_type)[1]
 
+    def total(self, norm_type: float = 2.0) -> Scalar:
+        """Return `total_norm` as a number of numpy if it is free to read, otherwise as a tensor `()`.
+
+        Args:
+            norm_type: The p of the p-norm, greater than 0, or `inf`.
+        """
+        return self._measure(norm_type)[2]
+
     def param_norms(self) -> Tensor:
         """Return the 2-norm of each parameter that has a gradient, `(n,)`."""
         return tensor_norms([param.detach() for param in self.params])
@@ -200,38 +209,39 @@ class Gradients:
         other._norms, other._tensors, other._make_tensors, other._scaled = {}, None, make_tensors, None
         return other
 
-    def _measure(self, norm_type: float) -> tuple[Tensor, Tensor]:
-        """Return the norm of each gradient and of all, cached after the first call."""
+    def _measure(self, norm_type: float) -> tuple[Tensor, Tensor, Scalar]:
+        """Return the norm of each gradient, that of all, and the latter as a number; cached after the first call."""
         found = self._norms.get(norm_type)
         if found is None:
             if torch.is_grad_enabled():
                 with torch.no_grad():
                     return self._measure(norm_type)
-            found = self._norms[norm_type] = self._derive(norm_type) or self._measure_tensors(norm_type)
+            scaled = self._scaled
+            found = self._measure_tensors(norm_type) if scaled is None else self._derive(norm_type, *scaled)
+            self._norms[norm_type] = found
         return found
 
-    def _derive(self, norm_type: float) -> tuple[Tensor, Tensor] | None:
-        if self._scaled is None:
-            return None
-        source, coefs = self._scaled
+    def _derive(self, norm_type: float, source: "Gradients", coefs: Tensor) -> tuple[Tensor, Tensor, Scalar]:
         norms = source.norms(norm_type) * coefs
-        return norms, combine_norms(norms, norm_type) if coefs.dim() else source.total_norm(norm_type) * coefs
+        total = combine_norms(norms, norm_type) if coefs.dim() else source.total_norm(norm_type) * coefs
+        return norms, total, scalar(total)
 
-    def _measure_tensors(self, norm_type: float) -> tuple[Tensor, Tensor]:
+    def _measure_tensors(self, norm_type: float) -> tuple[Tensor, Tensor, Scalar]:
         norms = tensor_norms(self.tensors, norm_type)
         total = combine_norms(norms, norm_type)
+        number = scalar(total)
         # The squares of a finite gradient can overflow float32. On the CPU checking the total is free.
-        if is_free_to_read(total) and not math.isfinite(total.item()):
+        if not isinstance(number, Tensor) and not math.isfinite(number):
             return self._measured_again(norm_type, norms)
-        return norms, total
+        return norms, total, number
 
-    def _measured_again(self, norm_type: float, norms: Tensor) -> tuple[Tensor, Tensor]:
+    def _measured_again(self, norm_type: float, norms: Tensor) -> tuple[Tensor, Tensor, Scalar]:
         """Measure non-finite norms again in float64; a sharded norm is non-finite on all ranks, so none waits."""
         bad = [i for i, finite in enumerate(norms.isfinite().tolist()) if not finite]
         wide = norms.double()
         if bad:
             wide[bad] = tensor_norms([self.tensors[i] for i in bad], norm_type, dtype=torch.float64).to(norms.device)
         total = combine_norms(wide, norm_type)
-        if math.isfinite(total.item()):
-            return wide, total
-        return wide.to(norms.dtype), total.to(norms.dtype)  # NaN and infinity change no dtype of what is remembered
+        if not math.isfinite(total.item()):  # NaN and infinity change no dtype of what is remembered
+            wide, total = wide.to(norms.dtype), total.to(norms.dtype)
+        return wide, total, scalar(total)

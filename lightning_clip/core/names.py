@@ -1,11 +1,14 @@
 """Parameter names without the prefixes that `torch.compile` and activation checkpointing add."""
 
 from functools import partial
+from operator import is_
 from typing import Any
 from weakref import ReferenceType, ref
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from lightning_clip.core.collecting import Named, named_params
 
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
 
@@ -61,9 +64,11 @@ class KnownNames:
     """
 
     def __init__(self) -> None:
-        self._names: dict[int, str] = {}
+        self.of_module: dict[int, str] = {}
         self._alive: dict[int, ReferenceType[Tensor]] = {}
-        self._size = self._count = -1
+        self._size = -1
+        self._held: list[Tensor] = []
+        self._named: Named | None = None
 
     def of(self, module: nn.Module, optimizer: Optimizer) -> dict[int, str]:
         """Return the names of the module's parameters.
@@ -76,17 +81,23 @@ class KnownNames:
             The name of each parameter of the module, by its `id`.
         """
         held = [param for group in optimizer.param_groups for param in group["params"]]
-        unchanged = len(self._alive) == self._size and len(held) == self._count
-        if not unchanged or not self._alive.keys() >= set(map(id, held)):
+        if len(self._alive) != self._size or len(held) != len(self._held) or not all(map(is_, held, self._held)):
             self._find(module, held)
-        return self._names
+        return self.of_module
+
+    def named(self, module: nn.Module, optimizer: Optimizer) -> Named:
+        """Return the names and the parameters of the optimizer, in its order; see `of`."""
+        names = self.of(module, optimizer)
+        if self._named is None:
+            self._named = named_params(optimizer, names)
+        return self._named
 
     def _find(self, module: nn.Module, held: list[Tensor]) -> None:
-        self._names = parameter_names(module)
+        self.of_module = parameter_names(module)
         alive: dict[int, ReferenceType[Tensor]] = {}
         for param in [*module.parameters(), *held]:
             alive[id(param)] = ref(param, partial(_forget, alive, id(param)))  # a later parameter may get the same id
-        self._alive, self._size, self._count = alive, len(alive), len(held)
+        self._alive, self._size, self._held, self._named = alive, len(alive), held, None
 
 
 def _forget(alive: dict[int, Any], key: int, _: object) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_clip.core.actions import Action, Keep
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.scalars import Scalar, scalar
+from lightning_clip.functional.scalars import Scalar
 
 
 class TotalNormStrategy(ClipStrategy):
@@ -28,7 +28,7 @@ class TotalNormStrategy(ClipStrategy):
         """Decide on the total norm; without gradients there is nothing to decide."""
         if not len(grads):
             return Keep()
-        norm = scalar(grads.total_norm(self.norm_type))
+        norm = grads.total(self.norm_type)
         if isinstance(norm, Tensor):
             return self.decide_on(norm)
         with np.errstate(all="ignore"):  # as tensors do, numbers may overflow or become NaN without a word

@@ -101,6 +101,19 @@ def test_a_limit_that_is_not_exceeded_is_recorded():
     assert (record.threshold, record.clipped, record.clip_coef) == (100.0, False, 1.0)
 
 
+@pytest.mark.parametrize("strategy", [NormClip(1e9), NoClip(), Answer(Keep(2.0))], ids=lambda one: one.label)
+def test_a_factor_of_one_is_a_number_and_writes_nothing(strategy):
+    """Where nothing has to be done, no tensor is made, no gradient is written, and norms need not be measured again."""
+    grads = gradients()
+    versions = [tensor._version for tensor in grads.tensors]
+    step = clip_(grads, strategy)
+    assert step.coefs == 1.0
+    assert isinstance(step.coefs, float)
+    assert not step.changed
+    assert [tensor._version for tensor in grads.tensors] == versions
+    assert clip_(grads, NormClip(0.1)).changed
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("strategy", [NormClip(1.0), PerParameterNormClip(1.0), ValueClip(1.0)], ids=repr)
 def test_a_non_finite_norm_is_recorded(strategy, bad):

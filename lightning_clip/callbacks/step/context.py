@@ -31,6 +31,7 @@ class StepContext:
     Attributes:
         optimizer: The optimizer that is about to step.
         index: Its position in `trainer.optimizers`; their number, if it is not one of them.
+        is_only: Whether the trainer has no other optimizer.
         skipped: Whether the step is skipped, `()` or a `bool`.
         steps: What the callbacks recorded for this step so far.
     """
@@ -42,7 +43,8 @@ class StepContext:
         self._current: Gradients | None = None
         self._is_finite: bool | None = None
         self.optimizer = optimizer
-        self.index = _position(optimizer, trainer.optimizers)
+        optimizers = trainer.optimizers
+        self.index, self.is_only = _position(optimizer, optimizers), len(optimizers) == 1
         self.skipped: Tensor | bool = False
         self.steps: list[PendingStep] = []
 
@@ -57,7 +59,9 @@ class StepContext:
     def current(self) -> Gradients:
         """The gradients as the next callback finds them."""
         original = self.original
-        return original if self._current is None else self._current
+        if self._current is None:
+            self._current = original.remeasured()
+        return self._current
 
     def is_finite(self) -> bool:
         """Return whether every element was finite at first; reads the device once."""
@@ -86,7 +90,7 @@ class StepContext:
             step: What the callback recorded.
         """
         if step.changed:
-            self._current = self.current.remeasured()
+            self._current = None
         self.steps.append(step)
         if step.skipped is not False or self.skipped is not False:
             self._mark(step.skipped)
@@ -97,10 +101,7 @@ class StepContext:
         Args:
             own_step: The number of steps that this optimizer completed before this one.
         """
-        original = self.original
-        original.own_step = own_step
-        if self._current is not original:
-            self.current.own_step = own_step
+        self.original.own_step = self.current.own_step = own_step
 
     def skip(self) -> None:
         """Remove the gradients, so that the step changes neither parameters nor optimizer state."""
@@ -116,12 +117,14 @@ class StepContext:
 
     def _collect(self) -> Gradients:
         trainer, optimizer = self._trainer, self.optimizer
-        step = trainer.global_step
-        names, scaler = _parameter_names(self._pl_module, optimizer), grad_scaler(trainer)
+        step, epoch, scaler = trainer.global_step, trainer.current_epoch, grad_scaler(trainer)
         if scaler is not None and not _unscale(scaler, optimizer, step):
             self.skipped = True
-            return Gradients([], [], step=step, epoch=trainer.current_epoch, optimizer=optimizer)
-        grads = Gradients.of_optimizer(optimizer, names, step=step, epoch=trainer.current_epoch)
+            return Gradients([], [], step=step, epoch=epoch, optimizer=optimizer)
+        known = _known_names(optimizer)
+        names, params = known.named(self._pl_module, optimizer)
+        others = known.of_module.values()
+        grads = Gradients(names, params, step=step, epoch=epoch, optimizer=optimizer, other_names=others)
         if scaler is not None:
             found = found_non_finite(scaler, optimizer)
             self.skipped = ~torch.isfinite(grads.total_norm()) if found is None else found.to(grads.device)
@@ -157,8 +160,7 @@ def _unscale(scaler: GradScaler, optimizer: Optimizer, step: int) -> bool:
     return True
 
 
-def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[int, str]:
-    """Return the names of the module's parameters, found again whenever parameters have been exchanged."""
+def _known_names(optimizer: Optimizer) -> KnownNames:
     known = _names.get(optimizer)
     if known is None:
         # Any object with the data of an optimizer is taken; only the classes of PyTorch have hooks, and need them.
@@ -166,7 +168,7 @@ def _parameter_names(pl_module: LightningModule, optimizer: Optimizer) -> dict[i
         if register is not None:
             register(_forget)
         known = _names[optimizer] = KnownNames()
-    return known.of(pl_module, optimizer)
+    return known
 
 
 @uncompiled

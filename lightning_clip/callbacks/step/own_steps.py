@@ -29,21 +29,22 @@ class OwnSteps:
         count = max(1, len(trainer.optimizers))
         return cls(dict.fromkeys(range(count), trainer.global_step // count))
 
-    def before(self, trainer: Trainer, index: int) -> int:
+    def before(self, index: int, step: int, *, is_only: bool) -> int:
         """Return how many steps an optimizer has completed before the one that it is about to make.
 
         Args:
-            trainer: The trainer, while it is fitting. The same `global_step` again is the same step again, because
-                LBFGS evaluates a step several times.
             index: The optimizer's position in `trainer.optimizers`.
+            step: Lightning's `global_step`. The same again is the same step again, because LBFGS evaluates a step
+                several times.
+            is_only: Whether the trainer has no other optimizer.
 
         Returns:
             The number of steps.
         """
-        now, completed = trainer.global_step, self._completed.get(index, 0)
-        if len(trainer.optimizers) == 1:
-            completed = now
-        elif self._at.get(index, now) != now:
+        completed = self._completed.get(index, 0)
+        if is_only:
+            completed = step
+        elif self._at.get(index, step) != step:
             completed += 1
-        self._completed[index], self._at[index] = completed, now
+        self._completed[index], self._at[index] = completed, step
         return completed

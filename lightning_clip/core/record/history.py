@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.columns import packed, unpacked
+from lightning_clip.core.record.interrupts import interrupts_deferred
 from lightning_clip.core.record.measurements import Measurements
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.record.step_record import StepRecord
 
+_NORMS_AT_A_TIME = 2**16
+_STEPS_AT_A_TIME = 1_000
+
 
 class History:
     """The latest step records, and exact totals of the whole run.
+
+    The totals are worked out for many steps at a time, or when they are asked for, because a few steps take as long.
 
     Args:
         window: The number of step records to keep; the totals cover all steps.
@@ -27,8 +33,6 @@ class History:
         records: The latest step records; only the very latest has the norms of its parameters.
         events: The latest events: strategy switches, rollbacks, stops.
         measurements: The first and the latest measurements of each kind.
-        aggregates: The totals of the whole run, by optimizer position.
-        parameters: The totals of each parameter over the whole run.
 
     Example:
         >>> history = History()
@@ -41,8 +45,9 @@ class History:
         self.records: deque[StepRecord] = deque(maxlen=window)
         self.events: deque[Event] = deque(maxlen=1_000)
         self.measurements = Measurements()
-        self.aggregates: dict[int, Aggregate] = {}
-        self.parameters = ParameterTotals()
+        self._aggregates: dict[int, Aggregate] = {}
+        self._parameters = ParameterTotals()
+        self._uncounted: list[StepRecord] = []
 
     def __len__(self) -> int:
         return len(self.records)
@@ -53,20 +58,60 @@ class History:
     def __getitem__(self, position: int) -> StepRecord:
         return self.records[position]
 
+    @property
+    def aggregates(self) -> dict[int, Aggregate]:
+        """The totals of the whole run, by optimizer position."""
+        self._count()
+        return self._aggregates
+
+    @property
+    def parameters(self) -> ParameterTotals:
+        """The totals of each parameter over the whole run."""
+        self._count()
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, totals: ParameterTotals) -> None:
+        self._count()
+        self._parameters = totals
+
     def extend(self, records: Sequence[StepRecord]) -> None:
         """Add the records of further steps.
 
         Args:
             records: The records of one or several optimizers, in order.
         """
-        self.parameters.add(records)
-        for optimizer in dict.fromkeys(record.optimizer for record in records):
-            own = [record for record in records if record.optimizer == optimizer]
-            self.aggregates.setdefault(optimizer, Aggregate()).add(own)
-        if records and self.records:
-            self.records[-1] = self.records[-1].without_params()  # `parameters` has counted them
+        if not records:
+            return
+        self._uncounted += records
+        steps, latest = len(self._uncounted), records[-1]
+        if steps >= _STEPS_AT_A_TIME or (latest.params and steps * len(latest.params.names) >= _NORMS_AT_A_TIME):
+            self._count()
+        if self.records:
+            self.records[-1] = self.records[-1].without_params()
         self.records.extend(record.without_params() for record in records[:-1])
-        self.records.extend(records[-1:])
+        self.records.append(latest)
+
+    def bad_steps(self, optimizer: int) -> tuple[int, int]:
+        """Return how many steps were skipped and how many had a norm that is NaN or infinite, without counting anew.
+
+        Args:
+            optimizer: The optimizer's position.
+        """
+        waiting = [record for record in self._uncounted if record.optimizer == optimizer and record.norm_before != 0]
+        total = self._aggregates.get(optimizer) or Aggregate()
+        skipped = sum(record.skipped for record in waiting)
+        return total.skipped + skipped, total.nonfinite + sum(not record.finite for record in waiting)
+
+    def _count(self) -> None:
+        if not self._uncounted:
+            return
+        with interrupts_deferred():
+            records, self._uncounted = self._uncounted, []
+            self._parameters.add(records)
+            for optimizer in dict.fromkeys(record.optimizer for record in records):
+                own = [record for record in records if record.optimizer == optimizer]
+                self._aggregates.setdefault(optimizer, Aggregate()).add(own)
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Add further steps to the aggregates only, not to the window or the parameter totals.
@@ -111,8 +156,9 @@ class History:
         self.events.clear()
         self.events.extend(Event(**event) for event in state["events"])
         self.measurements.load_state_list(state.get("measurements", ()))
-        self.aggregates = {position: _restored(total) for position, total in state["aggregates"].items()}
-        self.parameters.load_state_dict(state["layers"])
+        self._uncounted = []
+        self._aggregates = {position: _restored(total) for position, total in state["aggregates"].items()}
+        self._parameters.load_state_dict(state["layers"])
 
 
 def _restored(state: dict[str, Any]) -> Aggregate:

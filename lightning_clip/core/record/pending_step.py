@@ -32,7 +32,8 @@ class PendingStep:
         names: The `n` parameters that had a gradient.
         norm_before: The total 2-norm before the action, `()`.
         param_norms: The 2-norm of each gradient before the action, `(n,)`.
-        coefs: The factor on all gradients, `()`, or one factor per gradient, `(n,)`; `None` if the effect was measured.
+        coefs: The factor on all gradients, a number or `()`, or one factor per gradient, `(n,)`; `None` if the effect
+            was measured.
         norm_after: The total 2-norm after the action, `()`; `None` if it follows from `coefs`.
         param_norms_after: The 2-norm of each gradient after the action, `(n,)`; `None` if it follows from `coefs`.
         threshold: The limit in force, a number or `()`; `None` if there is no single limit.
@@ -52,7 +53,7 @@ class PendingStep:
     names: tuple[str, ...]
     norm_before: Tensor
     param_norms: Tensor
-    coefs: Tensor | None
+    coefs: Tensor | float | None
     norm_after: Tensor | None = None
     param_norms_after: Tensor | None = None
     threshold: Tensor | float | None = None

@@ -58,28 +58,28 @@ def _key(step: PendingStep) -> tuple[int, int]:
 
 def _pieces(step: PendingStep) -> list[Tensor]:
     """Return the tensors of a step in the order in which `_record` consumes them."""
-    optional = (
+    values = (
+        step.norm_before,
+        step.param_norms,
         step.coefs,
         step.norm_after,
         step.param_norms_after,
         step.threshold,
         step.skipped,
-        None if step.loss is None else step.loss.reshape(()) if step.loss.dim() else step.loss,
+        step.loss,
         step.learning_rate,
+        *step.watched.values(),
+        *step.gate_norms.values(),
     )
-    found = [step.norm_before, step.param_norms, *(piece for piece in optional if isinstance(piece, Tensor))]
-    if step.watched or step.gate_norms:
-        found += [*step.watched.values(), *step.gate_norms.values()]
-    return found
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _read(pieces: Sequence[Tensor]) -> list[Any]:
     """Read tensors with one copy per device: those of shape `()` as numbers, the others as arrays."""
-    devices = {piece.device for piece in pieces}
-    if devices == {torch.device("cpu")}:
+    if all(piece.is_cpu for piece in pieces):
         return _read_here(pieces)
     result: list[Any] = [None] * len(pieces)
-    for device in devices:
+    for device in {piece.device for piece in pieces}:
         here = [i for i, piece in enumerate(pieces) if piece.device == device]
         flat = torch.cat([pieces[i].detach().reshape(-1) for i in here]).cpu().double().numpy()
         ends = np.cumsum([pieces[i].numel() for i in here])
@@ -90,13 +90,11 @@ def _read(pieces: Sequence[Tensor]) -> list[Any]:
 
 def _read_here(pieces: Sequence[Tensor]) -> list[Any]:
     """Read tensors of the CPU; arrays of the same shape are rows of one matrix, which is read as a whole."""
-    result: list[Any] = [None] * len(pieces)
+    result: list[Any] = [None if piece.dim() else piece.item() for piece in pieces]
     alike: dict[tuple[torch.Size, torch.dtype], list[int]] = {}
     for i, piece in enumerate(pieces):
         if piece.dim():
             alike.setdefault((piece.shape, piece.dtype), []).append(i)
-        else:
-            result[i] = piece.item()
     for members in alike.values():
         rows = torch.stack([pieces[i] for i in members]).detach().double().numpy()
         for i, row in zip(members, rows, strict=True):
@@ -114,7 +112,7 @@ def _all(value: bool, count: int) -> NDArray[np.bool_]:
 
 def _record(step: PendingStep, values: Iterator[Any]) -> StepRecord:
     before, params = float(next(values)), next(values)
-    coefs = next(values) if step.coefs is not None else None
+    coefs = next(values) if isinstance(step.coefs, Tensor) else step.coefs
     after = float(next(values)) if step.norm_after is not None else None
     params_after = next(values) if step.param_norms_after is not None else None
     threshold = float(next(values)) if isinstance(step.threshold, Tensor) else step.threshold

@@ -55,7 +55,7 @@ class FirstValues(State):
             if keep:
                 if (place := count.item()) < len(values) - 1:
                     values[place] = value
-                count += 1
+                count[()] = place + 1
             return
         # A value that is not kept becomes a zero in the next free slot: an unconditional write saves one read.
         slot = self.count.clamp(max=self.size).view(1)
@@ -65,7 +65,8 @@ class FirstValues(State):
 
     def full(self) -> Scalar:
         """Whether `size` values have been seen, a boolean or a boolean tensor `()`."""
-        return self.number("count") >= self._buffers["values"].numel() - 1  # type: ignore[union-attr]
+        count = self.array("count")
+        return (self.count if count is None else count.item()) >= self._buffers["values"].numel() - 1  # type: ignore[union-attr]
 
     def kept(self) -> Tensor:
         """The stored values, `(size,)`; zeros in empty slots."""

@@ -68,12 +68,13 @@ class Window(State):
             self.values.index_copy_(0, slot, torch.where(keep, value.to(old.dtype), old))
             self.count.add_(keep)
         elif keep:
-            ordered, place = self._ordered(count), count.item() % self.size
+            ordered, stored = self._ordered(count), count.item()
+            place = stored % self.size
             if len(ordered) == self.size:
                 del ordered[bisect_left(ordered, values.item(place))]
             values[place] = value
             insort(ordered, values.item(place))
-            count += 1
+            count[()] = stored + 1
 
     def stored(self) -> Scalar:
         """The number of values stored so far, a number or a tensor `()`."""

@@ -1,7 +1,5 @@
 """`OwnSteps`: schedules count the steps of their own optimizer."""
 
-from types import SimpleNamespace
-
 import pytest
 from torch import nn
 
@@ -99,13 +97,10 @@ def test_a_checkpoint_without_the_callback_is_shared_evenly(tmp_path):
 
 def test_a_step_that_is_evaluated_twice_counts_once():
     """LBFGS asks several times at the same global step; an optimizer that joins starts at 0."""
-    own, trainer = OwnSteps(), SimpleNamespace(global_step=7, optimizers=[object()])
-    assert own.before(trainer, 0) == 7
-    trainer.optimizers.append(object())
-    trainer.global_step = 8
-    assert [own.before(trainer, index) for index in (0, 0, 1)] == [8, 8, 0]
-    trainer.global_step = 12
-    assert [own.before(trainer, index) for index in (1, 1, 0)] == [1, 1, 9]
+    own = OwnSteps()
+    assert own.before(0, 7, is_only=True) == 7
+    assert [own.before(index, 8, is_only=False) for index in (0, 0, 1)] == [8, 8, 0]
+    assert [own.before(index, 12, is_only=False) for index in (1, 1, 0)] == [1, 1, 9]
 
 
 def test_a_restart_of_the_same_trainer_goes_on():

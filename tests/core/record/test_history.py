@@ -32,6 +32,12 @@ def written_and_read(state: dict) -> dict:
     return torch.load(file, weights_only=True)
 
 
+def as_text(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: as_text(one) for key, one in value.items()}
+    return repr(value.tolist() if isinstance(value, torch.Tensor) else value)
+
+
 def scripted_records(steps: int) -> list[StepRecord]:
     params, strategy, buffer = parameters(scripted_weights()), NormClip(0.5), StepBuffer()
     for step, grads in enumerate(scripted_steps(steps)):
@@ -73,6 +79,36 @@ def test_norms_of_parameters_are_counted_and_then_dropped():
     assert [one.params is None for one in history] == [True, True, False]
     assert history.parameters.names == ["w", "b"]
     assert all(one.params is not None for one in given)
+
+
+@pytest.mark.parametrize("portion", [1, 7, 999])
+def test_totals_do_not_depend_on_when_they_are_asked_for(portion):
+    """Steps are counted a thousand at a time; a total that is asked for earlier is complete, and ends the same."""
+    rng = np.random.default_rng(0)
+    norms = [math.nan if k % 500 == 3 else norm for k, norm in enumerate(rng.lognormal(size=2_500).tolist())]
+    records = [record(k, norm, optimizer=k % 2, skipped=k % 70 == 0) for k, norm in enumerate(norms)]
+    once, often = History(), History()
+    once.extend(records)
+    for start in range(0, len(records), portion):
+        often.extend(records[start : start + portion])
+        if start % (50 * portion) == 0:
+            seen = records[: start + portion]
+            assert sum(total.steps for total in often.aggregates.values()) == len(seen)
+            assert often.parameters.steps.tolist() == [sum(one.finite for one in seen)] * 2
+    assert as_text(often.state_dict()) == as_text(once.state_dict())
+
+
+def test_bad_steps_are_those_of_the_totals():
+    """Skipped steps and norms that are NaN or infinite are known at each step; a step without gradient is neither."""
+    history = History()
+    for step in range(2_300):
+        norm = (1.0, math.nan, 0.0, math.inf)[step % 4]
+        history.extend([record(step, norm, optimizer=step % 3 % 2, skipped=step % 5 == 0)])
+        if step % 400 == 399:
+            known = [history.bad_steps(optimizer) for optimizer in (0, 1, 2)]
+            totals = [history.aggregates.get(optimizer, Aggregate()) for optimizer in (0, 1, 2)]
+            assert known == [(total.skipped, total.nonfinite) for total in totals]
+    assert history.bad_steps(0)[0] > 100
 
 
 def test_a_column_is_an_array():

@@ -125,7 +125,7 @@ def far(name: str) -> tuple[type[torch.Tensor], list[int]]:
     copies: list[int] = []
 
     class Far(torch.Tensor):
-        device = torch.device(name)
+        device, is_cpu = torch.device(name), False
 
         def cpu(self):
             copies.append(self.numel())
