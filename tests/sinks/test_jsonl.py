@@ -156,15 +156,15 @@ def test_the_last_totals_are_valid(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def long_records(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Records of 15,000 and of 45,000 steps: both longer than the window of a history."""
-    paths = [tmp_path_factory.mktemp("long") / f"{steps}.jsonl" for steps in (15_000, 45_000)]
+    """Records of 11,000 and of 22,000 steps: both longer than the window of a history."""
+    paths = [tmp_path_factory.mktemp("long") / f"{steps}.jsonl" for steps in (11_000, 22_000)]
     for path in paths:
         write(path, [record(step, 1.5, max_norm=1.0) for step in range(int(path.stem))])
     return paths
 
 
 def test_memory_does_not_grow_with_the_length_of_the_run(long_records: list[Path]):
-    """Reading 45,000 steps takes at most 10% more memory than reading 15,000."""
+    """Reading 22,000 steps takes at most 10% more memory than reading 11,000."""
     peaks = []
     for path in long_records:
         tracemalloc.start()
