@@ -228,7 +228,21 @@ def test_a_checkpoint_that_is_only_evaluated_leaves_the_record_alone(kit, tmp_pa
         assert_same_values(state_of(callbacks), before)
 
 
-@pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
+@pytest.mark.parametrize(
+    ("kit", "search"),
+    [
+        *(pytest.param(kit, "lr_find", id=f"{name}-lr_find") for name, kit in KITS.items()),
+        *(
+            pytest.param(
+                kit,
+                "scale_batch_size",
+                id=f"{name}-scale_batch_size",
+                marks=() if name in ("clipping", "rollback", "skip", "temporal") else pytest.mark.slow,
+            )
+            for name, kit in KITS.items()
+        ),
+    ],
+)
 def test_a_run_after_a_tuner_equals_one_without(kit, search, tmp_path, monkeypatch):
     """A search for a rate or a batch size leaves no trace in the callbacks."""
     monkeypatch.chdir(tmp_path)

@@ -57,7 +57,7 @@ def test_an_honest_rise_is_followed_within_twelve_steps():
 def test_the_default_decay_is_the_papers():
     """It is γ3 = 0.999, and not γ1 = 0.7, which belongs to the rule for norms."""
     assert AdaptiveMaxClip().decay == AdaptiveMaxClip.reference().decay == 0.999
-    left = play(AdaptiveMaxClip(), [*itertools.repeat(1.0, 2000), *itertools.repeat(8.0, 1500)])
+    left = play(AdaptiveMaxClip(), [*itertools.repeat(1.0, 2000), *itertools.repeat(8.0, 2500)])
     assert left[2000] == pytest.approx(1.001, rel=1e-3)
     assert left[-1] > 0.8 * 8
 

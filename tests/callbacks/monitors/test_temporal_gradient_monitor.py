@@ -52,10 +52,18 @@ MODULES = {
     "unbatched": Unbatched,
     "packed": Packed,
 }
+EXACT = {"clamped", "chunks", "automatic", "packed"}
+"""Those that the short form also measures exactly."""
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["inputs", "exact"])
-@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize(
+    ("kind", "exact"),
+    [
+        pytest.param(kind, exact, marks=pytest.mark.slow if exact and kind not in EXACT else ())
+        for kind in MODULES
+        for exact in (False, True)
+    ],
+)
 def test_monitoring_changes_no_bit(kind, exact, tmp_path):
     """Weights, optimizer, gradients and random numbers are the same, even if every step is measured."""
     plain = everything_after(MODULES[kind], None, tmp_path)
