@@ -20,7 +20,7 @@ def main() -> None:
             "auto-10": {"class_path": "AutoClip", "init_args": {"percentile": 10}},
         },
         seeds=3,
-        max_epochs=10,
+        max_epochs=5,
     )
     check_study(study)  # reports mistakes before the first run
 

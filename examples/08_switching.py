@@ -1,6 +1,6 @@
 """Rescue a run that explodes without clipping: print when `StrategySwitcher` switched and the test error at the end.
 
-Run it with `python examples/08_switching.py [SEEDS]`; SEEDS is the number of seeds, 5 by default.
+Run it with `python examples/08_switching.py [SEEDS [EPOCHS]]`: 5 seeds and 100 epochs by default.
 """
 
 import sys
@@ -12,11 +12,12 @@ from lightning_clip import GradientClipping, MLPRegressor, NoClip, NormClip, Reg
 
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
-for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
+seeds, epochs = [int(word) for word in sys.argv[1:]] + [5, 100][len(sys.argv) - 1 :]
+for seed in range(seeds):
     seed_everything(seed, verbose=False)
     clipping = GradientClipping(NoClip())
     trainer = Trainer(
-        max_epochs=100,
+        max_epochs=epochs,
         accelerator="cpu",
         callbacks=[clipping, StrategySwitcher([NormClip(1.0)])],
         limit_val_batches=0,

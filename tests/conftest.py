@@ -2,12 +2,17 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from functools import cache
 
 import pytest
 
 from tests.support import fresh
+
+# Programs that the tests start read what this process has compiled, even where Python was told to write nothing:
+# to compile the package takes each of them longer than to run it.
+sys.dont_write_bytecode = False
 
 collect_ignore = ["guests"]  # they run in environments of their own
 

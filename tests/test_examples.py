@@ -12,7 +12,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 every_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
 # Arguments that make an example shorter.
-SHORT = {"08_switching": ["1"], "10_gan": ["1"], "11_text": [str(Path(__file__)), "1"]}
+SHORT = {"08_switching": ["1", "10"], "10_gan": ["1"], "11_text": [str(Path(__file__)), "1"]}
 
 # Text that an example must print, as evidence that it ran to its end and did what its title says.
 SAYS = {

@@ -1,10 +1,12 @@
 """`OneLineParser`: a parser that reports a mistake in one line, with the name of the file it is in."""
 
+import io
 import os
 import re
 import sys
 from collections.abc import Callable
-from functools import reduce
+from contextlib import redirect_stderr
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, get_args
@@ -12,7 +14,7 @@ from typing import Any, ClassVar, NoReturn, get_args
 from jsonargparse import ArgumentParser, Namespace
 
 from lightning_clip._checks import did_you_mean
-from lightning_clip._errors import in_one_line, printable, recording
+from lightning_clip._errors import InputError, in_one_line, printable, recording
 from lightning_clip.studies.yaml_text import read_yaml_text
 
 
@@ -41,7 +43,7 @@ class OneLineParser(ArgumentParser):
         reading: The file that is being read, followed by a colon.
         words: The words after the command.
         files: The files that were read, with their text.
-        given: Every text and path that the user gave as an option, on the command line or in a file; no defaults.
+        given: Returns every text and path that the user gave, on the command line or in a file; no defaults.
         raised: The exceptions that constructors raised.
     """
 
@@ -49,7 +51,7 @@ class OneLineParser(ArgumentParser):
     reading: ClassVar[str] = ""
     files: ClassVar[dict[str, str]] = {}
     words: ClassVar[list[str]] = []
-    given: ClassVar[set[str]] = set()
+    given: ClassVar[Callable[[], set[str]]] = set
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,20 +67,20 @@ class OneLineParser(ArgumentParser):
             *words: The words after it.
         """
         OneLineParser.command, OneLineParser.words, OneLineParser.reading = command, list(words), ""
-        OneLineParser.files, OneLineParser.given = {}, set()
+        OneLineParser.files, OneLineParser.given = {}, set
 
     @classmethod
     def names(cls, path: str) -> bool:
         """Whether the user named a file, or a folder that contains it."""
         absolute = Path(os.path.abspath(path))
-        return any(Path(os.path.abspath(text)) in (absolute, *absolute.parents) for text in cls.given if text)
+        return any(Path(os.path.abspath(text)) in (absolute, *absolute.parents) for text in cls.given() if text)
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
-        """Parse, and remember the texts and paths that the user gave."""
+        """Parse, and remember how to find out what the user gave: only some errors ask, and it takes as long again."""
         _whole_numbers_first(self)
         parsed: Namespace = super().parse_args(*args, **kwargs)
-        given = super().parse_args(*args, **{**kwargs, "defaults": False})
-        OneLineParser.given = {os.fspath(leaf) for leaf in _leaves(given) if isinstance(leaf, str | os.PathLike)}
+        parse_again = partial(super().parse_args, *args, **{**kwargs, "defaults": False})
+        OneLineParser.given = lambda: _texts(parse_again)
         return parsed
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
@@ -91,6 +93,11 @@ class OneLineParser(ArgumentParser):
             return parsed
         finally:
             OneLineParser.reading = outer
+
+    def dump(self, *args: Any, **kwargs: Any) -> str:
+        """Write what has been parsed, which is therefore valid, without a second check."""
+        text: str = super().dump(*args, **{"skip_validation": True, **kwargs})
+        return text
 
     def add_instantiator(self, instantiator: Callable[..., Any], class_type: type, subclasses: bool = True) -> None:
         """Use a function to build the objects of a class; the first function that matches the class is used.
@@ -169,6 +176,16 @@ def _whole_numbers_first(parser: Any) -> None:
             action._typehint = reduce(or_, [int, float, *others])  # `|` of classes is not cached
         for inner in (getattr(action, "_name_parser_map", None) or {}).values():
             _whole_numbers_first(inner)
+
+
+def _texts(parse: Callable[[], Namespace]) -> set[str]:
+    """Every text and path that a parser returns; those on the command line if a file that it reads is gone by now."""
+    with redirect_stderr(io.StringIO()):
+        try:
+            parsed = parse()
+        except (SystemExit, InputError):
+            return {word.rpartition("=")[2] for word in OneLineParser.words}
+    return {os.fspath(leaf) for leaf in _leaves(parsed) if isinstance(leaf, str | os.PathLike)}
 
 
 def _leaves(value: Any) -> list[Any]:

@@ -29,7 +29,7 @@ def replay_file(path: str, options: list[str], *, as_json: bool = False, width: 
         InputError: The file is no capture, or the module does not fit it.
         OSError: There is no such file.
     """
-    OneLineParser.given = {path}
+    OneLineParser.given = lambda: {path}
     capture = load_capture(path)
     if not any(option.startswith(("--config", "--model", "-c")) for option in options):
         raise InputError(

@@ -116,14 +116,15 @@ def test_judging_several_steps_together_climbs_later():
 
 def test_calm_that_clipping_enforces_is_no_reason_to_descend():
     """The rung stays as long as the tighter strategy clips every step strongly."""
-    script = 30 * norms("quiet", 350)
+    script = 30 * norms("quiet", 150)
     script[100] *= 300
     clipping = GradientClipping(NoClip())
-    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)]), max_steps=350)
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], ladder=Ladder(calm=20)), max_steps=150)
     assert switches(clipping) == [(100, 1)]
     clipping = GradientClipping(NoClip())
-    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], max_jump=100.0), max_steps=350)
-    assert switches(clipping) == [(100, 1), (200, 0)]
+    switcher = StrategySwitcher([NormClip(1.0)], ladder=Ladder(calm=20), max_jump=100.0)
+    fit(Scripted(script), clipping, switcher, max_steps=130)
+    assert switches(clipping) == [(100, 1), (120, 0)]
 
 
 def test_a_climb_resets_the_momentum_of_the_bad_steps():
@@ -160,21 +161,21 @@ def test_each_optimizer_has_its_own_rung():
 @pytest.mark.filterwarnings("ignore:You.re resuming from a checkpoint that ended before the epoch")
 def test_resuming_equals_not_stopping(tmp_path):
     """Rung, detector, ladder, inactive strategies and events continue without a difference."""
-    script = norms("heavy tail", 4000)[:600]
+    script = norms("heavy tail", 4000)[200:400]
 
     def callbacks():
         return GradientClipping(NoClip()), StrategySwitcher([RobustClip(window=16), NormClip(0.5)])
 
     whole, resumed = Scripted(script), Scripted(script)
     clipping, switcher = callbacks()
-    fit(whole, clipping, switcher, max_steps=600)
-    trainer = quiet_trainer(callbacks=list(callbacks()), max_steps=333)
-    trainer.fit(Scripted(script), loader(rows=4 * 600))
+    fit(whole, clipping, switcher, max_steps=200)
+    trainer = quiet_trainer(callbacks=list(callbacks()), max_steps=100)
+    trainer.fit(Scripted(script), loader(rows=4 * 200))
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     restored, _ = others = callbacks()
-    trainer = quiet_trainer(callbacks=list(others), max_steps=600)
-    trainer.fit(resumed, loader(rows=4 * 600), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
-    assert len(switches(clipping)) >= 2
+    trainer = quiet_trainer(callbacks=list(others), max_steps=200)
+    trainer.fit(resumed, loader(rows=4 * 200), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert switches(clipping)[0][0] < 100 < switches(clipping)[1][0]
     assert_same_weights(whole, resumed)
     assert [r.strategy for r in restored.history] == [r.strategy for r in clipping.history]
     assert list(restored.history.events) == list(clipping.history.events)
@@ -196,7 +197,7 @@ def test_resuming_with_other_rungs_starts_at_the_base(tmp_path):
 
 def test_a_rung_that_skips_too_much_is_disabled():
     """A rung that skips more than the allowed fraction of steps is disabled, and an event says so."""
-    script = norms("quiet", 1600)
+    script = norms("quiet", 1080)
     script[200::8] *= 300
     clipping = GradientClipping(NoClip())
     ladder = Ladder(climb_at=(2.0,))
@@ -204,25 +205,28 @@ def test_a_rung_that_skips_too_much_is_disabled():
         Scripted(script),
         clipping,
         StrategySwitcher([SkipSpikes(window=32, max_fraction=1.0)], ladder=ladder),
-        max_steps=1600,
+        max_steps=1080,
     )
     caps = [event for event in clipping.history.events if event.kind == "cap"]
     assert len(caps) == 1
     assert caps[0].message.startswith("rung 1 disabled: ")
     assert caps[0].message.endswith("% of the last steps were skipped")
-    assert not any(record.skipped for record in list(clipping.history)[-300:])
+    assert not any(record.skipped for record in list(clipping.history)[-70:])
 
 
-@pytest.mark.parametrize("seed", [0, 1, pytest.param(3, marks=pytest.mark.slow)])
-def test_it_saves_a_run_that_explodes_without_clipping(seed, tmp_path):
+@pytest.mark.parametrize(
+    ("seed", "to_the_end"),
+    [(0, False), (1, False), *(pytest.param(seed, seed == 0, marks=pytest.mark.slow) for seed in (0, 3))],
+)
+def test_it_saves_a_run_that_explodes_without_clipping(seed, to_the_end, tmp_path):
     """The regression network becomes NaN within ten steps without clipping; switching prevents it and is recorded."""
     seed_everything(seed, verbose=False)
     module, data = MLPRegressor(), RegressionDataModule()
     sink = JsonlSink(tmp_path / "run.jsonl")
     clipping = GradientClipping(NoClip(), sinks=[sink])
     switcher = StrategySwitcher([NormClip(1.0)])
-    # One seed goes on to the end, and shows that nothing happens later; the others end when they are saved.
-    saved = [] if seed == 0 else [EarlyStopping("train_mse", stopping_threshold=300, patience=100)]
+    # A run that goes on to the end shows that nothing happens later; the others end when they are saved.
+    saved = [] if to_the_end else [EarlyStopping("train_mse", stopping_threshold=300, patience=100)]
     trainer = quiet_trainer(callbacks=[clipping, switcher, *saved], max_epochs=40, limit_val_batches=0)
     trainer.fit(module, data)
     total = clipping.history.aggregates[0]
@@ -279,20 +283,20 @@ def test_a_step_without_a_gradient_makes_the_next_one_no_spike(every_n_steps):
 
 
 def test_a_step_without_a_gradient_is_not_calm():
-    """A descent after 100 calm steps waits for 100 steps with a gradient."""
-    script = norms("quiet", 320)
+    """A descent after 20 calm steps waits for 20 steps with a gradient."""
+    script = norms("quiet", 150)
     script[100] *= 300
-    script[101:301:2] = 0
+    script[101:141:2] = 0
     clipping = GradientClipping(NoClip())
-    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)]), max_steps=320)
-    assert switches(clipping) == [(100, 1), (300, 0)]
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], ladder=Ladder(calm=20)), max_steps=150)
+    assert switches(clipping) == [(100, 1), (140, 0)]
 
 
 def test_steps_without_a_gradient_do_not_hide_that_clipping_acts():
     """A descent waits while the tighter strategy clips the typical gradient, although most steps have none."""
-    script = 30 * norms("quiet", 400)
+    script = 30 * norms("quiet", 230)
     script[100] *= 300
-    script[[step for step in range(101, 400) if step % 3]] = 0
+    script[[step for step in range(101, 230) if step % 3]] = 0
     clipping = GradientClipping(NoClip())
-    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], ladder=Ladder(calm=20)), max_steps=400)
+    fit(Scripted(script), clipping, StrategySwitcher([NormClip(1.0)], ladder=Ladder(calm=20)), max_steps=230)
     assert switches(clipping) == [(100, 1)]

@@ -51,7 +51,13 @@ def long_study(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("jobs", "number", "code"), [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+    ("jobs", "number", "code"),
+    [
+        (1, signal.SIGTERM, 143),
+        (2, signal.SIGINT, 130),
+        pytest.param(1, signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(2, signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_study_can_be_finished(long_study, jobs, number, code):
     """Ctrl-C or SIGTERM keeps the finished runs, says how to resume and leaves no process; resuming changes nothing."""

@@ -112,14 +112,27 @@ def fit(callbacks: list[Callback], *, manual: bool, max_steps: int = 14, **optio
     return net
 
 
-@pytest.fixture(params=[False, True], ids=["automatic", "manual"])
-def manual(request) -> bool:
-    return request.param
-
-
 @pytest.fixture(params=KITS)
 def kit(request) -> Callable[[], list[Callback]]:
     return KITS[request.param]
+
+
+def in_both_modes() -> list[Any]:
+    """Every kit in automatic and manual optimization; the short form has those in manual that change the steps."""
+    short = {"clipping", "rollback", "finder", "skip"}
+    return [
+        pytest.param(
+            kit,
+            manual,
+            id=f"{name}-{'manual' if manual else 'automatic'}",
+            marks=() if not manual or name in short else pytest.mark.slow,
+        )
+        for manual in (False, True)
+        for name, kit in KITS.items()
+    ]
+
+
+both_modes = pytest.mark.parametrize(("kit", "manual"), in_both_modes())
 
 
 @cache
@@ -129,6 +142,7 @@ def expected(kit, manual) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return weights_of(fit(callbacks, manual=manual)), state_of(callbacks)
 
 
+@both_modes
 def test_a_second_fit_equals_one_with_new_callbacks(kit, manual):
     """The objects of an earlier run, in a new Trainer, as in folds; and copies of them, as in a cross-validation."""
     callbacks = kit()
@@ -140,6 +154,7 @@ def test_a_second_fit_equals_one_with_new_callbacks(kit, manual):
         assert_same_values(state_of(used), state)
 
 
+@both_modes
 def test_a_second_model_in_the_same_trainer_begins_anew(kit, manual):
     """Another module is another run, whatever the Trainer's step says."""
     callbacks = kit()
@@ -152,6 +167,7 @@ def test_a_second_model_in_the_same_trainer_begins_anew(kit, manual):
             assert [record.step for record in callback.history] == list(range(5, 10))
 
 
+@both_modes
 def test_the_same_trainer_continues_its_run(kit, manual):
     """Fitting on in one Trainer equals one longer fit."""
     callbacks = kit()
@@ -168,6 +184,7 @@ def test_the_same_trainer_continues_its_run(kit, manual):
         assert set(state_of(callbacks)) == set(state_of(longer))
 
 
+@both_modes
 def test_resuming_in_the_same_process_restores_the_checkpoint(kit, manual, tmp_path):
     """The same objects, fitted on from a checkpoint of an earlier step, equal new objects resumed from it."""
     callbacks = kit()
@@ -211,7 +228,21 @@ def test_a_checkpoint_that_is_only_evaluated_leaves_the_record_alone(kit, tmp_pa
         assert_same_values(state_of(callbacks), before)
 
 
-@pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
+@pytest.mark.parametrize(
+    ("kit", "search"),
+    [
+        *(pytest.param(kit, "lr_find", id=f"{name}-lr_find") for name, kit in KITS.items()),
+        *(
+            pytest.param(
+                kit,
+                "scale_batch_size",
+                id=f"{name}-scale_batch_size",
+                marks=() if name in ("clipping", "rollback", "skip", "temporal") else pytest.mark.slow,
+            )
+            for name, kit in KITS.items()
+        ),
+    ],
+)
 def test_a_run_after_a_tuner_equals_one_without(kit, search, tmp_path, monkeypatch):
     """A search for a rate or a batch size leaves no trace in the callbacks."""
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,8 @@
 """Every strategy on parameters sharded over two processes."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -73,9 +76,9 @@ class Run:
         return clip_(Gradients(names, params, step=number, optimizer=self.adam), self.strategy)
 
 
-def _every_strategy_clips_like_on_one_process(rank: int) -> None:
-    every = [{n: torch.tensor(g) for n, g in step.items()} for step in scripted_steps(63)]
-    steps = every[:9] + every[29:33] + every[58:]  # what is new: the beginning, a spike, a gradient of zero
+def _every_strategy_clips_like_on_one_process(rank: int, chosen: Sequence[int]) -> None:
+    every = [{n: torch.tensor(g) for n, g in step.items()} for step in scripted_steps(max(chosen) + 1)]
+    steps = [every[number] for number in chosen]
     layouts = [Layout(rank, places) for places in PLACES.values()]
     for cls in concrete_strategies():
         one, parted = (
@@ -104,6 +107,11 @@ def _every_strategy_clips_like_on_one_process(rank: int) -> None:
 NEVER = {"Blend", "NoClip", "StrategySchedule"}
 
 
-def test_every_strategy_clips_like_on_one_process(tmp_path):
-    """Norms, gradients and skips match over 18 steps with spikes, uneven shards, replicas and an unsharded tensor."""
-    on_two_ranks(_every_strategy_clips_like_on_one_process, tmp_path)
+NEW = (*range(9), *range(29, 33), *range(58, 63))
+"""The steps in which something is new: the beginning, a spike, a gradient of zero."""
+
+
+@pytest.mark.parametrize("chosen", [NEW, pytest.param(range(65), marks=pytest.mark.slow)], ids=["new", "every step"])
+def test_every_strategy_clips_like_on_one_process(chosen, tmp_path):
+    """Norms, gradients and skips match over steps with spikes, uneven shards, replicas and an unsharded tensor."""
+    on_two_ranks(partial(_every_strategy_clips_like_on_one_process, chosen=chosen), tmp_path)

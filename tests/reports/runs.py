@@ -68,13 +68,14 @@ def recurrent() -> Run:
     shares["encoder.layers.0.lstm_forward.bias_hh_l0"] = 0.0
     numels = {name: 262_144 if "weight" in name else 2_048 for name in shares}
     rng = np.random.default_rng(1)
-    history, bad = History(), (2100, 2101, 3333)
+    history, bad, records = History(), (2100, 2101, 3333), []
     for step in range(5000):
         norm = float(np.exp(2 + 0.5 * math.sin(step / 400) + 0.4 * rng.standard_normal()))
         norm *= 20 if rng.random() < 0.01 else 1
         limit = None if step < 1200 else 5.0 if step < 3000 else 1.0
         skipped = step in bad
-        history.extend([record(step, math.nan if skipped else norm, max_norm=limit, shares=shares, skipped=skipped)])
+        records.append(record(step, math.nan if skipped else norm, max_norm=limit, shares=shares, skipped=skipped))
+    history.extend(records)
     for step in range(0, 5000, 500):
         history.measurements.add(Measurement(step, GATE_NORMS, _gates(shares, rng)))
     history.events.append(Event(1200, "switch", "NoClip() → NormClip(5.0): 3 spikes in 10 steps, norm 41"))
@@ -90,15 +91,14 @@ def _gates(shares: dict[str, float], rng: np.random.Generator) -> dict[str, list
 
 def adversarial() -> Run:
     """Two optimizers that take turns; the second one's gradients are always clipped."""
-    rng, history = np.random.default_rng(2), History()
+    rng, history, records = np.random.default_rng(2), History(), []
     for step in range(0, 600, 2):
         norms = float(np.exp(rng.standard_normal())), float(8 * np.exp(0.2 * rng.standard_normal()))
-        history.extend(
-            [
-                record(step, norms[0], max_norm=3.0, optimizer=0, shares={"g.weight": 0.8, "g.bias": 0.2}),
-                record(step + 1, norms[1], max_norm=3.0, optimizer=1, shares={"d.weight": 0.6, "d.bias": 0.4}),
-            ]
-        )
+        records += [
+            record(step, norms[0], max_norm=3.0, optimizer=0, shares={"g.weight": 0.8, "g.bias": 0.2}),
+            record(step + 1, norms[1], max_norm=3.0, optimizer=1, shares={"d.weight": 0.6, "d.bias": 0.4}),
+        ]
+    history.extend(records)
     return history, RunInfo("GAN", "NormClip(max_norm=3.0)", "Adam(lr=0.001), SGD(lr=0.01)", {}, 12.0)
 
 

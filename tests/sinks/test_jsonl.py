@@ -6,53 +6,15 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from lightning_clip.core import Event, History, Measurement, RunInfo, StepRecord
+from lightning_clip.core import Event, History, Measurement, RunInfo
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.sinks import JsonlSink, MeasurementSink, Sink, read_jsonl
+from tests.support.jsonl_records import RUN, SHARES, records, write
 from tests.support.recorded import record
 
-RUN = RunInfo("MLPRegressor", "NormClip(max_norm=1.0)", "SGD(lr=0.01)", {"w": 20, "b": 5}, None, "one")
-SHARES = {"w": 0.8, "b": 0.2}
-
-
-def write(
-    path: Path,
-    *sessions: list[StepRecord],
-    events: tuple[Event, ...] = (),
-    measurements: tuple[Measurement, ...] = (),
-) -> History:
-    """Write sessions as a callback does, and return the history that the callback would have."""
-    history = History()
-    for records in sessions:
-        sink = JsonlSink(path)
-        sink.open(RUN)
-        for start in range(0, len(records), 50):
-            batch = records[start : start + 50]
-            history.extend(batch)
-            sink.write(batch)
-        for event in events:
-            history.events.append(event)
-            sink.event(event)
-        for measurement in measurements:
-            history.measurements.add(measurement)
-            sink.measurement(measurement)
-        sink.close(RunInfo(seconds=2.5), history.parameters)
-    return history
-
-
-@pytest.fixture(params=["orjson", "json"], autouse=True)
-def _parser(request, monkeypatch):
-    """Run each test with orjson, if it is installed, and with the standard library's `json`."""
-    if request.param == "json":
-        monkeypatch.setattr("lightning_clip.sinks.jsonl_reader.loads", json.loads)
-
-
-def records(start: int, stop: int, *, level: float = 1.0) -> list[StepRecord]:
-    rng = np.random.default_rng(start)
-    return [record(step, level * float(rng.lognormal()), max_norm=1.0, shares=SHARES) for step in range(start, stop)]
+pytestmark = pytest.mark.usefixtures("each_parser")
 
 
 def assert_same(actual: History, expected: History) -> None:
@@ -192,121 +154,17 @@ def test_the_last_totals_are_valid(tmp_path: Path):
     assert str(read_jsonl(path)[1].parameters.state_dict()) == str(expected.parameters.state_dict())
 
 
-def test_an_incomplete_last_line_is_ignored_and_removed_on_resume(tmp_path: Path):
-    """A crash in the middle of a line loses only that line, and the run can continue in the same file."""
-    path = tmp_path / "run.jsonl"
-    write(path, records(0, 20))
-    whole = path.read_bytes()
-    torn = whole[: whole.rindex(b'{"totals"')][:-30]
-    path.write_bytes(torn)
-    assert read_jsonl(path)[1].aggregates[0].steps == 19
-    write(path, records(19, 25))
-    assert read_jsonl(path)[1].aggregates[0].steps == 25
-
-
-def test_a_complete_last_line_without_newline_counts(tmp_path: Path):
-    """A file without its last newline loses no step."""
-    path = tmp_path / "run.jsonl"
-    write(path, records(0, 20))
-    path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    assert read_jsonl(path)[1].parameters.names == ["w", "b"]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("", r"line 3: expected one JSON object, found ''"),
-        ('{"step": 1, "optim', r"line 3: expected one JSON object, found '{\"step\": 1, \"optim'"),
-        (
-            "[1, 2]",
-            r"line 3: expected an object that begins with 'step' or 'run' or 'event' or 'measurement' or 'totals'",
-        ),
-        ('{"epoch": 3}', r"line 3: expected an object that begins with 'step'"),
-        ('{"step": 1, "optimizer": 0}', r"line 3: expected the key 'strategy'"),
-        ('{"event": {"step": 1, "kind": "stop", "message": 5, "data": {}}}', r"line 3: expected kind or message to be"),
-        (
-            '{"measurement": {"step": 1, "kind": "flow", "data": {"norms": [1, null]}}}',
-            r"line 3: expected norms to be num",
-        ),
-        ('{"measurement": {"step": 1, "kind": 2, "data": {}}}', r"line 3: expected kind to be a string, found 2"),
-        ('{"run": {"model": "M"}}', r"line 3: expected the key 'numels'"),
-        (
-            '{"totals": {"seconds": "long", "layers": {}}}',
-            r"line 3: expected seconds to be a number or null, found 'long'",
-        ),
-    ],
-)
-def test_a_malformed_line_raises_one_clear_error(tmp_path: Path, line: str, message: str):
-    """The error names the file, the line and what was expected."""
-    path = tmp_path / "run.jsonl"
-    write(path, records(0, 5))
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:2], line, *lines[2:]]) + "\n")
-    with pytest.raises(ValueError, match=r"run\.jsonl: " + message):
-        read_jsonl(path)
-
-
-@pytest.fixture(scope="module")
-def three_thousand(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The lines of a record of 3,000 steps."""
-    path = tmp_path_factory.mktemp("lines") / "run.jsonl"
-    write(path, records(0, 3000))
-    return path.read_text().splitlines()
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("step", 1.5, "step to be a whole number, found 1.5"),
-        ("step", True, "step to be a whole number, found True"),
-        ("norm_before", "large", "norm_before to be a number, found 'large'"),
-        ("norm_after", None, "norm_after to be a number, found None"),
-        ("loss", [], r"loss to be a number or null, found \[\]"),
-        ("clipped", 1, "clipped to be true or false, found 1"),
-        ("strategy", None, "strategy to be a string, found None"),
-    ],
-)
-def test_a_bad_value_of_a_step_raises_one_clear_error(
-    tmp_path: Path, three_thousand: list[str], key: str, value: object, message: str
-):
-    """The error names the line, the field and the value, wherever it is in the file."""
-    path, lines = tmp_path / "run.jsonl", [*three_thousand]
-    lines[2500] = json.dumps(json.loads(lines[2500]) | {key: value})
-    path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ValueError, match=f"run.jsonl: line 2501: expected {message}"):
-        read_jsonl(path)
-
-
-def test_a_file_without_a_run_is_rejected(tmp_path: Path):
-    """An empty file and one that begins with a step are no records."""
-    path = tmp_path / "run.jsonl"
-    path.write_text("")
-    with pytest.raises(
-        ValueError, match=r"line 1: expected an object that begins with 'run', found the end of the file"
-    ):
-        read_jsonl(path)
-    path.write_text('{"step": 0}\n')
-    with pytest.raises(ValueError, match="line 1: expected an object that begins with 'run'"):
-        read_jsonl(path)
-
-
-def test_writing_before_opening_is_rejected(tmp_path: Path):
-    """The error says what to call first."""
-    with pytest.raises(ValueError, match=r"JsonlSink\(.*run.jsonl'\) is not open: call open\(run\) first"):
-        JsonlSink(tmp_path / "run.jsonl").write(records(0, 1))
-
-
 @pytest.fixture(scope="module")
 def long_records(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Records of 15,000 and of 45,000 steps: both longer than the window of a history."""
-    paths = [tmp_path_factory.mktemp("long") / f"{steps}.jsonl" for steps in (15_000, 45_000)]
+    """Records of 11,000 and of 22,000 steps: both longer than the window of a history."""
+    paths = [tmp_path_factory.mktemp("long") / f"{steps}.jsonl" for steps in (11_000, 22_000)]
     for path in paths:
         write(path, [record(step, 1.5, max_norm=1.0) for step in range(int(path.stem))])
     return paths
 
 
 def test_memory_does_not_grow_with_the_length_of_the_run(long_records: list[Path]):
-    """Reading 45,000 steps takes at most 10% more memory than reading 15,000."""
+    """Reading 22,000 steps takes at most 10% more memory than reading 11,000."""
     peaks = []
     for path in long_records:
         tracemalloc.start()

@@ -9,25 +9,25 @@ from lightning_clip import AdaGC
 from lightning_clip.strategies.ada_gc import next_median
 from tests.references import per_tensor
 from tests.support.probing import limit_of, lognormal_norms, play
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped
 
 HISTORIES = ["observed", "clipped", "winsorized", "accepted"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("arguments", [{}, {"clip_factor": 2.0, "decay": 0.9, "max_norm": 0.3, "warmup_steps": 20}])
-def test_the_papers_rule_is_exact(arguments, dtype):
+def test_the_papers_rule_is_exact(arguments, precision):
     """`paper=True` matches the paper's algorithm, including frozen tensors."""
-    assert_parity(AdaGC(**arguments, paper=True), per_tensor.paper_ada_gc(**arguments), dtype=dtype)
+    assert_parity(AdaGC(**arguments, paper=True), per_tensor.paper_ada_gc(**arguments), **precision)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("history", HISTORIES)
-def test_it_follows_the_formula(history, dtype):
+def test_it_follows_the_formula(history, precision):
     """The level is a running median, then the average of what the history stores, never below the floor."""
     arguments = {"clip_factor": 1.2, "warmup_steps": 40, "history": history, "floor": 0.3}
-    assert_parity(AdaGC(**arguments), per_tensor.ada_gc(**arguments), dtype=dtype)
+    assert_parity(AdaGC(**arguments), per_tensor.ada_gc(**arguments), **precision)
 
 
 def test_the_running_median_ends_near_the_median():

@@ -7,16 +7,16 @@ import torch
 from lightning_clip import AdaptiveMaxClip
 from tests.references import per_tensor
 from tests.support.probing import limit_of, lognormal_norms, play
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, untouched
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("history", ["observed", "clipped", "winsorized"])
 @pytest.mark.parametrize("decay", [0.7, 0.95])
-def test_it_follows_the_formula(decay, history, dtype):
+def test_it_follows_the_formula(decay, history, precision):
     """Elements above the average of the largest element are scaled by average / largest."""
-    assert_parity(AdaptiveMaxClip(decay, history=history), per_tensor.adaptive_max(decay, history=history), dtype=dtype)
+    assert_parity(AdaptiveMaxClip(decay, history=history), per_tensor.adaptive_max(decay, history=history), **precision)
 
 
 def test_elements_above_the_average_keep_their_proportions():

@@ -4,10 +4,8 @@ from torch import nn
 
 from lightning_clip import AGC, Gradients, clip_
 from tests.references import tensorwise
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, holding, untouched
-
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 
 
 def with_grad(value: torch.Tensor, grad: torch.Tensor) -> nn.Parameter:
@@ -16,11 +14,11 @@ def with_grad(value: torch.Tensor, grad: torch.Tensor) -> nn.Parameter:
     return param
 
 
-@DTYPES
-def test_it_follows_the_formula(dtype):
+@in_both_precisions
+def test_it_follows_the_formula(precision):
     """It clips row by row and filter by filter, with the floor for a zero filter."""
-    assert_parity(AGC(), tensorwise.agc(0.01, 1e-3), dtype=dtype)
-    assert_parity(AGC(0.2, eps=0.05), tensorwise.agc(0.2, 0.05), dtype=dtype)
+    assert_parity(AGC(), tensorwise.agc(0.01, 1e-3), **precision)
+    assert_parity(AGC(0.2, eps=0.05), tensorwise.agc(0.2, 0.05), **precision)
 
 
 def test_excluded_parameters_are_left_alone():

@@ -7,24 +7,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lightning_clip import AutoClip, Gradients
 from tests.references import adaptive
 from tests.support.norm_sequences import shift_by_a_spike, thresholds_and_coefs, usual
-from tests.support.scripted import assert_parity
-
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+from tests.support.scripted import assert_parity, in_both_precisions
 
 
-@DTYPES
+@in_both_precisions
 @pytest.mark.parametrize("percentile", [0.0, 10.0, 62.5, 100.0])
-def test_it_follows_the_formula(percentile, dtype):
+def test_it_follows_the_formula(percentile, precision):
     """The limit is `np.percentile` of the earlier norms."""
-    assert_parity(AutoClip(percentile), adaptive.auto_clip(percentile), dtype=dtype)
-    assert_parity(AutoClip(percentile, window=40), adaptive.auto_clip(percentile, window=40), dtype=dtype)
+    assert_parity(AutoClip(percentile), adaptive.auto_clip(percentile), **precision)
+    assert_parity(AutoClip(percentile, window=40), adaptive.auto_clip(percentile, window=40), **precision)
 
 
-@DTYPES
-def test_the_papers_rule_takes_all_norms_and_the_current_one(dtype):
+@in_both_precisions
+def test_the_papers_rule_takes_all_norms_and_the_current_one(precision):
     """`window=None, include_current=True` is `np.percentile` of everything so far."""
     strategy = AutoClip(10.0, window=None, include_current=True)
-    assert_parity(strategy, adaptive.auto_clip(10.0, window=10**9, include_current=True), dtype=dtype)
+    assert_parity(strategy, adaptive.auto_clip(10.0, window=10**9, include_current=True), **precision)
 
 
 def test_all_norms_can_be_remembered_without_the_current_one():

@@ -16,7 +16,7 @@ from lightning_clip import (
     clip_,
 )
 from tests.references.composites import chained, each_norm_rule, norm_rule, value_rule
-from tests.support.scripted import assert_parity, feed, parameters, scripted_steps, scripted_weights
+from tests.support.scripted import assert_parity, feed, in_both_precisions, parameters, scripted_steps, scripted_weights
 
 
 class Look(ClipStrategy):
@@ -45,18 +45,18 @@ def grads_of(params: dict[str, nn.Parameter]) -> Gradients:
     return Gradients(list(params), list(params.values()))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_each_link_decides_on_what_the_one_before_leaves(dtype):
+@in_both_precisions
+def test_each_link_decides_on_what_the_one_before_leaves(precision):
     """A chain of value, per-tensor and total-norm rules equals the three rules applied by hand."""
     strategy = Chain([ValueClip(0.3), PerParameterNormClip(0.5), NormClip(0.6, eps=0.0)])
-    assert_parity(strategy, chained(value_rule(0.3), each_norm_rule(0.5), norm_rule(0.6)), dtype=dtype)
+    assert_parity(strategy, chained(value_rule(0.3), each_norm_rule(0.5), norm_rule(0.6)), **precision)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_order_of_the_links_counts(dtype):
+@in_both_precisions
+def test_the_order_of_the_links_counts(precision):
     """An element rule after a norm rule sees smaller elements."""
     strategy = Chain([NormClip(0.6, eps=0.0), ValueClip(0.1)])
-    assert_parity(strategy, chained(norm_rule(0.6), value_rule(0.1)), dtype=dtype)
+    assert_parity(strategy, chained(norm_rule(0.6), value_rule(0.1)), **precision)
 
 
 def test_a_link_sees_the_norms_that_the_one_before_leaves():

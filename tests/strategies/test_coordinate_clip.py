@@ -8,18 +8,18 @@ import torch
 from lightning_clip import CoordinateClip
 from tests.references import per_tensor
 from tests.support.probing import limit_of, lognormal_norms, play
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("history", ["observed", "clipped", "winsorized"])
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
-def test_it_follows_the_formula(alpha, history, dtype):
+def test_it_follows_the_formula(alpha, history, precision):
     """The factor is `min(1, τ / (|g| + eps))`, where τ is the bias-corrected power mean of earlier magnitudes."""
     arguments = {"decay": 0.95, "warmup_steps": 10, "history": history}
     rule = CoordinateClip(alpha, eps=1e-3, **arguments)
-    assert_parity(rule, per_tensor.elementwise(alpha, eps=1e-3, **arguments), dtype=dtype)
+    assert_parity(rule, per_tensor.elementwise(alpha, eps=1e-3, **arguments), **precision)
 
 
 def test_it_does_not_ratchet_up_from_zero():

@@ -1,23 +1,22 @@
 import numpy as np
 import pytest
-import torch
 
 from lightning_clip import EmaRatioClip
 from tests.references import adaptive
 from tests.support.norm_sequences import shift_by_a_spike, steps_to_follow_a_jump, thresholds_and_coefs, usual
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 
 HISTORIES = ["observed", "clipped", "winsorized", "accepted"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("history", HISTORIES)
-def test_it_follows_the_formula(history, dtype):
+def test_it_follows_the_formula(history, precision):
     """A norm above `trigger` times the slow average is clipped to `target` times the fast one, for each history."""
-    assert_parity(EmaRatioClip(history=history), adaptive.ema_ratio_clip(history=history), dtype=dtype)
+    assert_parity(EmaRatioClip(history=history), adaptive.ema_ratio_clip(history=history), **precision)
     arguments = {"target": 0.7, "fast": 0.5, "slow": 0.9, "warmup_steps": 4, "history": history, "start_norm": 0.1}
     arguments["max_norm"] = 1.5
-    assert_parity(EmaRatioClip(1.2, **arguments), adaptive.ema_ratio_clip(1.2, **arguments), dtype=dtype)
+    assert_parity(EmaRatioClip(1.2, **arguments), adaptive.ema_ratio_clip(1.2, **arguments), **precision)
 
 
 def test_a_clipped_norm_ends_at_the_target_and_not_at_the_trigger():

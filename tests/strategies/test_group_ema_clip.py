@@ -8,21 +8,21 @@ import torch
 from lightning_clip import Gradients, GroupEmaClip, clip_
 from tests.references import per_tensor
 from tests.support.probing import play
-from tests.support.scripted import assert_parity, parameters, scripted_weights
+from tests.support.scripted import assert_parity, in_both_precisions, parameters, scripted_weights
 from tests.support.tensors import clipped
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("factors", [{"*": 1.5}, {"linear.*": 1.1, "conv.*": 2.0}], ids=["all", "two and a rest"])
-def test_it_follows_the_formula(factors, dtype):
+def test_it_follows_the_formula(factors, precision):
     """Each group is limited to its factor times its own level; parameters outside of all groups stay unchanged."""
 
     def group_of(name: str) -> str | None:
         return next((glob for glob in factors if fnmatch(name, glob)), None)
 
-    assert_parity(GroupEmaClip(factors), per_tensor.group_ema(factors, group_of), dtype=dtype)
+    assert_parity(GroupEmaClip(factors), per_tensor.group_ema(factors, group_of), **precision)
     arguments = {"decay": 0.9, "max_norm": 0.2, "warmup_steps": 3}
-    assert_parity(GroupEmaClip(factors, **arguments), per_tensor.group_ema(factors, group_of, **arguments), dtype=dtype)
+    assert_parity(GroupEmaClip(factors, **arguments), per_tensor.group_ema(factors, group_of, **arguments), **precision)
 
 
 def test_a_group_that_explodes_does_not_shrink_the_others():

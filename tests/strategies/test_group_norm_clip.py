@@ -6,31 +6,30 @@ from torch import nn
 
 from lightning_clip import ClipStrategy, Gradients, GroupNormClip, clip_
 from tests.references import tensorwise
-from tests.support.scripted import SHAPES, assert_parity
+from tests.support.scripted import SHAPES, assert_parity, in_both_precisions
 from tests.support.tensors import clipped, holding, untouched
 
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 LINEAR = ("linear.weight", "linear.bias")
 
 
-@DTYPES
-def test_one_group_of_all_is_the_total_norm(dtype):
+@in_both_precisions
+def test_one_group_of_all_is_the_total_norm(precision):
     """The defaults are exact clipping by global norm."""
-    assert_parity(GroupNormClip(), tensorwise.norm_clip(1.0), dtype=dtype)
+    assert_parity(GroupNormClip(), tensorwise.norm_clip(1.0), **precision)
 
 
-@DTYPES
-def test_each_group_has_its_own_limit_and_the_rest_is_left_alone(dtype):
+@in_both_precisions
+def test_each_group_has_its_own_limit_and_the_rest_is_left_alone(precision):
     """There are two groups, and `scale` is in neither."""
     reference = tensorwise.group_norm_clip({LINEAR: 0.3, ("conv.weight",): 0.5})
-    assert_parity(GroupNormClip({"linear.*": 0.3, "conv.*": 0.5}), reference, dtype=dtype)
+    assert_parity(GroupNormClip({"linear.*": 0.3, "conv.*": 0.5}), reference, **precision)
 
 
-@DTYPES
-def test_rms_limits_the_root_mean_square_of_the_group(dtype):
+@in_both_precisions
+def test_rms_limits_the_root_mean_square_of_the_group(precision):
     """The limit grows with the root of the number of elements that have a gradient."""
     reference = tensorwise.group_norm_clip({LINEAR: 0.05, ("conv.weight",): 0.02}, rms=True)
-    assert_parity(GroupNormClip({"linear.*": 0.05, "conv.*": 0.02}, kind="rms"), reference, dtype=dtype)
+    assert_parity(GroupNormClip({"linear.*": 0.05, "conv.*": 0.02}, kind="rms"), reference, **precision)
 
 
 def test_a_star_alone_stands_for_the_rest():

@@ -8,17 +8,17 @@ import torch
 from lightning_clip import GrowthLimitClip
 from tests.references import per_tensor
 from tests.support.probing import limit_of, lognormal_norms, play
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("per", ["parameter", "global"])
 @pytest.mark.parametrize(("ratio", "floor"), [(1.01, 0.5), (1.5, 0.0)])
-def test_it_follows_the_formula(ratio, floor, per, dtype):
+def test_it_follows_the_formula(ratio, floor, per, precision):
     """The limit is `ratio` times the last clipped norm, or times `floor` of the average if that is more."""
     rule = GrowthLimitClip(ratio, floor=floor, per=per)
-    assert_parity(rule, per_tensor.growth_limit(ratio, floor=floor, of_all=per == "global"), dtype=dtype)
+    assert_parity(rule, per_tensor.growth_limit(ratio, floor=floor, of_all=per == "global"), **precision)
 
 
 def test_the_first_gradient_is_left_alone():

@@ -4,7 +4,7 @@ from torch import nn
 
 from lightning_clip import Gradients, NormClip, clip_
 from tests.references import tensorwise
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, untouched
 
 SHAPES = [[(5,)], [(6, 4), (6,), ()], [(3, 2, 2, 2), (17,), (1, 1)], [(1000,), (64, 65)]]
@@ -28,11 +28,11 @@ def test_it_is_torchs_clip_grad_norm_bit_for_bit(shapes, dtype, p, max_norm):
         assert torch.equal(param.grad, grad)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("p", P)
-def test_it_follows_the_formula(p, dtype):
+def test_it_follows_the_formula(p, precision):
     """The gradient is multiplied by `min(1, max_norm / (norm + eps))`."""
-    assert_parity(NormClip(0.7, norm_type=p), tensorwise.norm_clip(0.7, p=p, eps=1e-6), dtype=dtype)
+    assert_parity(NormClip(0.7, norm_type=p), tensorwise.norm_clip(0.7, p=p, eps=1e-6), **precision)
 
 
 def test_without_eps_a_norm_at_the_limit_is_left_alone():

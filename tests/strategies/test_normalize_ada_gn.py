@@ -7,18 +7,18 @@ import torch
 from lightning_clip import NormalizeAdaGN
 from tests.references import per_tensor
 from tests.support.probing import play
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("history", ["observed", "clipped", "winsorized"])
-def test_it_follows_the_formula(history, dtype):
+def test_it_follows_the_formula(history, precision):
     """The norm left is the mean of the norms over their root mean square."""
-    assert_parity(NormalizeAdaGN(history=history), per_tensor.ada_gn(history=history), dtype=dtype)
+    assert_parity(NormalizeAdaGN(history=history), per_tensor.ada_gn(history=history), **precision)
     arguments = {"gamma2": 0.99, "history": history, "eps": 1e-3}
     assert_parity(
-        NormalizeAdaGN(0.5, norm=3.0, **arguments), per_tensor.ada_gn(0.5, target=3.0, **arguments), dtype=dtype
+        NormalizeAdaGN(0.5, norm=3.0, **arguments), per_tensor.ada_gn(0.5, target=3.0, **arguments), **precision
     )
 
 

@@ -3,18 +3,18 @@ import torch
 
 from lightning_clip import NormalizeGradient
 from tests.references import tensorwise
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, untouched
 
 PER = pytest.mark.parametrize("per", ["global", "parameter"])
 
 
 @PER
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_it_follows_the_formula(per, dtype):
+@in_both_precisions
+def test_it_follows_the_formula(per, precision):
     """The result is `norm · g / ‖g‖`, globally or per parameter; zero stays zero."""
     reference = tensorwise.normalize(0.7, per_parameter=per == "parameter")
-    assert_parity(NormalizeGradient(0.7, per=per), reference, dtype=dtype)
+    assert_parity(NormalizeGradient(0.7, per=per), reference, **precision)
 
 
 @PER

@@ -4,7 +4,7 @@ from torch import nn
 
 from lightning_clip import Gradients, PerParameterNormClip, clip_
 from tests.references import tensorwise
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, untouched
 
 P = [1.0, 2.0, 3.0, float("inf")]
@@ -25,11 +25,11 @@ def test_each_tensor_is_clipped_like_torch_would_alone(shape, dtype, p):
         torch.testing.assert_close(ours[name], theirs.grad, rtol=2e-6, atol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("p", P)
-def test_it_follows_the_formula(p, dtype):
+def test_it_follows_the_formula(p, precision):
     """Each gradient is multiplied by `min(1, max_norm / norm)`."""
-    assert_parity(PerParameterNormClip(0.3, norm_type=p), tensorwise.per_parameter_norm_clip(0.3, p=p), dtype=dtype)
+    assert_parity(PerParameterNormClip(0.3, norm_type=p), tensorwise.per_parameter_norm_clip(0.3, p=p), **precision)
 
 
 def test_min_scale_is_the_smallest_factor():

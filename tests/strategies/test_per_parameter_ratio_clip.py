@@ -4,16 +4,16 @@ from torch import nn
 
 from lightning_clip import Gradients, PerParameterRatioClip, clip_
 from tests.references import tensorwise
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, untouched
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize(("clip_factor", "eps"), [(0.3, 1e-3), (0.05, 1e-3), (0.05, 0.9)])
-def test_it_follows_the_formula(clip_factor, eps, dtype):
+def test_it_follows_the_formula(clip_factor, eps, precision):
     """The result is `g / max(1, norm / (clip_factor · max(eps, parameter norm)))`."""
     rule = PerParameterRatioClip(clip_factor, eps=eps)
-    assert_parity(rule, tensorwise.ratio_clip(clip_factor, eps), dtype=dtype)
+    assert_parity(rule, tensorwise.ratio_clip(clip_factor, eps), **precision)
 
 
 def test_a_parameter_that_starts_at_zero_still_moves():

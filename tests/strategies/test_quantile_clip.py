@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
-import torch
 
 from lightning_clip import QuantileClip
 from tests.references import adaptive
 from tests.support.norm_sequences import shift_by_a_spike, steps_to_follow_a_jump, thresholds_and_coefs, usual
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_it_follows_the_formula(dtype):
+@in_both_precisions
+def test_it_follows_the_formula(precision):
     """The limit moves by `exp(-rate * ([N <= c] - quantile))`."""
-    assert_parity(QuantileClip(), adaptive.quantile_clip(), dtype=dtype)
+    assert_parity(QuantileClip(), adaptive.quantile_clip(), **precision)
     strategy = QuantileClip(0.4, rate=0.2, warmup_steps=25)
-    assert_parity(strategy, adaptive.quantile_clip(0.4, rate=0.2, warmup_steps=25), dtype=dtype)
+    assert_parity(strategy, adaptive.quantile_clip(0.4, rate=0.2, warmup_steps=25), **precision)
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9])

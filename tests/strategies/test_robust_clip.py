@@ -1,22 +1,21 @@
 import numpy as np
 import pytest
-import torch
 
 from lightning_clip import RobustClip
 from tests.references import adaptive
 from tests.support.norm_sequences import shift_by_a_spike, steps_to_follow_a_jump, thresholds_and_coefs, usual
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 
 HISTORIES = ["observed", "clipped", "winsorized", "accepted"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("history", HISTORIES)
-def test_it_follows_the_formula(history, dtype):
+def test_it_follows_the_formula(history, precision):
     """The limit is median + k * 1.4826 * MAD of the latest norms, for each history."""
-    assert_parity(RobustClip(history=history), adaptive.robust_clip(history=history), dtype=dtype)
+    assert_parity(RobustClip(history=history), adaptive.robust_clip(history=history), **precision)
     strategy = RobustClip(1.5, window=25, min_history=10, history=history)
-    assert_parity(strategy, adaptive.robust_clip(1.5, window=25, min_history=10, history=history), dtype=dtype)
+    assert_parity(strategy, adaptive.robust_clip(1.5, window=25, min_history=10, history=history), **precision)
 
 
 def test_nothing_is_clipped_before_half_of_the_window_is_known():

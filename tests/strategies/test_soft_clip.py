@@ -4,18 +4,18 @@ import torch
 from lightning_clip import SoftClip
 from lightning_clip.strategies.soft_clip import soft_coef
 from tests.references import tensorwise
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, untouched
 
 SHAPES = pytest.mark.parametrize("shape", ["sqrt", "rational", "tanh"])
 
 
 @SHAPES
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@in_both_precisions
 @pytest.mark.parametrize("max_norm", [0.2, 5.0])
-def test_it_follows_the_formula(shape, dtype, max_norm):
+def test_it_follows_the_formula(shape, precision, max_norm):
     """The norm after clipping is the smooth function of the norm before."""
-    assert_parity(SoftClip(max_norm, shape=shape), tensorwise.soft_clip(max_norm, shape), dtype=dtype)
+    assert_parity(SoftClip(max_norm, shape=shape), tensorwise.soft_clip(max_norm, shape), **precision)
 
 
 @SHAPES

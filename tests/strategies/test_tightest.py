@@ -15,7 +15,7 @@ from lightning_clip import (
 )
 from lightning_clip.core import Sequential, StepBuffer
 from tests.references.composites import each_norm_rule, norm_rule, tightest, value_rule
-from tests.support.scripted import assert_parity, feed, parameters, scripted_steps, scripted_weights
+from tests.support.scripted import assert_parity, feed, in_both_precisions, parameters, scripted_steps, scripted_weights
 
 RULES = {
     "totals": ([NormClip(0.5, eps=0.0), NormClip(0.2, eps=0.0)], [norm_rule(0.5), norm_rule(0.2)]),
@@ -24,12 +24,12 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@in_both_precisions
 @pytest.mark.parametrize("name", RULES)
-def test_the_smallest_factor_wins(name, dtype):
+def test_the_smallest_factor_wins(name, precision):
     """Each gradient, or element, gets the strictest rule's result."""
     strategies, references = RULES[name]
-    assert_parity(Tightest(strategies), tightest(*references), dtype=dtype)
+    assert_parity(Tightest(strategies), tightest(*references), **precision)
 
 
 def event_of(strategy, norm=10.0):

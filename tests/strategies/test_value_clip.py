@@ -6,7 +6,7 @@ from torch import nn
 
 from lightning_clip import Gradients, ValueClip, clip_
 from tests.references import tensorwise
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 from tests.support.tensors import clipped, untouched
 
 SHAPES = [[(5,)], [(6, 4), (6,), ()], [(3, 2, 2, 2), (17,), (1, 1)]]
@@ -28,10 +28,10 @@ def test_it_is_torchs_clip_grad_value_bit_for_bit(shapes, dtype, clip_value):
         assert torch.equal(param.grad, grad)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_it_follows_the_formula(dtype):
+@in_both_precisions
+def test_it_follows_the_formula(precision):
     """Every element is within the bounds."""
-    assert_parity(ValueClip(0.05), tensorwise.value_clip(0.05), dtype=dtype)
+    assert_parity(ValueClip(0.05), tensorwise.value_clip(0.05), **precision)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 import numpy as np
 import pytest
-import torch
 
 from lightning_clip import ZClip
 from tests.references import adaptive
 from tests.support.norm_sequences import shift_by_a_spike, steps_to_follow_a_jump, thresholds_and_coefs, usual
-from tests.support.scripted import assert_parity
+from tests.support.scripted import assert_parity, in_both_precisions
 
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 MODES = pytest.mark.parametrize("mode", ["adaptive", "mean", "threshold"])
 THEIR_NAMES = {
     "adaptive": ("zscore", "adaptive_scaling"),
@@ -16,12 +14,12 @@ THEIR_NAMES = {
 }
 
 
-@DTYPES
+@in_both_precisions
 @MODES
 @pytest.mark.parametrize("history", ["observed", "clipped", "winsorized", "accepted"])
-def test_it_follows_the_formula(history, mode, dtype):
+def test_it_follows_the_formula(history, mode, precision):
     """It matches the reference in each mode and with each history."""
-    assert_parity(ZClip(mode=mode, history=history), adaptive.z_clip(mode=mode, history=history), dtype=dtype)
+    assert_parity(ZClip(mode=mode, history=history), adaptive.z_clip(mode=mode, history=history), **precision)
 
 
 def test_every_number_is_used():
@@ -43,13 +41,13 @@ def test_the_preset_is_the_authors_rule_bit_for_bit(skip, max_norm, mode):
     assert thresholds_and_coefs(strategy, norms)[1].tolist() == expected
 
 
-@DTYPES
-def test_the_preset_follows_the_authors_rule_on_whole_gradients(dtype):
+@in_both_precisions
+def test_the_preset_follows_the_authors_rule_on_whole_gradients(precision):
     """This holds with the authors' defaults, and with a `clip_factor`."""
     for arguments in ({}, {"max_norm": None, "clip_factor": 0.7}):
         theirs = {"max_grad_norm" if name == "max_norm" else name: value for name, value in arguments.items()}
         reference = adaptive.by_total_norm(adaptive.AuthorsZClip(**theirs).factor)
-        assert_parity(ZClip.reference(**arguments), reference, dtype=dtype)
+        assert_parity(ZClip.reference(**arguments), reference, **precision)
 
 
 def test_a_nan_does_not_switch_the_preset_off():

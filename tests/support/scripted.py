@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -72,6 +73,17 @@ def feed(
     for name, param in params.items():
         param.grad = torch.tensor(grads[name], dtype=param.dtype) if name in grads else None
     return clip_(Gradients(list(params), list(params.values()), step=step, optimizer=optimizer), strategy)
+
+
+in_both_precisions = pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param({"dtype": torch.float64}, id="float64"),
+        pytest.param({"dtype": torch.float32, "steps": 100}, id="float32"),
+        pytest.param({"dtype": torch.float32}, id="float32, every step", marks=pytest.mark.slow),
+    ],
+)
+"""Arguments for `assert_parity`: the formula in float64, and its rounding in float32 over the first spike and zeros."""
 
 
 def assert_parity(

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.support.training import quiet_trainer
+
 CELLS = {"tanh": nn.RNN, "relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -68,3 +70,10 @@ class ManualRecurrentNet(RecurrentNet):
             self.manual_backward(loss)
             optimizer.step()
         return loss
+
+
+def fit(module: pl.LightningModule, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
+    """Train for two epochs on `recurrent_batches`, unless the options of the Trainer say otherwise."""
+    trainer = quiet_trainer(**{"callbacks": list(callbacks), "max_epochs": 2, **options})
+    trainer.fit(module, recurrent_batches())
+    return trainer

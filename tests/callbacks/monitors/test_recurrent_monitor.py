@@ -1,6 +1,7 @@
 """The two monitors of recurrent layers: what goes wrong with them never reaches the training."""
 
 import copy
+import itertools
 import pickle
 import warnings
 
@@ -128,9 +129,13 @@ def test_a_hook_that_replaces_the_outputs_is_no_sample():
     assert monitor.latest is None
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["measuring", "failing"])
-@pytest.mark.parametrize("embedded", [False, True], ids=["input", "embedded"])
-@pytest.mark.parametrize("reentrant", [False, True], ids=["modern", "reentrant"])
+@pytest.mark.parametrize(
+    ("reentrant", "embedded", "fails"),
+    [
+        pytest.param(*flags, marks=pytest.mark.slow if sum(flags) % 2 else ())
+        for flags in itertools.product((False, True), repeat=3)
+    ],
+)
 def test_a_checkpointed_layer_recomputes_the_same_graph(reentrant, embedded, fails, monkeypatch):
     """Both monitors beside activation checkpointing change no weight, also when one fails between its two passes."""
 

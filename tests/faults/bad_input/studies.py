@@ -8,6 +8,8 @@ import yaml
 from tests.faults.bad_input.case import Command
 from tests.faults.bad_input.cli import STUDY
 
+_SOUND: dict[str, Any] = yaml.safe_load(STUDY)
+
 
 def _study(name: str, content: str | bytes, *says: str) -> Command:
     args = ("compare", "--config", "s.yaml", "--output", "o", "--jobs", "1")
@@ -16,14 +18,14 @@ def _study(name: str, content: str | bytes, *says: str) -> Command:
 
 def _run(name: str, text: str, *says: str) -> Command:
     """A study whose first run shows that it is wrong."""
-    changed = {**yaml.safe_load(STUDY), **yaml.safe_load(text)}
+    changed = {**_SOUND, **yaml.safe_load(text)}
     args = ("compare", "--config", "s.yaml", "--output", "runs/o", "--jobs", "1")
     return Command("yaml", f"study: {name}", says, {"s.yaml": yaml.safe_dump(changed, sort_keys=False)}, args=args)
 
 
 def _with(name: str, text: str, *says: str) -> Command:
     """The study with some keys replaced."""
-    changed = {**yaml.safe_load(STUDY), **yaml.safe_load(text)}
+    changed = {**_SOUND, **yaml.safe_load(text)}
     return _study(name, yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), *says)
 
 
