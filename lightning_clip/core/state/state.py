@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.compiler import is_compiling
