@@ -10,7 +10,7 @@ from lightning_clip.functional.blocks import CACHED
 _FEW = 32
 """So many tensors of a shape are worth a copy that makes one tensor of them."""
 
-_SMALL = 2**13
+_SMALL = 2**12
 """For a tensor of more elements, to copy it costs more than to start an operation on it."""
 
 _TYPES = (torch.float32, torch.float64)

@@ -1,6 +1,7 @@
 """`Block`: several small tensors as one flat tensor, so that an operation on all of them is one operation."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from lightning_clip.functional.reading import is_free_to_read
 
 CACHED = 2**16
 """The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
+
+LAYOUT = attrgetter("shape", "dtype", "device")
+"""What two lists of tensors have in common if they are divided into the same blocks."""
 
 
 class Block:
@@ -167,7 +171,7 @@ class Blocks:
         Args:
             tensors: `n` dense tensors.
         """
-        layout = [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
+        layout = list(map(LAYOUT, tensors))
         if layout != self._found[0]:
             self._found = layout, blocks_of(tensors)  # type: ignore[assignment]
         return self._found[1]
