@@ -25,8 +25,8 @@ TARGETS = {
 NOTES = (
     "Ours is `clip_(Gradients.of_optimizer(…), NormClip(c))` into a `StepBuffer` that is flushed every 50 steps. "
     "Theirs is `torch.nn.utils.clip_grad_norm_(…, foreach=True)`, which records nothing. The two alternate step "
-    "by step and swap order. A time is the mean of 50 steps (10 for `lstm`), flushes included; the ratio is the median "
-    "over the rounds. Before each step, untimed, the gradients are rescaled to a norm of 100.",
+    "by step and swap order. A round is 50 steps (10 for `lstm`), flushes included. Before each step, untimed, the "
+    "gradients are rescaled to a norm of 100.",
     "On `lstm` the floor is memory bandwidth: 79 MB of gradients are read for the norm, and read and written again if "
     "clipping acts. If it does not act, ours only reads, and the ratio cannot fall below a third of what torch moves "
     "plus its arithmetic. On `mlp` memory does not matter: the time is the number of calls into torch.",
@@ -51,7 +51,7 @@ def ours(
     return step
 
 
-def measure(*, rounds: int = 9, steps: int = FLUSH) -> Table:
+def measure(*, rounds: int = 15, steps: int = FLUSH) -> Table:
     """Return the table.
 
     Args:

@@ -98,7 +98,7 @@ class Clock(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         if trainer.global_step == self.warm_up:
-            self.start = time.perf_counter()
+            self.start = time.process_time()
 
 
 class Repeated(IterableDataset[Any]):
@@ -122,7 +122,7 @@ def fit(
     steps_per_batch: int = 1,
     **options: Any,
 ) -> float:
-    """Run a fit and return the seconds per batch after the warmup."""
+    """Run a fit and return the seconds of processor time per batch after the warmup."""
     clock = Clock(warm_up * steps_per_batch)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -137,14 +137,14 @@ def fit(
     )
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.fit(module, DataLoader(Repeated(batch), batch_size=None))
-    seconds = (time.perf_counter() - clock.start) / batches
+    seconds = (time.process_time() - clock.start) / batches
     ours = [callback for callback in callbacks if isinstance(callback, GradientClipping)]
     acted.extend(callback.history.aggregates[0].clipped_fraction for callback in ours)
     return seconds
 
 
 def rounds_of(fits: Mapping[str, Callable[[], float]], rounds: int) -> Times:
-    """Time alternating fits, after one of each as a warmup."""
+    """Time alternating fits that swap order, after one of each as a warmup."""
     for one in fits.values():
         one()
     times: Times = {name: [] for name in fits}

@@ -98,11 +98,11 @@ def history_bytes(steps: int) -> int:
     return held
 
 
-def measure(*, rounds: int = 400, real: int = REAL, late: int = LATE, recorded: int = 20_000) -> Table:
+def measure(*, rounds: int = 40, real: int = REAL, late: int = LATE, recorded: int = 20_000) -> Table:
     """Return the table.
 
     Args:
-        rounds: The number of timed steps per strategy.
+        rounds: The number of timed rounds of twenty steps per strategy.
         real: The number of real steps before the counters are set.
         late: The late step that an early step is compared with.
         recorded: The number of steps in the shorter history.
@@ -113,7 +113,7 @@ def measure(*, rounds: int = 400, real: int = REAL, late: int = LATE, recorded: 
         early, run = Run(make, min(EARLY, real)), Run(make, real)
         run.forward_to(late)
         before = early.nbytes
-        times = in_turn({"early": early, "late": run}, rounds=rounds)
+        times = in_turn({"early": early, "late": run}, rounds=rounds, steps=20)
         value = ratio(times, "late", "early")
         shown = duration(median(times["early"])), duration(median(times["late"]))
         table.add(name, *shown, f"{value:.2f}", verdict(value, at_most=1.1), f"{before:,}", f"{run.nbytes:,}")

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import engine
+import floor
 import growth
 import host_reads
 import import_and_report
@@ -14,13 +15,15 @@ import trainer
 from measuring import Table, machine
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-BENCHMARKS = (engine, rules, trainer, growth, host_reads, tbptt, import_and_report)
+BENCHMARKS = (engine, rules, floor, trainer, growth, host_reads, tbptt, import_and_report)
 HEAD = """\
 # What it costs
 
-Written by `make bench`. The two sides of a ratio alternate in one process and swap order, after a warmup; times are
-medians, and brackets hold the middle half of the ratios. Read the ratios, because the times depend on the machine. ✓
-and ✗ show whether a figure meets its target.
+Written by `make bench`. The two sides of a ratio alternate in one process and swap order, after a warmup. A time is
+processor time, which other programs on the machine hardly change, and the median over short rounds. A ratio is the
+median over the rounds of the quotient of the two times of a round; brackets hold the middle half of these quotients.
+(`benchmarks/measuring.py` says what else was tried.) Read the ratios, because the times depend on the machine. ✓ and ✗
+show whether a figure meets its target.
 
 Machine: {machine}
 

@@ -29,10 +29,9 @@ from lightning_clip import (
 
 NOTES = (
     "A time is that of a whole fit after its first 5 steps, including the report and closing the record, divided by "
-    "the number of steps. The fits alternate and swap order; the ratio is the median over the rounds, with the middle "
-    "half of the ratios in brackets. Unless a row says otherwise, the other side is `Trainer(gradient_clip_val=1.0)`, "
-    "in manual optimization `clip_gradients`. `acts` is the share of our steps at "
-    "which the limit acted.",
+    "the number of steps. A round is one fit of each side; they alternate and swap order. Unless a row says otherwise, "
+    "the other side is `Trainer(gradient_clip_val=1.0)`, in manual optimization `clip_gradients`. `acts` is the share "
+    "of our steps at which the limit acted.",
     "`mlp` is the network of the built-in study (20 → 25 → 1, 32 rows). `small LSTM` has 32 units and reads 20 time "
     "steps. `20 M LSTM` reads 4 rows of 20 words: the smaller the batch, the harder the comparison.",
     "On the MLP, a whole step of Lightning takes well under a millisecond, and no memory traffic hides what is added. "
@@ -83,7 +82,7 @@ def peers(module: Fitted, batch: tuple[Tensor, Tensor], steps: int) -> dict[str,
 
 
 def measure(
-    *, rounds: int = 6, lstm_rounds: int = 3, mlp_steps: int = 600, lstm_steps: int = 40, watched_steps: int = 100
+    *, rounds: int = 8, lstm_rounds: int = 5, mlp_steps: int = 500, lstm_steps: int = 24, watched_steps: int = 100
 ) -> Table:
     """Return the table.
 

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 SHORT = {
     "engine": {"rounds": 1, "steps": 1},
     "rules": {"rounds": 1, "warm_up": 1, "names": ("4",)},
+    "floor": {"rounds": 1, "warm_up": 1},
     "trainer": {"rounds": 1, "lstm_rounds": 1, "mlp_steps": 3, "lstm_steps": 1, "watched_steps": 2},
     "growth": {"rounds": 1, "real": 3, "late": 50, "recorded": 100},
     "host_reads": {"steps": 50},
@@ -28,6 +29,7 @@ SHORT = {
 ROWS = {
     "engine": ["mlp", "lstm", "many"],
     "rules": ["AGC", "NormClip", "SpectralClip"],
+    "floor": ["AGC", "CoordinateClip", "SpikeClip", "UpdateRMSClip"],
     "trainer": ["20 M LSTM: AutoClip", "small LSTM: AutoClip", "mlp: AutoClip", "added by GradientMonitor"],
     "growth": ["AGC", "AutoClip", "ZClip", "public AutoClip", "History"],
     "host_reads": ["NormClip", "ZClip", "public AutoClip", "public ZClip", "log_dict(grad_norm(…))"],

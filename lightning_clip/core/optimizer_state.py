@@ -57,7 +57,7 @@ def second_moments(grads: Gradients, *, asked_by: object) -> SecondMoments:
             f"{asked_by!r} reads the second moments of the optimizer, but these gradients come without one: "
             "create them with Gradients.of_optimizer(optimizer), or use AdaGC()."
         )
-    for name, tensor in zip(grads.names, grads.tensors, strict=True):
+    for name, tensor in zip(grads.names, grads.tensors, strict=True) if _may_be_unfit(grads) else ():
         if tensor.layout is not torch.strided or tensor.is_complex():
             raise ArgumentError(
                 f"{asked_by!r} needs dense, real gradients, but that of {name!r} is sparse or complex: use AdaGC()."
@@ -65,13 +65,19 @@ def second_moments(grads: Gradients, *, asked_by: object) -> SecondMoments:
     group_of = {id(param): group for group in grads.optimizer.param_groups for param in group["params"]}
     found = [_state_of(grads.optimizer, group_of[id(param)], param, asked_by) for param in grads.params]
     largest = [state.get("max_exp_avg_sq") for state, _, _ in found]
-    pairs = list(zip(found, grads.locals, strict=True))
     return SecondMoments(
-        values=[local_values(state["exp_avg_sq"]) if state else torch.zeros_like(g.real) for (state, _, _), g in pairs],
+        values=[
+            local_values(state["exp_avg_sq"]) if state else torch.zeros_like(tensor)
+            for (state, _, _), tensor in zip(found, grads.locals, strict=True)
+        ],
         largest=None if any(one is None for one in largest) else [local_values(one) for one in largest],  # type: ignore[arg-type]
         decays=_column([decay for _, decay, _ in found], grads.device),
         steps=_column([steps for _, _, steps in found], grads.device),
     )
+
+
+def _may_be_unfit(grads: Gradients) -> bool:
+    return not grads.are_plain or any(dtype.is_complex for dtype in {tensor.dtype for tensor in grads.tensors})
 
 
 def _column(numbers: Sequence[float | Tensor], device: torch.device) -> Tensor:

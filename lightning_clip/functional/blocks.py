@@ -1,6 +1,7 @@
 """`Block`: several small tensors as one flat tensor, so that an operation on all of them is one operation."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from lightning_clip.functional.reading import is_free_to_read
 
 CACHED = 2**16
 """The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
+
+LAYOUT = attrgetter("shape", "dtype", "device")
+"""What two lists of tensors have in common if they are divided into the same blocks."""
 
 
 class Block:
@@ -41,17 +45,19 @@ class Block:
         """Copy the members into one flat tensor.
 
         Args:
-            tensors: The list, of tensors with the same numbers of elements as those that the block was made of.
+            tensors: The list, of tensors with the same shapes as those that the block was made of.
             out: Where to copy them, `(numel,)`; new memory by default.
 
         Returns:
             `(numel,)`, in memory of its own.
         """
+        members = self.of(tensors)
+        if self._shape is not None:  # half the time of `cat`, which needs a view of each
+            target = None if out is None else out.view(len(members), *self._shape)
+            return torch.stack(members, out=target).reshape(-1)
         if out is not None:
-            return torch.cat([tensor.reshape(-1) for tensor in self.of(tensors)], out=out)
-        if len(self.members) == 1:  # torch's function would return the same memory
-            return tensors[self.members[0]].flatten().clone()
-        flat: Tensor = _flatten_dense_tensors(self.of(tensors))  # type: ignore[no-untyped-call]
+            return torch.cat([tensor.reshape(-1) for tensor in members], out=out)
+        flat: Tensor = _flatten_dense_tensors(members)  # type: ignore[no-untyped-call]
         return flat
 
     def unflatten(self, flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
@@ -64,6 +70,20 @@ class Block:
         if self._shape is not None:
             return list(flat.view(len(self.members), *self._shape).unbind())
         return list(_unflatten_dense_tensors(flat, self.of(like)))  # type: ignore[no-untyped-call]
+
+    def norms(self, flat: Tensor) -> Tensor:
+        """The 2-norm of each member, while its elements are in the cache.
+
+        Args:
+            flat: `(numel,)`, float32 or better.
+
+        Returns:
+            One number for each member.
+        """
+        if self._shape is not None:
+            norms: Tensor = torch.linalg.vector_norm(flat.view(len(self.members), -1), 2.0, 1)
+            return norms
+        return torch.stack(torch._foreach_norm(torch.split(flat, self.numels), 2.0))
 
     def spread(self, values: Tensor, *, like: Tensor) -> Tensor:
         """Give each element the number of its tensor.
@@ -137,6 +157,42 @@ def blocks_of(tensors: Sequence[Tensor], *, among: Iterable[int] | None = None) 
         filled[key] = numel + (filled[key] if group[-1] else 0)
         group[-1].append(i)
     return [Block(members, tensors) for group in groups.values() for members in group]
+
+
+class Blocks:
+    """The blocks of the same tensors at each step, divided again only when their shapes, dtypes or devices change."""
+
+    def __init__(self) -> None:
+        self._found: tuple[list[object], list[Block]] = [], []
+
+    def of(self, tensors: Sequence[Tensor]) -> list[Block]:
+        """Return the blocks of all tensors.
+
+        Args:
+            tensors: `n` dense tensors.
+        """
+        layout = list(map(LAYOUT, tensors))
+        if layout != self._found[0]:
+            self._found = layout, blocks_of(tensors)  # type: ignore[assignment]
+        return self._found[1]
+
+
+def joined(parts: Sequence[tuple[Block, Tensor]], tensors: Sequence[Tensor]) -> Tensor:
+    """Put numbers that blocks have for their members into the order of the list.
+
+    Args:
+        parts: Each block with one number for each member.
+        tensors: The list.
+
+    Returns:
+        `(n,)`, on the device of the first tensor; 0 for a tensor that is in no block.
+    """
+    order = [i for block, _ in parts for i in block.members]
+    if order == list(range(len(tensors))) and len({tensors[block.members[0]].device for block, _ in parts}) == 1:
+        return torch.cat([numbers for _, numbers in parts])
+    found = {i: number for block, numbers in parts for i, number in zip(block.members, numbers.unbind(), strict=True)}
+    zero = torch.zeros((), device=tensors[0].device)
+    return torch.stack([found[i].to(zero.device) if i in found else zero for i in range(len(tensors))])
 
 
 def copies_of(tensors: Sequence[Tensor]) -> list[Tensor]:

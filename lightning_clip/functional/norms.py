@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_clip.functional.alike import norms_of_alike
 from lightning_clip.functional.blocks import blocks_of
 from lightning_clip.functional.sharded import is_sharded, reduce_powers, reduce_units, sharding_of
 
@@ -60,7 +61,8 @@ def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: to
         return torch.zeros(0, dtype=dtype or torch.float32)
     first = tensors[0]
     if len({(type(t), t.dtype, t.device, t.layout) for t in tensors}) == 1 and is_plain(first):
-        return torch.stack(_foreach_norms(tensors, norm_type, dtype))
+        alike = norms_of_alike(tensors) if norm_type == 2 and dtype in (None, first.dtype) else None
+        return torch.stack(_foreach_norms(tensors, norm_type, dtype)) if alike is None else alike
     norms = _norms_of_mixed([local_values(t) for t in tensors], norm_type, dtype)
     norms = reduce_powers(norms, [sharding_of(t) for t in tensors], norm_type)
     return torch.stack([norm.to(first.device) for norm in norms])

@@ -1,6 +1,7 @@
 """`AGC`: clip each unit of a weight by the ratio of its gradient norm to its weight norm."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -13,7 +14,7 @@ from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.blocks import CACHED
+from lightning_clip.functional.blocks import CACHED, LAYOUT
 from lightning_clip.functional.norms import is_plain, tensor_norms, unit_norms
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scaling import clip_coef
@@ -85,6 +86,7 @@ class AGC(ClipStrategy):
         self.unit_axes = None if unit_axes is None else {glob: tuple(dims) for glob, dims in unit_axes.items()}
         self.min_scale = min_scale
         self._with_axes = Globs(f"AGC(unit_axes={self.unit_axes!r})", self.unit_axes or ())
+        self._plan: tuple[list[Any], _Plan] | None = None
 
     @classmethod
     def reference(cls, clip_factor: float = 0.01, *, eps: float = 1e-3, norm_type: float = 2.0) -> Self:
@@ -100,38 +102,51 @@ class AGC(ClipStrategy):
         """
         return cls(clip_factor, eps=eps, norm_type=norm_type)
 
+    @torch.no_grad()
     def decide(self, grads: Gradients) -> Action:
         """Scale each unit by `min(1, max(min_scale, clip_factor · max(weight norm, eps) / gradient norm))`."""
         factors: list[Tensor | None] = [None] * len(grads)
-        whole: list[int] = []
-        alike: dict[tuple[object, ...], list[int]] = {}
-        for i, dims in enumerate(self._dims(grads)):
-            tensor = grads.tensors[i]
-            if dims == ():
-                whole.append(i)
-            elif dims is not None and is_plain(tensor):
-                alike.setdefault((dims, tensor.shape, tensor.dtype, tensor.device), []).append(i)
-            elif dims is not None:
-                factors[i] = self._coef(*self._unit_norms(tensor, grads.params[i].detach(), dims, grads.norms().dtype))
-        for key, members in alike.items():
-            self._of_units(grads, members, key[0], factors)
-        if whole:  # their gradient norms are known, and one reduction measures all their weights
-            weights = tensor_norms([grads.params[i].detach() for i in whole], self.norm_type).to(grads.device)
+        plan, dtype = self._plan_of(grads), grads.norms().dtype
+        for dims, members in plan.alike:
+            _put(factors, members, self._of_units(grads, members, dims), grads.tensors)
+        for i, dims in plan.apart:
+            factors[i] = self._coef(*self._unit_norms(grads.tensors[i], grads.params[i].detach(), dims, dtype))
+        if plan.whole:  # their gradient norms are known, and one reduction measures all their weights
+            weights = tensor_norms([grads.params[i].detach() for i in plan.whole], self.norm_type).to(grads.device)
             norms = grads.norms(self.norm_type)
-            coefs = self._coef(norms if len(whole) == len(norms) else torch.stack([norms[i] for i in whole]), weights)
-            _put(factors, whole, coefs, [grads.tensors[i] for i in whole])
+            if len(plan.whole) < len(norms):
+                norms = torch.stack([norms[i] for i in plan.whole])
+            _put(factors, plan.whole, self._coef(norms, weights), grads.tensors)
         return Multiply(factors, acts=True)
 
-    def _of_units(self, grads: Gradients, members: list[int], dims: Any, factors: list[Tensor | None]) -> None:
-        """Find the factors of tensors of the same shape, all at once but in portions that fit into the cache."""
+    def _plan_of(self, grads: Gradients) -> "_Plan":
+        """Which gradients have units in common; the same as at the step before, if they look the same."""
+        layout = [grads.names, list(map(LAYOUT, grads.tensors))]
+        if not grads.are_plain or self._plan is None or self._plan[0] != layout:
+            plan = _Plan()
+            alike: dict[tuple[object, ...], list[int]] = {}
+            for i, (dims, tensor) in enumerate(zip(self._dims(grads), grads.tensors, strict=True)):
+                if dims == ():
+                    plan.whole.append(i)
+                elif dims is not None and is_plain(tensor):
+                    alike.setdefault((dims, tensor.shape, tensor.dtype, tensor.device), []).append(i)
+                elif dims is not None:
+                    plan.apart.append((i, dims))
+            plan.alike = [(key[0], members) for key, members in alike.items()]
+            self._plan = layout, plan
+        return self._plan[1]
+
+    def _of_units(self, grads: Gradients, members: list[int], dims: Any) -> Tensor:
+        """The factors `(n, …)` of tensors of the same shape, measured in portions that fit into the cache."""
         portion = max(1, CACHED // max(1, grads.params[members[0]].numel()))
         inner = tuple(dim + 1 for dim in dims)
+        norms, weight_norms = [], []
         for start in range(0, len(members), portion):
             own = members[start : start + portion]
-            tensors = [grads.tensors[i] for i in own]
-            weights = torch.stack([grads.params[i].detach() for i in own])
-            norms = unit_norms(torch.stack(tensors), inner, norm_type=self.norm_type, dtype=grads.norms().dtype)
-            _put(factors, own, self._coef(norms, unit_norms(weights, inner, norm_type=self.norm_type)), tensors)
+            tensors, weights = torch.stack([grads.tensors[i] for i in own]), torch.stack([grads.params[i] for i in own])
+            norms.append(unit_norms(tensors, inner, norm_type=self.norm_type, dtype=grads.norms().dtype))
+            weight_norms.append(unit_norms(weights, inner, norm_type=self.norm_type))
+        return self._coef(torch.cat(norms), torch.cat(weight_norms))
 
     def _coef(self, norm: Tensor, weight_norm: Tensor) -> Tensor:
         coef: Tensor = clip_coef(norm, self.clip_factor * weight_norm.clamp(min=self.eps), min_scale=self.min_scale)
@@ -170,9 +185,24 @@ class AGC(ClipStrategy):
         return norms, unit_norms(weight, dims, norm_type=self.norm_type)
 
 
+@dataclass
+class _Plan:
+    """What is measured together.
+
+    Attributes:
+        whole: The positions of tensors that are one unit.
+        alike: The dimensions of a unit and the positions of plain tensors of the same shape, dtype and device.
+        apart: The positions of sparse and sharded tensors, with the dimensions of their units.
+    """
+
+    whole: list[int] = field(default_factory=list)
+    alike: list[tuple[Any, list[int]]] = field(default_factory=list)
+    apart: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+
+
 def _put(factors: list[Tensor | None], members: list[int], coefs: Tensor, tensors: list[Tensor]) -> None:
     """Keep the factors `(n, …)` of some tensors, unless it is free to see that all are 1."""
     if is_free_to_read(coefs) and not bool((coefs < 1).any()):
         return
-    for i, coef, tensor in zip(members, coefs.unbind(), tensors, strict=True):
-        factors[i] = coef.to(tensor.device)
+    for i, coef in zip(members, coefs.unbind(), strict=True):
+        factors[i] = coef.to(tensors[i].device)

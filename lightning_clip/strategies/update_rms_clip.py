@@ -10,8 +10,7 @@ from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.optimizer_state import second_moments
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.blocks import blocks_of, only
-from lightning_clip.functional.norms import tensor_norms
+from lightning_clip.functional.blocks import Block, Blocks, joined, only
 from lightning_clip.functional.scaling import clip_coef
 from lightning_clip.functional.sharded import reduce_powers, sharding_of
 
@@ -57,6 +56,7 @@ class UpdateRMSClip(ClipStrategy):
         self.max_rms = max_rms
         self.eps = eps
         self.min_scale = min_scale
+        self._blocks = Blocks()
         self._roots: tuple[list[int], Tensor] | None = None
 
     @classmethod
@@ -89,22 +89,25 @@ class UpdateRMSClip(ClipStrategy):
         """
         moments, locals_ = second_moments(grads, asked_by=self), grads.locals
         corrections = moments.corrections(steps_ahead=1)
-        ratios = list(locals_)  # those of empty gradients stay as they are
-        shared = [(values, only(values)) for values in (moments.decays, 1 - moments.decays, corrections)]
-        for block in blocks_of(locals_):
+        parts = moments.decays / corrections, (1 - moments.decays) / corrections, 1 / corrections
+        shared = [(values, only(values)) for values in parts]
+        found: list[tuple[Block, Tensor]] = []
+        for block in self._blocks.of(locals_):
             gradient = block.flatten(locals_)
             gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-            decay, new, correction = (
+            kept, new, whole = (
                 block.spread(values, like=gradient) if number is None else number for values, number in shared
             )
-            value = block.flatten(moments.values).to(gradient.dtype).mul_(decay)
-            value.add_((gradient * gradient).mul_(new))
+            value = block.flatten(moments.values).to(gradient.dtype).mul_(kept)
+            if isinstance(new, Tensor):
+                value.addcmul_(gradient * gradient, new)
+            else:
+                value.addcmul_(gradient, gradient, value=new)
             if moments.largest is not None:
-                value = torch.maximum(value, block.flatten(moments.largest).to(gradient.dtype))
-            root = value.div_(correction).sqrt_().clamp_(min=self.eps)
-            for i, ratio in zip(block.members, block.unflatten(gradient.div_(root), locals_), strict=True):
-                ratios[i] = ratio
-        norms = tensor_norms(ratios)
+                value = torch.maximum(value, block.flatten(moments.largest).to(gradient.dtype).mul_(whole))
+            root = value.clamp_(min=max(self.eps**2, torch.finfo(value.dtype).tiny)).sqrt_()
+            found.append((block, block.norms(gradient.div_(root))))
+        norms = joined(found, locals_)
         if not grads.are_plain:
             norms = torch.stack(reduce_powers(list(norms), [sharding_of(tensor) for tensor in grads.tensors], 2.0))
         return norms / self._roots_of(grads.numels(), norms)

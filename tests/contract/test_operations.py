@@ -67,6 +67,13 @@ def test_the_number_of_operations_does_not_depend_on_the_number_of_tensors(make)
     assert many.total == few.total, grown
 
 
+@pytest.mark.parametrize("make", [lc.NormClip, lc.SpikeClip, lc.AGC], ids=lambda cls: cls.__name__)
+def test_many_tensors_of_the_same_shape_take_as_many_operations_as_twice_as_many(make):
+    """From some number on, tensors of the same shape are stacked and measured together."""
+    few, many = operations(make(), 200, steps=2), operations(make(), 400, steps=2)
+    assert many.total == few.total
+
+
 @pytest.mark.parametrize("cls", [cls for cls in concrete_strategies() if issubclass(cls, TotalNormStrategy)])
 def test_a_rule_on_the_total_norm_needs_no_more_operations_than_torch(cls):
     """It decides with numbers; only the norms and the product are operations, and reading the norm."""

@@ -12,7 +12,7 @@ from lightning_clip.core.state.per_element import ElementBlock, PerElement
 from lightning_clip.core.state.per_parameter import PerParameter
 from lightning_clip.core.state.policy import has_signal
 from lightning_clip.functional.averaging import average_gain
-from lightning_clip.functional.blocks import CACHED, Block, only
+from lightning_clip.functional.blocks import Block, only
 from lightning_clip.functional.elementwise import element_coef_
 from lightning_clip.functional.reading import is_free_to_read
 
@@ -72,7 +72,6 @@ class ElementMagnitudes(nn.Module):
         self.history = history
         self.means = PerElement(start=torch.inf)
         self.counts = PerParameter(steps=0.0)
-        self._memory: dict[torch.dtype, Tensor] = {}
 
     def factors(self, grads: Gradients, *, multiple: float = 1.0, eps: float = 0.0, min_scale: float = 0.0) -> Multiply:
         """Limit each element to a multiple of its usual magnitude from earlier steps, and learn from this step.
@@ -89,13 +88,14 @@ class ElementMagnitudes(nn.Module):
         Returns:
             The factor `min(1, multiple * usual / (|g| + eps))` on each element.
         """
-        blocks = self.means.blocks(grads)
+        blocks, tensors = self.means.blocks(grads), grads.locals
         self._start_counts(self.means.started, grads.norms())
         (steps,) = self.counts.take(grads)
         gains, finite = average_gain(self.decay, steps + 1), grads.total_norm().isfinite()
-        scales = multiple * torch.where((steps >= self.warmup_steps) & grads.norms().isfinite(), 1.0, torch.inf)
-        most = self._most(gains, multiple) / multiple
-        shared = [(values, only(values)) for values in (scales, most, gains)]
+        ready = (steps >= self.warmup_steps) & grads.norms().isfinite()
+        scales = torch.where(ready, torch.full_like(gains, multiple), torch.inf)
+        caps = torch.where(ready, self._most(gains, multiple), torch.inf)
+        shared = [(values, only(values)) for values in (scales, caps, gains)]
         known_finite = is_free_to_read(finite) and bool(finite)  # and an average is never 0
         factors: list[Tensor | None] = [None] * len(grads)
         for own in blocks:
@@ -103,29 +103,36 @@ class ElementMagnitudes(nn.Module):
             scale, cap, gain = (
                 block.spread(values, like=means) if number is None else number for values, number in shared
             )
-            sizes, stored = self._scratch(means)
-            sizes = self._sizes(block, grads.locals, sizes)
-            coefs = self._root(means, scale)
+            memory, spare = own.scratch
+            powers = self._squares_within(own, tensors, scale) if known_finite and not eps else None
+            if powers is None:
+                sizes = self._sizes(block, tensors, memory)
+                coefs = self._coefs(own, sizes, scale, eps, min_scale, known_finite=known_finite)
+                if coefs is not None:
+                    for i, factor in zip(block.members, block.unflatten(coefs, tensors), strict=True):
+                        factors[i] = factor
+                powers = self._powers(sizes)
             if known_finite or not is_free_to_read(finite):
-                stored = torch.minimum(torch.mul(coefs, cap, out=stored), sizes, out=stored)
-                self._learn(own, stored, gain, finite)
-            if eps:
-                sizes.add_(eps)
-            element_coef_(coefs, sizes, min_scale=min_scale, defined=known_finite)
-            if not is_free_to_read(coefs) or bool(coefs.amin() < 1):
-                for i, factor in zip(block.members, block.unflatten(coefs, grads.locals), strict=True):
-                    factors[i] = factor
+                if cap != torch.inf if isinstance(cap, float) else True:
+                    powers = torch.minimum(torch.mul(means, cap, out=spare), powers, out=spare)
+                self._learn(own, powers, gain, finite)
         self.counts.put(grads, steps + has_signal(grads, grads.norms()))
         return Multiply(factors, acts=True)
 
-    def _scratch(self, means: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Memory for the temporary values of a block on the CPU, where new memory costs more than an operation."""
-        if not means.is_cpu or means.numel() > CACHED or torch.compiler.is_compiling():
-            return None, None
-        memory = self._memory.get(means.dtype)
-        if memory is None or memory.shape[1] < means.numel():
-            memory = self._memory[means.dtype] = torch.empty(2, means.numel(), dtype=means.dtype)
-        return memory[0, : means.numel()], memory[1, : means.numel()]
+    def _squares_within(self, own: ElementBlock, tensors: list[Tensor], multiple: Tensor | float) -> Tensor | None:
+        """The squares of the elements of a block if all are within the limit, as nearly always for a rule on spikes.
+
+        To see this takes half of the passes over memory that the factors take.
+        """
+        memory, spare = own.scratch
+        is_alike = memory is not None and tensors[own.block.members[0]].dtype == memory.dtype
+        if self.power != 2 or not is_alike or isinstance(multiple, Tensor):
+            return None
+        squares = own.block.flatten(tensors, out=memory)
+        squares.mul_(squares)
+        if multiple < torch.inf and not bool(torch.sub(squares, own.values, alpha=multiple**2, out=spare).amax() <= 0):
+            return None  # also where one is NaN, as with an average that has no value yet
+        return squares
 
     def _sizes(self, block: Block, tensors: list[Tensor], memory: Tensor | None) -> Tensor:
         """The absolute values of the elements of a block."""
@@ -134,23 +141,59 @@ class ElementMagnitudes(nn.Module):
         flat = block.flatten(tensors).abs()
         return flat.to(torch.promote_types(flat.dtype, torch.float32))
 
-    def _root(self, means: Tensor, scale: Tensor | float) -> Tensor:
+    def _powers(self, sizes: Tensor) -> Tensor:
+        """The powers that are averaged, in the memory of `sizes`."""
+        return sizes if self.power == 1 else sizes.mul_(sizes) if self.power == 2 else sizes.pow_(self.power)
+
+    def _coefs(
+        self,
+        own: ElementBlock,
+        sizes: Tensor,
+        scale: Tensor | float,
+        eps: float,
+        min_scale: float,
+        *,
+        known_finite: bool,
+    ) -> Tensor | None:
+        """The factors on the elements of a block; `None` if it is free to see that all are 1."""
+        means, (_, spare) = own.values, own.scratch
+        limit, above = self._limit(means, scale), torch.add(sizes, eps, out=spare) if eps else sizes
+        if known_finite and isinstance(scale, float) and scale < torch.inf and self._is_complete(own):
+            # No quotient is undefined, and this one is never above 1: nothing has to be clamped, nor looked at again.
+            above = torch.maximum(above, limit, out=spare)
+            if torch.equal(above, limit):
+                return None
+            coefs = torch.div(limit, above, out=None if limit is means else limit)
+            return coefs.clamp_(min=min_scale) if min_scale else coefs
+        limit = limit.clone() if limit is means else limit
+        coefs = element_coef_(limit, above, min_scale=min_scale, defined=known_finite)
+        return coefs if not is_free_to_read(coefs) or bool(coefs.amin() < 1) else None
+
+    def _is_complete(self, own: ElementBlock) -> bool:
+        """Whether it is free to see that each average has a value; then this holds at all later steps."""
+        own.complete = own.complete or (is_free_to_read(own.values) and bool(own.values.amax() < torch.inf))
+        return own.complete
+
+    def _limit(self, means: Tensor, scale: Tensor | float) -> Tensor:
+        """The largest magnitudes that are left: `means` if they are these, otherwise in memory of their own."""
         if self.power == 1:
-            return means * scale
+            return means if isinstance(scale, float) and scale == 1 else means * scale
         return (means.sqrt() if self.power == 2 else means.pow(1 / self.power)).mul_(scale)
 
-    def _learn(self, own: ElementBlock, stored: Tensor, gain: Tensor | float, finite: Tensor) -> None:
-        """Move the averages toward the magnitudes that are stored of this step."""
+    def _learn(self, own: ElementBlock, value: Tensor, gain: Tensor | float, finite: Tensor) -> None:
+        """Move the averages toward the powers that are stored of this step."""
         means, limits = own.values, torch.finfo(own.values.dtype)
-        value = stored
-        if self.power != 1:
-            value = (value.mul_(value) if self.power == 2 else value.pow_(self.power)).clamp_(max=limits.max)
         # An average must become neither `inf` (no value yet) nor 0, which would lock out all later values. Where it is
         # free to see that no element needs it, two thirds of the work are left out.
-        own.complete = own.complete or (is_free_to_read(means) and bool(means.amax() < torch.inf))
-        if own.complete and bool(value.amin() >= limits.tiny):
+        if (
+            self._is_complete(own)
+            and bool(value.amin() >= limits.tiny)
+            and (self.power == 1 or bool(value.amax() < torch.inf))
+        ):
             means.lerp_(value, gain)
             return
+        if self.power != 1:
+            value = value.clamp(max=limits.max)
         value = torch.where((value > 0) & finite.to(means.device), value, means)
         averaged = torch.where(means < torch.inf, means.lerp(value, gain), value)
         means.copy_(averaged.clamp_(min=limits.tiny))
@@ -162,8 +205,8 @@ class ElementMagnitudes(nn.Module):
             self.counts.put_rows(names, torch.zeros_like(steps))
 
     def _most(self, gains: Tensor, multiple: float) -> Tensor:
-        """The largest magnitude to store, as a multiple of the usual one, `(n,)`."""
+        """The largest power to store, as a multiple of the average, `(n,)`."""
         if self.history == "winsorized":
-            most: Tensor = (1 + (RISE**self.power - 1) / gains).pow(1 / self.power)
+            most: Tensor = 1 + (RISE**self.power - 1) / gains
             return most
-        return torch.full_like(gains, multiple if self.history == "clipped" else torch.inf)
+        return torch.full_like(gains, multiple**self.power if self.history == "clipped" else torch.inf)

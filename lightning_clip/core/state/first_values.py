@@ -50,10 +50,10 @@ class FirstValues(State):
             keep: A boolean or a boolean tensor `()`.
         """
         self.match(value)
-        values, count = self.array("values"), self.array("count")
-        if values is not None and count is not None:
+        count = self.array("count")
+        if count is not None:
             if keep:
-                if (place := count.item()) < len(values) - 1:
+                if (place := count.item()) < self.size and (values := self.array("values")) is not None:
                     values[place] = value
                 count[()] = place + 1
             return

@@ -1,11 +1,13 @@
 """`QuantileSketch`: quantiles of all values so far, in constant memory and time."""
 
 import math
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_clip.core.state.cumulative_counts import CumulativeCounts
 from lightning_clip.core.state.state import State
 from lightning_clip.core.state.window import Window
 from lightning_clip.functional.scalars import Scalar, choose
@@ -41,6 +43,7 @@ class QuantileSketch(State):
         super().__init__()
         self.latest = Window(_EXACT)
         self.register_buffer("counts", torch.zeros(_BINS, dtype=torch.int64))
+        self._sums: tuple[Any, CumulativeCounts] | None = None
 
     @property
     def count(self) -> Tensor:
@@ -66,8 +69,10 @@ class QuantileSketch(State):
             place = (octaves * _BINS_PER_OCTAVE).long().clamp(0, _BINS - 1)
             self.counts.index_add_(0, place.view(1), keep.long().view(1))
         elif keep:
-            octave = math.log2(value) - _FIRST_OCTAVE
-            counts[min(max(int(octave * _BINS_PER_OCTAVE), 0), _BINS - 1)] += 1
+            octave, sums = math.log2(value) - _FIRST_OCTAVE, self._cumulative(counts)
+            number = min(max(int(octave * _BINS_PER_OCTAVE), 0), _BINS - 1)
+            counts[number] += 1
+            sums.increment(number)
 
     def quantile(self, fraction: float) -> Scalar:
         """A quantile of all values, with linear interpolation between neighbors.
@@ -85,9 +90,11 @@ class QuantileSketch(State):
         counts, values = self.array("counts"), self.latest.array("values")
         if counts is not None and values is not None:
             rank = (int(self.stored()) - 1) * fraction
-            below = np.cumsum(counts)
-            places = np.searchsorted(below, [int(rank) + 1, math.ceil(rank) + 1]).tolist()
-            low, high = (2.0 ** ((place + 0.5) / _BINS_PER_OCTAVE + _FIRST_OCTAVE) for place in places)
+            sums = self._cumulative(counts)
+            place, needed = sums.find(int(rank) + 1)
+            low = high = _center(place)
+            if place < _BINS and counts.item(place) == needed and rank % 1.0:
+                high = _center(sums.find(int(rank) + 2)[0])
             return values.dtype.type(low + (high - low) * (rank % 1.0))
         dtype = self.latest.values.dtype
         position = (self.count - 1).to(dtype) * fraction
@@ -95,3 +102,15 @@ class QuantileSketch(State):
         bins = torch.searchsorted(self.counts.cumsum(0), torch.stack([lower, position.ceil()]).long() + 1)
         ends = torch.exp2((bins + 0.5) / _BINS_PER_OCTAVE + _FIRST_OCTAVE).to(dtype)
         return torch.lerp(ends[0], ends[1], position - lower)
+
+    def _cumulative(self, counts: NDArray[Any]) -> CumulativeCounts:
+        """The running sums of the counts; made again only if the buffer is another one or was changed from outside."""
+        known = self.counts, self.counts._version  # what is written through the array does not change the version
+        if self._sums is None or self._sums[0][0] is not known[0] or self._sums[0][1] != known[1]:
+            self._sums = known, CumulativeCounts(counts.tolist())
+        return self._sums[1]
+
+
+def _center(place: int) -> float:
+    """The value that a bin stands for."""
+    return float(2.0 ** ((place + 0.5) / _BINS_PER_OCTAVE + _FIRST_OCTAVE))

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scalars import Scalar, as_tensor
@@ -56,7 +56,7 @@ class State(nn.Module):
             name: The name of the buffer.
         """
         buffer, held = self._buffers[name], self._arrays.get(name)
-        if held is not None and held[0] is buffer and not torch.compiler.is_compiling():
+        if held is not None and held[0] is buffer and not is_compiling():
             return held[1]
         if buffer is None or not is_free_to_read(buffer):
             return None
@@ -70,8 +70,8 @@ class State(nn.Module):
 
     def set_number(self, name: str, value: Scalar) -> None:
         """Change the value of a buffer `()`."""
-        array = self.array(name)
-        if array is None or isinstance(value, Tensor):
+        array = None if isinstance(value, Tensor) else self.array(name)
+        if array is None:
             setattr(self, name, value)
         else:
             array[()] = value

@@ -1,4 +1,5 @@
 import io
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -77,3 +78,18 @@ def test_a_restored_sketch_goes_on_the_same():
             s.push(torch.tensor(0.3, dtype=torch.float64), YES)
         assert restored.quantile(0.37) == sketch.quantile(0.37)
         assert restored.quantile(0.37).dtype == np.float64
+
+
+def test_a_sketch_whose_counts_were_changed_from_outside_reads_them_again():
+    """A loaded checkpoint and a change in place are seen, and a copy does not share its sums."""
+    sketch, other = QuantileSketch(), QuantileSketch()
+    for value in range(1, 1101):
+        sketch.push(torch.tensor(float(value)), YES)
+        other.push(torch.tensor(1000.0 * value), YES)
+    copied, low = deepcopy(sketch), float(sketch.quantile(0.5))
+    copied.push(torch.tensor(1e6), YES)
+    assert float(sketch.quantile(1.0)) < 2000 < float(copied.quantile(1.0))
+    sketch.load_state_dict(other.state_dict())
+    assert float(sketch.quantile(0.5)) == pytest.approx(1000 * low, rel=0.02)
+    sketch.counts.copy_(copied.counts)
+    assert float(sketch.quantile(0.5)) == pytest.approx(low, rel=0.02)
