@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
 	@echo "make test   run ruff, codespell, mypy and pytest"
-	@echo "make test-guests  train models of darts, neuralforecast, pytorch-forecasting and transformers with our callbacks"
+	@echo "make test-guests  train models of accelerate, darts, neuralforecast, pytorch-forecasting and transformers with our callbacks"
 	@echo "make test-parity  compare the strategies with other packages, those of them that can be installed"
 	@echo "make test-types   check the public names with mypy and pyright"
 	@echo "make test-oldest  test with the oldest versions of torch, Lightning and the other packages that are supported"
@@ -70,7 +70,7 @@ test-parity: $(INSTALLED)
 	$(BIN)/python -m pytest tests/parity
 
 # Other people's projects, each in an environment of its own in build/guests: their dependencies need not agree.
-test-guests: $(patsubst %,build/guests/%/.trained,darts neuralforecast pytorch_forecasting transformers)
+test-guests: $(patsubst %,build/guests/%/.trained,accelerate darts neuralforecast pytorch_forecasting transformers)
 
 build/guests/%/.trained: FORCE
 	test -x build/guests/$*/bin/python || $(PYTHON) -m venv build/guests/$*

@@ -26,7 +26,9 @@ def test_there_is_something_to_test():
 def test_its_code_runs(block: Block, tmp_path, monkeypatch):
     """Every Python block runs on its own in an empty folder; one that is about another package needs it."""
     for package in re.findall(
-        r"^\s*(?:from|import) (darts|neuralforecast|pytorch_forecasting|transformers)", block.text, re.MULTILINE
+        r"^\s*(?:from|import) (accelerate|darts|neuralforecast|pytorch_forecasting|transformers)",
+        block.text,
+        re.MULTILINE,
     ):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,7 @@ Compare and report:
   replay     take a bad step again that BadStepCapture has written: --config FILE or --model
 
 `lightning-clip COMMAND --help` lists the options of a command; --version prints the version.
-`lightning-clip completion bash` or `zsh` prints a script that completes commands, options and names.
+`lightning-clip completion bash`, `fish` or `zsh` prints a script that completes commands, options and names.
 """
 
 _COMMANDS = {

@@ -1,6 +1,5 @@
-"""The first ten minutes: `list`, `init`, `completion`, the help of `fit`, own classes and packaged configurations."""
+"""The first ten minutes: `list`, `init`, the help of `fit`, own classes and packaged configurations."""
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ import yaml
 
 import lightning_clip
 from lightning_clip.cli.catalog import KINDS, config_names, entries
-from lightning_clip.cli.completion import script
 from lightning_clip.cli.starter import FILES
 from lightning_clip.studies import ResultsFolder, built_in_studies, load_study, run_study
 from tests.support.command import call, refusal
@@ -179,24 +177,3 @@ def test_an_own_class_that_is_not_there_says_where_it_was_looked_for(capsys):
     line = refusal(capsys, "fit", "--model=mymod.MyNet", *PARTS[1:])
     assert "there is no class 'mymod.MyNet': no module named 'mymod'" in line
     assert "mymod.py in the working folder" in line
-
-
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        (["co"], ["compare", "completion"]),
-        (
-            ["fit", "--config", "clip/no"],
-            ["clip/none", "clip/norm", "clip/normalize_ada_gn", "clip/normalize_gradient"],
-        ),
-        (["compare", "--config", "rnn-add"], ["rnn-adding"]),
-        (["report", "--fo"], ["--follow"]),
-        (["fit", "--model", "LS"], ["LSTMModule"]),
-    ],
-)
-def test_the_shell_completes(typed, completed):
-    """The script completes commands, options and names."""
-    words = " ".join(f"'{word}'" for word in ["lightning-clip", *typed])
-    test = f'COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _lightning_clip; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    done = subprocess.run(["bash", "-c", f"{script('bash')}\n{test}"], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == completed

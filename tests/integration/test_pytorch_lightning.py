@@ -14,6 +14,7 @@ from lightning_clip import (
     NonFiniteGuard,
     NormClip,
     RecurrentSpectrumMonitor,
+    RegressionDataModule,
     RichGradientReport,
     RNNModule,
     StrategySwitcher,
@@ -109,7 +110,10 @@ def test_its_strategies_are_refused_like_those_of_lightning(name, remedy):
         check_strategy_support(GradientClipping(NormClip(1.0)), SimpleNamespace(strategy=strategy))
 
 
-def test_our_modules_are_refused_in_one_line():
-    """Modules do not cross between the two packages: ours need `lightning.pytorch.Trainer`."""
+@pytest.mark.filterwarnings("ignore:.*no `validation_step`")
+def test_our_modules_are_refused_as_the_guide_says():
+    """Modules do not cross between the two packages; `lightning_clip.pytorch_lightning` has those for this one."""
     with pytest.raises(TypeError, match=r"`model` must be a `LightningModule`.*got `RNNModule`"):
         fit(RNNModule(3, 1, task="regression"))
+    with pytest.raises(ValueError, match="Expected a parent"):
+        pl.Trainer(max_epochs=1, logger=False, accelerator="cpu").fit(Net(), datamodule=RegressionDataModule())
