@@ -7,6 +7,7 @@ from typing import Self
 
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
+from lightning_clip.core.record.landmarks import Landmarks
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.core.record.update_sizes import UPDATE_SIZES, UpdateSizes
@@ -31,13 +32,14 @@ class OptimizerEvidence:
         part: Its numbers.
         total: Its totals over the whole run.
         records: Its steps in the window of the history, in order.
+        landmarks: Its first steps and those before the first NaN.
         growth: How far the norm grew before its end, if it exploded.
         is_adaptive: Whether the optimizer divides by a running norm of its own, as Adam does; `None` if unknown.
         label: `Optimizer 1 (critic): ` where there are several, to begin the title of a finding with.
         spikes: Its steps far above those before them.
         repetition: How these repeat; `None` if they do not.
         start_loss: The loss of the very first step; `None` if it is unknown.
-        losses: The course of the loss; `None` if it is unknown or the records of the first steps are gone.
+        losses: The course of the loss; `None` if it is unknown.
         explosion: The explosion of its first steps, after which parameters fell silent; `None` if there was none.
         parameters: The numbers of its parameters, in the order of the network; none where it is unknown which it has.
     """
@@ -45,6 +47,7 @@ class OptimizerEvidence:
     part: OptimizerSummary
     total: Aggregate
     records: Sequence[StepRecord]
+    landmarks: Landmarks
     growth: Growth | None
     is_adaptive: bool | None
     label: str
@@ -59,6 +62,16 @@ class OptimizerEvidence:
     def finite_steps(self) -> int:
         """Steps whose norm was finite."""
         return self.part.steps - self.part.nonfinite
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether `records` holds every step of the run."""
+        return len(self.records) == self.part.steps + self.part.empty
+
+    @property
+    def first_bad(self) -> StepRecord | None:
+        """The first step whose norm was NaN or infinite; `None` if there was none or its record is gone."""
+        return self.landmarks.bad_at(self.part.first_nonfinite)
 
     @property
     def threshold(self) -> float | None:
@@ -167,20 +180,22 @@ def _of_optimizer(part: OptimizerSummary, history: History, summary: Summary) ->
     total = history.aggregates[part.optimizer]
     records = [record for record in history if record.optimizer == part.optimizer]
     spikes = find_spikes(records)
-    whole = len(records) == total.steps + total.empty
+    steps = history.landmarks[part.optimizer]
+    known = [*steps.opening[: total.steps + total.empty - len(records)], *records]
     parameters = own_parameters(part.optimizer, summary, history)
     return OptimizerEvidence(
         part=part,
         total=total,
         records=records,
+        landmarks=steps,
         growth=growth_of(history, part.optimizer),
         is_adaptive=_is_adaptive(summary.run.optimizer, part.optimizer),
         label=f"{summary.run.name_of(part.optimizer)}: " if len(summary.optimizers) > 1 else "",
         spikes=spikes,
         repetition=repetition_of(spikes, records),
-        start_loss=records[0].loss if whole and records else None,
-        losses=loss_course(records) if whole else None,
-        explosion=early_explosion(records, part, parameters) if whole else None,
+        start_loss=steps.opening[0].loss if steps.from_start and steps.opening else None,
+        losses=loss_course(total.losses, steps.opening, records) if steps.from_start else None,
+        explosion=early_explosion(known, part, parameters) if steps.from_start else None,
         parameters=parameters,
     )
 

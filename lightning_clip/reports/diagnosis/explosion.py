@@ -99,7 +99,6 @@ def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
 
 
 def _bad_word(one: OptimizerEvidence) -> str:
-    for record in one.records:
-        if record.step == one.part.first_nonfinite:
-            return "NaN" if math.isnan(record.norm_before) else "infinite"
-    return "NaN or infinite"
+    if one.first_bad is None:
+        return "NaN or infinite"
+    return "NaN" if math.isnan(one.first_bad.norm_before) else "infinite"

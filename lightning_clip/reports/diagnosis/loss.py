@@ -7,7 +7,7 @@ from lightning_clip.reports.diagnosis.clipping import holds_back
 from lightning_clip.reports.diagnosis.lines import SCALE_TARGETS, clip_lines, rate_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
-from lightning_clip.reports.formats import count, counted, number, percent
+from lightning_clip.reports.formats import counted, number, percent
 
 TARGET_SIZE = 30.0
 """Targets of this size or more make gradients long: outputs begin near 0, and the error is as large as the target."""
@@ -66,19 +66,20 @@ def unscaled_targets(evidence: Evidence) -> Iterator[Finding]:
 def falling_rate(evidence: Evidence) -> Iterator[Finding]:
     """The learning rate had to fall, and what is left of it moves nothing."""
     for one in evidence.optimizers:
-        rates = [record.learning_rate for record in one.records if record.learning_rate]
+        rates, lengths = one.total.learning_rates.values(), one.total.learning_rates.lengths()
         rollbacks = [event for event in evidence.summary.events if event.kind == "rollback"]
-        if not rates or one.losses is None:
+        last = next((record.learning_rate for record in reversed(one.records) if record.learning_rate), None)
+        if last is None or one.losses is None:
             continue
-        top = max(rates)
-        low = sum(one_rate < top / FELL_FACTOR for one_rate in rates)
-        if top < FELL_FACTOR * rates[-1] or low < len(rates) / 3 or one.losses.last < SLOW_FRACTION * one.losses.start:
+        top = float(rates.max())
+        low = float(lengths[rates < top / FELL_FACTOR].sum() / lengths.sum())
+        if top < FELL_FACTOR * last or low < 1 / 3 or one.losses.last < SLOW_FRACTION * one.losses.start:
             continue
         rolled = f" {counted(len(rollbacks), 'rollback')} lowered it." if rollbacks else ""
         yield Finding(
             Severity.WARNING,
-            f"{one.label}The learning rate fell from {number(top)} to {number(rates[-1])}, and the loss stayed high",
-            f"{count(low)} of {counted(len(rates), 'step')} had less than 1% of the first rate.{rolled} The loss "
+            f"{one.label}The learning rate fell from {number(top)} to {number(last)}, and the loss stayed high",
+            f"In {percent(low)} of the steps it was less than 1% of its highest value.{rolled} The loss "
             f"began at {number(one.losses.start)} and ended at {number(one.losses.last)}: the rate was too high to "
             "learn at first, and is too low to recover now.",
             "Start over with a rate in between, and clip, so that it does not have to fall:",

@@ -111,8 +111,9 @@ def _once_loud(evidence: Evidence) -> set[str]:
     """The parameters of all optimizers that had a gradient once and have hardly any now."""
     names: set[str] = set()
     for one in evidence.optimizers:
-        if one.records and one.records[0].is_sample:
-            names.update(fell_silent(one.part, one.parameters, max(one.records[0].norm_before, one.part.median)))
+        first = next(iter(one.landmarks.opening), None)
+        if first is not None and first.is_sample:
+            names.update(fell_silent(one.part, one.parameters, max(first.norm_before, one.part.median)))
     return names
 
 

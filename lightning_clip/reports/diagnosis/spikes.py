@@ -27,6 +27,7 @@ def spikes(evidence: Evidence) -> Iterator[Finding]:
         height = f"{number(factors[-1])} times the median of the steps before"
         if len(found) > 1:
             height = f"{number(factors[0])} to {number(factors[-1])} times the median of the steps before"
+        latest = "" if one.is_whole else f" in the latest {counted(len(one.records), 'step')}"
         repeated = repetition is not None and bool(repetition.batches or repetition.of_epochs)
         held = all(spike.record.clipped or spike.record.skipped for spike in found)
         loud = factors[-1] >= HIGH_FACTOR
@@ -35,7 +36,7 @@ def spikes(evidence: Evidence) -> Iterator[Finding]:
         remedy, lines = _remedy(one, repetition)
         yield Finding(
             Severity.WARNING if repeated or (loud and not held) else Severity.NOTE,
-            f"{one.label}{counted(len(found), 'spike')}, {height}{_pattern(repetition)}",
+            f"{one.label}{counted(len(found), 'spike')}{latest}, {height}{_pattern(repetition)}",
             f"{_worst(one)} {_clipped(one)}",
             remedy,
             kind="spikes",

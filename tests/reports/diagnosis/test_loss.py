@@ -113,10 +113,3 @@ def test_a_learning_rate_that_had_to_fall_is_told():
     assert "1 rollback lowered it." in finding.detail
     assert found(rates(1.0, 0.1, 0.001, 0.0001, losses=FALLING)) == []
     assert [one.kind for one in found(rates(1.0, 0.5, 0.1, losses=FLAT))] == ["no-traction"]
-
-
-def test_nothing_is_said_where_the_first_steps_are_gone():
-    """Without the beginning of the run, its loss cannot be compared with anything."""
-    history = History(window=100)
-    history.extend(list(history_of(QUIET, losses=FLAT)))
-    assert found(history) == []
