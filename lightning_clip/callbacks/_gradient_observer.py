@@ -6,9 +6,10 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
 from typing_extensions import override
 
-from lightning_clip._compat import should_log
+from lightning_clip._compat import grad_scaler, should_log
 from lightning_clip.callbacks._metrics import GroupBy, check_recording, metrics_of, warn_of_empty_groups
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._recorder import Recorder
@@ -123,19 +124,11 @@ class GradientObserver(MetricsCallback, StepCallback):
         self._recorder.attach(sink)
 
     def add_event(self, event: Event) -> None:
-        """Add an event to the history and the sinks.
-
-        Args:
-            event: The event, for instance a strategy switch.
-        """
+        """Add an event, such as a strategy switch, to the history and the sinks."""
         self._recorder.add_event(event)
 
     def add_measurement(self, measurement: Measurement) -> None:
-        """Add a measurement to the history and to the sinks that accept measurements.
-
-        Args:
-            measurement: A measurement of any kind.
-        """
+        """Add a measurement of any kind to the history and to the sinks that accept measurements."""
         self._recorder.add_measurement(measurement)
 
     @override
@@ -176,6 +169,11 @@ class GradientObserver(MetricsCallback, StepCallback):
             label = others.call if isinstance(self.strategy, NoClip) else step.strategy
             norm, norms = context.norms_now()
             step.note_clipping(label, norm_after=norm, param_norms_after=norms, threshold=others.threshold)
+
+    @override
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if not pl_module.automatic_optimization and grad_scaler(trainer) is None:  # a scaler has multiplied the loss
+            self._recorder.note_backward(loss)
 
     @override
     def on_train_batch_end(

@@ -1,4 +1,4 @@
-"""`loss_course`: where the loss of a run began, where it ended, and how much it swung from step to step."""
+"""`loss_course`: where the loss of a run began, ended, and how much it swung; `reach_of`: what an update does to it."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -85,6 +85,37 @@ def loss_course(
         noise=noise,
         swing=swing,
     )
+
+
+def reach_of(
+    losses: LossCourse, latest: Sequence[StepRecord], *, moved: int | None, momentum: float = 0.0
+) -> float | None:
+    """The fraction of the loss by which one update changes it at the end of a run, to first order.
+
+    The length of the update times the norm of the gradient is what the loss changes by where it is a plane. Updates
+    that train a network change a fraction of the loss; where it is many times the loss, they overshoot.
+
+    Args:
+        losses: The course of the loss.
+        latest: The latest steps of the optimizer, as many as the record holds.
+        moved: The number of elements that an adaptive optimizer moves by about its rate at each step; `None` for SGD,
+            whose update is the rate times the gradient.
+        momentum: The momentum of SGD, which makes updates longer.
+
+    Returns:
+        The fraction, from medians over the last fifth of the run; `None` if the learning rate is unknown, or if losses
+        are not positive, so that 0 is nothing that they could fall to.
+    """
+    latest = latest[-max(1, losses.steps // 5) :]
+    samples = [one for one in latest if one.is_sample and one.learning_rate is not None]
+    if not samples or not (_finite(latest) > 0).all() or not losses.usual:
+        return None
+    rate, before, after = (
+        float(np.median([getattr(one, name) for one in samples]))
+        for name in ("learning_rate", "norm_before", "norm_after")
+    )
+    update = rate * math.sqrt(moved) if moved is not None else rate * after / max(1 - momentum, 1e-3)
+    return update * before / losses.usual
 
 
 def _finite(records: Iterable[StepRecord]) -> NDArray[np.float64]:

@@ -78,7 +78,6 @@ def explodes_early(evidence: Evidence) -> Iterator[Finding]:
 
 def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
     size = target_size(one)
-    optimizer = evidence.run.optimizer
     if size is not None and size >= TARGET_SIZE:
         cause = (
             f"The loss began at {number(one.start_loss)}: if it is a mean squared error, the "
@@ -94,7 +93,7 @@ def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
         )
     return (
         "Clipping did not contain it: lower the learning rate, or clip at a lower threshold:",
-        rate_lines(optimizer, one, 0.1),
+        rate_lines(evidence.run, one, 0.1),
     )
 
 

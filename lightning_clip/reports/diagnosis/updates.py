@@ -46,7 +46,7 @@ def large_updates(evidence: Evidence) -> Iterator[Finding]:
             "Lower the learning rate, or warm it up over the first few hundred steps:",
             kind="large-updates",
             unless=("explosion", "exploded-early", "non-finite"),
-            code=rate_lines(evidence.run.optimizer, one, 0.01 if worst > 1 else 0.1),
+            code=rate_lines(evidence.run, one, 0.01 if worst > 1 else 0.1),
         )
 
 
@@ -77,5 +77,5 @@ def growing_weights(evidence: Evidence) -> Iterator[Finding]:
                 "Lower the learning rate, or add weight decay:",
                 kind="growing-weights",
                 unless=("explosion", "exploded-early", "non-finite", "large-updates"),
-                code=rate_lines(evidence.run.optimizer, one, 0.1),
+                code=rate_lines(evidence.run, one, 0.1),
             )

@@ -56,7 +56,7 @@ def worsening_loss(n: int) -> list[StepRecord]:
 def swinging_loss(n: int) -> list[StepRecord]:
     losses = 3 * noise(n, 1.5, seed=1)
     losses[:3] = 0.5
-    return story(noise(n, 0.3), losses)
+    return story(noise(n, 0.3), losses, rates=np.full(n, 10.0))
 
 
 def falling_rate(n: int) -> list[StepRecord]:

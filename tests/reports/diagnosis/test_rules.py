@@ -199,6 +199,17 @@ def test_a_dead_parameter_is_found():
     assert titles(history_of(QUIET[:19], shares=shares)) == []
 
 
+def test_a_parameter_that_no_backward_pass_reaches_is_found():
+    """Not one that is frozen or has a gradient, nor where earlier records do not say what is frozen."""
+    history, sizes = history_of(QUIET, shares=THREE), dict.fromkeys([*THREE, "lost.weight", "frozen.weight"], 4)
+    run = RunInfo(numels=sizes, frozen=["frozen.weight"])
+    finding = next(one for one in diagnose(history, run) if one.kind == "dead-parameters")
+    assert finding.title == "1 parameter never had a gradient"
+    assert finding.detail.startswith("lost.weight: ")
+    assert not [one for one in diagnose(history, RunInfo(numels=sizes)) if one.kind == "dead-parameters"]
+    assert not [one for one in diagnose(history_of(QUIET), run) if one.kind == "dead-parameters"]
+
+
 def test_vanishing_parameters_are_found():
     """A median norm below 1e-4 of the total vanishes; one just above does not."""
     below, above = 0.9e-4**2, 1.1e-4**2

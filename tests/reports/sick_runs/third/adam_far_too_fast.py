@@ -6,7 +6,7 @@ from torch import nn
 from lightning_clip import RunRecord
 from tests.reports.sick_runs.kit import LastState, Trained, fitted, rows_of
 
-KIND = "no-traction"
+KIND = "overshoot"
 SAYS = ["lr=0.01"]
 
 
