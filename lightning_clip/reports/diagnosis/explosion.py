@@ -70,7 +70,7 @@ def explodes_early(evidence: Evidence) -> Iterator[Finding]:
             f"{one.label}The norm exploded at {steps_from_to(found.first, found.peak)}, and "
             f"{counted(len(silent), 'parameter')} {has} had almost no gradient since",
             detail,
-            f"Start over; a lower rate does not revive such units. {remedy}",
+            f"Start over, because a lower rate does not revive such units. {remedy}",
             kind="exploded-early",
             code=lines,
         )
@@ -88,7 +88,7 @@ def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
         return f"{cause}:", SCALE_TARGETS
     if one.part.verdict is UNCLIPPED:
         return (
-            "Clip; the report of the clipped run suggests a threshold. A lower learning rate also helps:",
+            "Clip; the report of the clipped run will suggest a threshold. A lower learning rate also helps:",
             clip_lines(),
         )
     return (

@@ -140,7 +140,7 @@ def overshoots(evidence: Evidence) -> Iterator[Finding]:
             Severity.WARNING,
             f"The learning rate is too high: after {counted(course.steps, 'step')}, the loss is no lower than at first",
             f"It began at {number(start)}, and its mean was {number(course.last)} over the last fifth of the run. "
-            f"{_reaches(reach)}, so it jumps across what it should descend into.",
+            f"{_reaches(reach)}, so updates jump across the minimum.",
             "Lower the learning rate, and start over: units that were pushed too far may not recover.",
             kind="overshoot",
             unless=("explosion", "exploded-early", "non-finite", "falling-rate", "swinging-loss", "unscaled-targets"),
@@ -208,7 +208,7 @@ def worsening_loss(evidence: Evidence) -> Iterator[Finding]:
             Severity.WARNING,
             f"The loss rose again: {number(course.lowest)} at its best, {number(course.last)} at the end",
             f"These are means over a fifth of the run; the first was {number(course.first)}.",
-            "Lower the learning rate from where the loss was lowest on, or go back to a checkpoint from there:",
+            "Go back to a checkpoint from where the loss was lowest, and go on at a lower learning rate:",
             kind="worsening-loss",
             unless=(
                 *("explosion", "exploded-early", "non-finite", "falling-rate", "swinging-loss", "unscaled-targets"),

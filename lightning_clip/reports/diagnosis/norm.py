@@ -72,7 +72,7 @@ def large_norms(evidence: Evidence) -> Iterator[Finding]:
         "The gradient of every parameter is above 1",
         f"The median norms are {number(min(medians))} to {number(max(medians))}. Together with a loss that jumps, "
         "this is an early sign of an explosion.",
-        "Unscaled inputs or targets and a loss that is a sum are common causes.",
+        "Common causes are unscaled inputs or targets, and a loss that is summed instead of averaged.",
         kind="large-norms",
         unless=("explosion", "exploded-early", "non-finite", "unscaled-targets", "spikes"),
     )
@@ -111,7 +111,7 @@ def _loss(record: StepRecord | None) -> str:
             f" The loss was still {number(record.loss)}, so look at the backward pass: some slope is NaN or "
             "infinite, like that of a square root at 0."
         )
-    return " The loss was not finite either: the forward pass or the data has the first NaN."
+    return " The loss was not finite either, so the cause is in the data or the forward pass."
 
 
 def _cause(one: OptimizerEvidence) -> str:

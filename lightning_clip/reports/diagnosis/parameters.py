@@ -20,8 +20,8 @@ DOMINANT_AMONG = 3
 """Among fewer parameters one is expected to dominate."""
 
 _CURE = (
-    "Use ReLU instead of tanh or sigmoid, normalize (nn.BatchNorm1d, nn.LayerNorm), add residual connections or leave "
-    "out layers. Adam learns in spite of short gradients. Start with weights of the right size (He for ReLU, Xavier "
+    "Use ReLU instead of tanh or sigmoid, normalize (nn.BatchNorm1d, nn.LayerNorm), add residual connections or use "
+    "fewer layers. Adam learns in spite of short gradients. Start with weights of the right size (He for ReLU, Xavier "
     "for tanh):"
 )
 _RECURRENT_CURE = (

@@ -42,7 +42,7 @@ def large_updates(evidence: Evidence) -> Iterator[Finding]:
             f"{one.label}An update of {name} was {percent(worst)} of the weights, at step {count(step)}",
             f"In {counted(len(largest), 'sample')}, the largest update of a weight matrix was usually "
             f"{percent(usual)} of its norm; about 0.1% is common, and up to a few percent while a small network "
-            f"begins.{grew}",
+            f"starts to train.{grew}",
             "Lower the learning rate, or warm it up over the first few hundred steps:",
             kind="large-updates",
             unless=("explosion", "exploded-early", "non-finite"),

@@ -67,11 +67,11 @@ def test_a_bad_gradient_is_named_with_step_parameters_and_last_good_norm(bad: fl
 
 
 def test_a_bad_gradient_is_named_with_epoch_and_batch_and_the_loss_says_where_to_look():
-    """Where the loss is NaN too, the forward pass or the data has the first NaN."""
+    """Where the loss is NaN too, the cause is in the data or the forward pass."""
     losses = [*[0.5] * 7, math.nan]
     finding = only(history_of([*QUIET[:7], math.nan], losses=losses, batches_per_epoch=4))
     assert finding.title == "The gradient is NaN at step 7 (epoch 1, batch 3)"
-    assert finding.detail.endswith("The loss was not finite either: the forward pass or the data has the first NaN.")
+    assert finding.detail.endswith("The loss was not finite either, so the cause is in the data or the forward pass.")
     assert finding.code[-1] == 'trainer = Trainer(callbacks=[NonFiniteGuard("skip")])'
 
 
@@ -185,6 +185,29 @@ def test_many_skipped_steps_are_a_warning_and_few_bad_ones_are_not_said_twice():
     assert "Skipped 30 of 301 steps (10%)" in titles(history)
     assert only(history_of(QUIET, skipped=[3, 4])).severity is Severity.NOTE
     assert only(history_of(QUIET, skipped=[3, 4])).title == "Skipped 2 of 300 steps (0.7%)"
+
+
+@pytest.mark.parametrize(
+    ("bad", "skipped", "reason", "remedy"),
+    [
+        ([], [3], "Its norm was finite: a rule that skips on purpose, such as SkipSpikes, skipped it.", "One skipped"),
+        (
+            [],
+            [3, 4],
+            "Their norms were finite: a rule that skips on purpose, such as SkipSpikes, skipped them.",
+            "A few",
+        ),
+        ([], range(60), "Their norms were finite: a rule that skips on purpose, such as SkipSpikes, skipped", "A rule"),
+        ([5], [3, 4, 5], "Of these, 1 was NaN or infinite; a rule that skips on purpose, such as SkipSpikes,", "A few"),
+        (range(60), range(60), "They were skipped because their norms were NaN or infinite.", "So many of them"),
+    ],
+)
+def test_the_reason_for_skipped_steps_is_told(bad, skipped, reason: str, remedy: str):
+    """A rule that skips finite steps does so on purpose; only NaN and infinity suggest a bug."""
+    norms = [math.nan if step in bad else norm for step, norm in enumerate(QUIET)]
+    (finding,) = [f for f in diagnose(history_of(norms, skipped=list(skipped)), SGD) if f.kind == "skips"]
+    assert finding.detail.startswith(reason)
+    assert finding.remedy.startswith(remedy)
 
 
 # Parameters
