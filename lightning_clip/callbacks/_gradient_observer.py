@@ -6,9 +6,10 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
 from typing_extensions import override
 
-from lightning_clip._compat import should_log
+from lightning_clip._compat import grad_scaler, should_log
 from lightning_clip.callbacks._metrics import GroupBy, check_recording, metrics_of, warn_of_empty_groups
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
 from lightning_clip.callbacks._recorder import Recorder
@@ -25,7 +26,7 @@ from lightning_clip.callbacks.step.action_point import StepCallback
 from lightning_clip.callbacks.step.context import StepContext
 from lightning_clip.callbacks.step.own_steps import OwnSteps
 from lightning_clip.callbacks.step.strategy_chooser import is_strategy_chooser
-from lightning_clip.core.clip import clip_checked_
+from lightning_clip.core.clip import clip_
 from lightning_clip.core.record.aggregate import Aggregate
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.measurements import Measurement
@@ -123,19 +124,11 @@ class GradientObserver(MetricsCallback, StepCallback):
         self._recorder.attach(sink)
 
     def add_event(self, event: Event) -> None:
-        """Add an event to the history and the sinks.
-
-        Args:
-            event: The event, for instance a strategy switch.
-        """
+        """Add an event, such as a strategy switch, to the history and the sinks."""
         self._recorder.add_event(event)
 
     def add_measurement(self, measurement: Measurement) -> None:
-        """Add a measurement to the history and to the sinks that accept measurements.
-
-        Args:
-            measurement: A measurement of any kind.
-        """
+        """Add a measurement of any kind to the history and to the sinks that accept measurements."""
         self._recorder.add_measurement(measurement)
 
     @override
@@ -158,7 +151,7 @@ class GradientObserver(MetricsCallback, StepCallback):
         strategy = self._overrides.get(index) or self._strategy_of(index)
         grads, logged = context.current, self.group_by == "rnn" and should_log(trainer)
         gate_norms = self._gates.measure(grads, index, now=logged)
-        self._step = step = clip_checked_(grads, strategy, index)
+        self._step = step = clip_(grads, strategy, optimizer_index=index)
         step.gate_norms, step.place = gate_norms, place_of(trainer)
         context.add(step)
         self._recorder.add(step)
@@ -176,6 +169,11 @@ class GradientObserver(MetricsCallback, StepCallback):
             label = others.call if isinstance(self.strategy, NoClip) else step.strategy
             norm, norms = context.norms_now()
             step.note_clipping(label, norm_after=norm, param_norms_after=norms, threshold=others.threshold)
+
+    @override
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if not pl_module.automatic_optimization and grad_scaler(trainer) is None:  # a scaler has multiplied the loss
+            self._recorder.note_backward(loss)
 
     @override
     def on_train_batch_end(

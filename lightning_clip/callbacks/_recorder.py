@@ -44,6 +44,8 @@ class Recorder:
         self.known = History()
         self.latest: Sequence[StepRecord] = ()
         self._batch = StepBuffer()
+        self._backward: Tensor | None = None
+        self._is_used = False
         self._steps_of_latest = 0
         self._sinks = list(sinks)
         self._open: list[Sink] = []
@@ -110,18 +112,33 @@ class Recorder:
         Args:
             step: The pending step.
         """
+        step.note(loss=self._backward)
+        self._is_used = True
         self._batch.add(step)
+
+    def note_backward(self, loss: Tensor) -> None:
+        """Note a loss that is about to be passed backward in manual optimization, where each optimizer has its own.
+
+        Args:
+            loss: The loss, `()`; those since the last step are added up. A tensor of several numbers is none.
+        """
+        if loss.numel() != 1:
+            return
+        loss = local_values(loss.detach()).reshape(())
+        self._backward = loss if self._backward is None or self._is_used else self._backward + loss
+        self._is_used = False
 
     def end_batch(self, outputs: Any = None) -> bool:
         """Complete the steps of the current batch.
 
         Args:
-            outputs: What `training_step` returned: the training loss, or a mapping that contains it; `None` if unknown.
+            outputs: What `training_step` returned: the training loss, or a mapping that contains it; `None` leaves each
+                step the loss that was passed backward for it, as far as that is known.
 
         Returns:
             Whether the batch made a step.
         """
-        steps = self._batch.pending
+        steps, self._backward = self._batch.pending, None
         if not steps:
             return False
         self._batch.pending = []

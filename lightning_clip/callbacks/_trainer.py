@@ -108,13 +108,15 @@ def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategies: Se
         strategies: The clipping strategies of the callback; usually they are all the same.
 
     Returns:
-        The model, who clips, the optimizers and what they train, and the number of elements of each parameter.
-        Parameters of lazy layers that have seen no batch have no size yet and are left out, as is the stand-in for no
-        optimizer, which has no parameters.
+        The model, who clips, the optimizers, what they train and what not, and the number of elements of each
+        parameter. Parameters of lazy layers that have seen no batch have no size yet and are left out, as is the
+        stand-in for no optimizer, which has no parameters.
     """
     model = getattr(pl_module, "_orig_mod", pl_module)
     sized = ((name, param) for name, param in pl_module.named_parameters() if not is_lazy(param))
     numels = {plain_name(name): param.numel() for name, param in sized}
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    trained = {id(param) for group in groups for param in group["params"] if param.requires_grad}
     optimizers = ", ".join(_describe(optimizer) for optimizer in trainer.optimizers if optimizer.param_groups)
     others = clipping_by_module(pl_module) or clipping_by_trainer(trainer)
     is_own = others is None or not isinstance(strategies[0], NoClip)
@@ -129,6 +131,7 @@ def describe_run(trainer: Trainer, pl_module: LightningModule, *, strategies: Se
         numels=numels,
         brief_strategy=", then ".join([" and ".join(briefs)] * is_own + other),
         trains=[_trained_part(optimizer, pl_module) for optimizer in trainer.optimizers if optimizer.param_groups],
+        frozen=[plain_name(name) for name, param in pl_module.named_parameters() if id(param) not in trained],
     )
 
 

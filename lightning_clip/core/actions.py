@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property, reduce
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -66,8 +66,8 @@ class Keep(Action):
     def __init__(self, threshold: Tensor | float | None = None) -> None:
         self.threshold = threshold
 
-    @cached_property
-    def coefs(self) -> Tensor:  # type: ignore[override]  # the same attribute, made on first use
+    @property
+    def coefs(self) -> Tensor:  # type: ignore[override]  # the same attribute, made when it is asked for
         """1, float32 `()`."""
         return torch.ones(())
 
@@ -95,8 +95,8 @@ class Scale(Action):
             self.factor = coef.item()
         self.threshold = threshold if threshold is None or isinstance(threshold, Tensor) else float(threshold)
 
-    @cached_property
-    def coefs(self) -> Tensor:  # type: ignore[override]  # the same attribute, made on first use
+    @property
+    def coefs(self) -> Tensor:  # type: ignore[override]  # the same attribute, made when it is asked for
         """The factor as a tensor `()`, with the dtype of its number."""
         return as_tensor(self._coef)
 

@@ -39,13 +39,6 @@ def clip_(
     """
     if not isinstance(grads, Gradients) or not isinstance(strategy, ClipStrategy):
         raise _wrong(grads, strategy)
-    return clip_checked_(grads, strategy, optimizer_index, loss)
-
-
-def clip_checked_(
-    grads: Gradients, strategy: ClipStrategy, optimizer_index: int, loss: Tensor | None = None
-) -> PendingStep:
-    """Do what `clip_` does, with arguments that are known to be right."""
     with torch.no_grad():
         norm_before, param_norms = grads.total_norm(), grads.norms()
         action = strategy.decide(grads)

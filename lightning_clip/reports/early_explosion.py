@@ -61,7 +61,7 @@ def early_explosion(
     """Look for an explosion in the first steps after which parameters fell silent.
 
     Args:
-        records: The steps of one optimizer from the beginning of the run, in order.
+        records: The first and the latest steps of one optimizer, in order.
         part: Its numbers.
         parameters: The numbers of its parameters.
 

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.step_record import StepRecord
 
-GROWTH_WINDOW = 50
-"""The number of last steps to look at."""
-
 GROWTH_FACTOR = 100.0
 """The growth from the lowest norm in the window to the last one; less counts as noise."""
 
@@ -60,11 +57,13 @@ def growth_of(history: History, optimizer: int) -> Growth | None:
         optimizer: Position of the optimizer.
 
     Returns:
-        The growth; `None` if it was small, or if the records of those steps are no longer in the window.
+        The growth over the last steps; `None` if it was small, or if a checkpoint of an earlier version had lost the
+        records of those steps.
     """
-    end = history.aggregates[optimizer].first_nonfinite
-    own = [record for record in history if record.optimizer == optimizer and (end is None or record.step < end)]
-    own = [record for record in own if record.finite and record.norm_before > 0][-GROWTH_WINDOW:]
+    end, steps = history.aggregates[optimizer].first_nonfinite, history.landmarks[optimizer]
+    if end is not None and steps.bad_at(end) is None:
+        return None
+    own = list(steps.lead_up)
     if len(own) < 2:
         return None
     norms = np.array([record.norm_before for record in own])

@@ -1,12 +1,14 @@
-"""`loss_course`: where the loss of a run began, where it ended, and how much it swung from step to step."""
+"""`loss_course`: where the loss of a run began, ended, and how much it swung; `reach_of`: what an update does to it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_clip.core.record.step_record import StepRecord
+from lightning_clip.core.record.trajectory import MeanTrajectory
 
 FEWEST_LOSSES = 20
 """With fewer finite losses nothing is said about their course."""
@@ -21,11 +23,11 @@ class LossCourse:
         start: The median of the first three losses.
         first: The mean over the first fifth.
         last: The mean over the last fifth.
-        usual: The median over the last fifth.
+        usual: The median over the last fifth, or over as much of it as the record holds.
         lowest: The lowest mean over a fifth of the run.
         noise: The standard error of `first - last`, from the scatter of the losses.
-        swing: The mean factor between a loss and the next, over the second half; 1 if the losses are not positive.
-        nonfinite_step: The first step whose loss is NaN or infinite; `None` if there is none.
+        swing: The mean factor between a loss and the next, over as much of the second half as the record holds; 1 if
+            the losses are not positive.
     """
 
     steps: int
@@ -36,7 +38,6 @@ class LossCourse:
     lowest: float
     noise: float
     swing: float
-    nonfinite_step: int | None
 
     @property
     def fell(self) -> bool:
@@ -49,34 +50,73 @@ class LossCourse:
         return self.last - self.lowest > max(3 * self.noise, 0.3 * abs(self.lowest))
 
 
-def loss_course(records: Sequence[StepRecord]) -> LossCourse | None:
+def loss_course(
+    whole: MeanTrajectory, opening: Sequence[StepRecord], latest: Sequence[StepRecord]
+) -> LossCourse | None:
     """Summarize the losses of a run.
 
     Args:
-        records: The steps of one optimizer from the beginning of the run, in order.
+        whole: The finite losses of the whole run.
+        opening: The first steps of one optimizer.
+        latest: Its latest steps, as many as the record holds.
 
     Returns:
         The course; `None` if there are too few finite losses.
     """
-    known = [record for record in records if record.loss is not None]
-    losses = np.array([record.loss for record in known if record.loss is not None and math.isfinite(record.loss)])
-    if len(losses) < FEWEST_LOSSES:
+    if whole.steps < FEWEST_LOSSES:
         return None
+    fifths = np.array_split(whole.values(), 5)
+    lengths = np.array_split(whole.lengths(), 5)
     with np.errstate(over="ignore", invalid="ignore"):
-        fifths = np.array_split(losses, 5)
-        means = [float(part.mean()) for part in fifths]
+        means = [float(np.average(part, weights=weight)) for part, weight in zip(fifths, lengths, strict=True)]
         noise = math.sqrt(sum(float(part.var()) / len(part) for part in (fifths[0], fifths[-1])))
-    half = losses[len(losses) // 2 :]
-    swing = float(np.exp(np.mean(np.abs(np.diff(np.log(half)))))) if (half > 0).all() else 1.0
-    bad = next((record.step for record in known if record.loss is not None and not math.isfinite(record.loss)), None)
+    held = _finite(latest)
+    fifth, half = held[-(whole.steps // 5) :], held[-(whole.steps - whole.steps // 2) :]
+    swing = 1.0
+    if len(half) > 1 and (half > 0).all():
+        swing = float(np.exp(np.mean(np.abs(np.diff(np.log(half))))))
     return LossCourse(
-        len(losses),
-        float(np.median(losses[:3])),
-        means[0],
-        means[-1],
-        float(np.median(fifths[-1])),
-        min(means),
-        noise,
-        swing,
-        bad,
+        steps=whole.steps,
+        start=float(np.median(_finite(opening)[:3])),
+        first=means[0],
+        last=means[-1],
+        usual=float(np.median(fifth)) if len(fifth) else means[-1],
+        lowest=min(means),
+        noise=noise,
+        swing=swing,
     )
+
+
+def reach_of(
+    losses: LossCourse, latest: Sequence[StepRecord], *, moved: int | None, momentum: float = 0.0
+) -> float | None:
+    """The fraction of the loss by which one update changes it at the end of a run, to first order.
+
+    The length of the update times the norm of the gradient is what the loss changes by where it is a plane. Updates
+    that train a network change a fraction of the loss; where it is many times the loss, they overshoot.
+
+    Args:
+        losses: The course of the loss.
+        latest: The latest steps of the optimizer, as many as the record holds.
+        moved: The number of elements that an adaptive optimizer moves by about its rate at each step; `None` for SGD,
+            whose update is the rate times the gradient.
+        momentum: The momentum of SGD, which makes updates longer.
+
+    Returns:
+        The fraction, from medians over the last fifth of the run; `None` if the learning rate is unknown, or if losses
+        are not positive, so that 0 is nothing that they could fall to.
+    """
+    latest = latest[-max(1, losses.steps // 5) :]
+    samples = [one for one in latest if one.is_sample and one.learning_rate is not None]
+    if not samples or not (_finite(latest) > 0).all() or not losses.usual:
+        return None
+    rate, before, after = (
+        float(np.median([getattr(one, name) for one in samples]))
+        for name in ("learning_rate", "norm_before", "norm_after")
+    )
+    update = rate * math.sqrt(moved) if moved is not None else rate * after / max(1 - momentum, 1e-3)
+    return update * before / losses.usual
+
+
+def _finite(records: Iterable[StepRecord]) -> NDArray[np.float64]:
+    return np.array([one.loss for one in records if one.loss is not None and math.isfinite(one.loss)])

@@ -63,7 +63,7 @@ class Repetition:
         batches: What they have in common: `batch 20`, `batches 12–15`; empty if each is in another batch.
         spikes: The number of spikes that repeat.
         epochs: The number of epochs with such a spike.
-        of_epochs: The number of epochs of the run, as far as they are in the record; 0 if unknown.
+        of_epochs: The number of epochs that could have one, as far as they are in the record; 0 if unknown.
         every: The number of steps from each to the next, if it is always the same.
     """
 
@@ -144,19 +144,19 @@ def repetition_of(spikes: Sequence[Spike], records: Sequence[StepRecord]) -> Rep
     steps = [spike.record.step for spike in spikes]
     gaps = {later - earlier for earlier, later in pairwise(steps)}
     every = gaps.pop() if len(gaps) == 1 and len(steps) >= FEWEST_IN_STEP else None
-    epochs = {record.epoch for record in records} - {None}
     per_epoch = Counter(record.epoch for record in records if record.epoch is not None)
-    if not epochs or max(per_epoch.values()) < 4:
+    if not per_epoch or max(per_epoch.values()) < 4:
         return Repetition("", len(spikes), 0, 0, every) if every else None
     where = Counter(batches_of(spike.record) for spike in spikes)
     batches, times = where.most_common(1)[0]
-    own = [spike for spike in spikes if batches_of(spike.record) == batches]
-    in_epochs = len({spike.record.epoch for spike in own})
-    if in_epochs > 1 and min(times / len(spikes), in_epochs / len(epochs)) >= REPEATED_FRACTION:
-        return Repetition(batches, times, in_epochs, len(epochs), every)
+    in_epochs = len({spike.record.epoch for spike in spikes if batches_of(spike.record) == batches})
+    of_epochs = len({record.epoch for record in records if batches_of(record) == batches})
+    if in_epochs > 1 and min(times / len(spikes), in_epochs / of_epochs) >= REPEATED_FRACTION:
+        return Repetition(batches, times, in_epochs, of_epochs, every)
     with_spike = Counter(spike.record.epoch for spike in spikes)
-    if len(epochs) > 2 and set(with_spike) == epochs and max(with_spike.values()) == 1:
-        return Repetition("", len(spikes), len(epochs), len(epochs), every)
+    whole = {epoch for epoch, steps in per_epoch.items() if steps == max(per_epoch.values())}
+    if len(whole) > 2 and set(with_spike) >= whole and max(with_spike.values()) == 1:
+        return Repetition("", len(spikes), len(whole), len(whole), every)
     return Repetition("", len(spikes), 0, 0, every) if every else None
 
 

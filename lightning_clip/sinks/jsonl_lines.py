@@ -113,6 +113,7 @@ def run_info(row: Row) -> RunInfo:
     _typed("model, strategy or optimizer", [fields[name] for name in ("model", "strategy", "optimizer")], str)
     _typed("id or brief_strategy", [fields.get("id", ""), fields.get("brief_strategy", "")], str)
     _typed("trains", _typed("trains", [fields.get("trains", [])], list)[0], str)
+    _typed("frozen", _typed("frozen", [fields.get("frozen") or []], list)[0], str)
     _typed("start_step", [fields.get("start_step", 0)], int)
     return RunInfo(**{**fields, "seconds": _numbers("seconds", [fields["seconds"]], True)[0]})
 

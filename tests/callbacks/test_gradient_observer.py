@@ -189,8 +189,9 @@ class Returns(ManualNet):
     [torch.ones(4), {"loss": torch.ones(4)}, {"loss": torch.ones(0)}, {"other": "high"}, None],
     ids=str,
 )
-def test_what_is_no_loss_is_unknown(output):
-    """Manual optimization may return any tensor, or no loss; every step is recorded, without a loss."""
-    clipping = GradientClipping(NormClip(0.5))
+def test_what_is_no_loss_leaves_what_was_passed_backward(output):
+    """Manual optimization may return any tensor, or no loss; every step is recorded, with the loss of its backward."""
+    clipping, returned = (GradientClipping(NormClip(0.5)) for _ in range(2))
     fit(Returns(output), clipping, log_every_n_steps=1)
-    assert [record.loss for record in clipping.history] == [None] * 6
+    fit(ManualNet(), returned, log_every_n_steps=1)
+    assert [record.loss for record in clipping.history] == [record.loss for record in returned.history]

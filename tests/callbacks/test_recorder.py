@@ -11,7 +11,7 @@ from lightning_clip import GradientClipping, NormClip, StrategySwitcher
 from lightning_clip.core.record import step_buffer
 from lightning_clip.core.record.columns import unpacked
 from lightning_clip.core.switching import Ladder
-from tests.support.training import ManualNet, Net, assert_same_weights, loader, quiet_trainer
+from tests.support.training import ManualNet, Net, TwoOptimizers, assert_same_weights, loader, quiet_trainer
 
 
 class Reader(pl.Callback):
@@ -123,14 +123,18 @@ def test_an_exception_in_a_batch_shows_its_step_to_a_report_before_us():
 
 
 def test_a_loss_that_is_not_one_number_is_not_recorded():
-    """In manual optimization `training_step` may return anything."""
+    """In manual optimization, any tensor may be passed backward, and several of them."""
 
-    class Vector(ManualNet):
+    class Vectors(ManualNet):
         def training_step(self, batch, batch_idx):
-            return super().training_step(batch, batch_idx).expand(3)
+            self.optimizers().zero_grad()
+            for size in (3, 2):
+                losses = self.net(batch[0])[:size]
+                self.manual_backward(losses, torch.ones_like(losses))
+            self.optimizers().step()
 
     clipping = GradientClipping(NormClip(0.7))
-    fit(Vector(), clipping)
+    fit(Vectors(), clipping)
     assert len(clipping.history) == 12
     assert {record.loss for record in clipping.history} == {None}
 
@@ -167,3 +171,54 @@ def test_a_record_that_cannot_be_finished_does_not_replace_the_users_exception(m
         warnings.filterwarnings("error", "The last .* steps cannot be read")
         with pytest.raises(RuntimeError, match="out of luck"):
             fit(Failing(), GradientClipping(NormClip(0.7)))
+
+
+class OneLoss(TwoOptimizers):
+    """Both optimizers step after the same backward pass."""
+
+    def training_step(self, batch, batch_idx):
+        optimizers = self.optimizers()
+        loss = self.discriminator(self.generator(batch[0])).mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(0.25 * loss, retain_graph=True)
+        self.manual_backward(0.75 * loss)
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def losses_of(module, **options):
+    clipping = GradientClipping(NormClip(0.7))
+    fit(module, clipping, max_epochs=1, **options)
+    return [[one.loss for one in clipping.history if one.optimizer == index] for index in (0, 1)]
+
+
+def test_in_manual_optimization_each_optimizer_has_the_loss_that_was_passed_backward_for_it():
+    """The two losses of a batch are the output of the discriminator, before and after the generator's step."""
+    first, second = losses_of(TwoOptimizers())
+    assert all(loss is not None for loss in [*first, *second])
+    assert [loss / -30 for loss in second] != pytest.approx(first)
+    torch.manual_seed(0)
+    net, batch = TwoOptimizers(), next(iter(loader()))
+    assert first[0] == pytest.approx(net.discriminator(net.generator(batch[0])).mean().item())
+
+
+def test_optimizers_that_step_after_the_same_backward_passes_share_their_loss():
+    """Several backward passes add up."""
+    first, second = losses_of(OneLoss())
+    assert first == second
+    net, batch = TwoOptimizers(), next(iter(loader()))
+    assert first[0] == pytest.approx(net.discriminator(net.generator(batch[0])).mean().item())
+
+
+def test_a_loss_that_the_training_step_returns_goes_first():
+    """It is the loss of the batch, also in manual optimization."""
+
+    class Tenfold(ManualNet):
+        def training_step(self, batch, batch_idx):
+            return 10 * super().training_step(batch, batch_idx)
+
+    plain, tenfold = (GradientClipping(NormClip(0.7)) for _ in range(2))
+    fit(ManualNet(), plain)
+    fit(Tenfold(), tenfold)
+    assert [one.loss for one in tenfold.history] == pytest.approx([10 * one.loss for one in plain.history])

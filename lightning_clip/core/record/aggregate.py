@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lightning_clip.core.record.histogram import LogHistogram
 from lightning_clip.core.record.step_record import StepRecord
-from lightning_clip.core.record.trajectory import Trajectory
+from lightning_clip.core.record.trajectory import MeanTrajectory, Trajectory
 
 
 class Aggregate:
@@ -36,6 +36,8 @@ class Aggregate:
         quantile_sketch: The distribution of the finite norms before clipping.
         before: The trajectory of the norm before clipping.
         after: The trajectory of the norm after clipping.
+        losses: The trajectory of the finite losses.
+        learning_rates: The trajectory of the learning rate, where it is known and above 0.
     """
 
     COLUMNS: ClassVar = (
@@ -47,6 +49,8 @@ class Aggregate:
         "clipped",
         "finite",
         "skipped",
+        "loss",
+        "learning_rate",
     )
 
     _PLAIN = (
@@ -63,7 +67,7 @@ class Aggregate:
         "last_finite_norm",
         "empty",
     )
-    _NESTED = ("quantile_sketch", "before", "after")
+    _NESTED = ("quantile_sketch", "before", "after", "losses", "learning_rates")
 
     def __init__(self) -> None:
         self.steps = self.empty = self.clipped = self.skipped = self.nonfinite = 0
@@ -76,6 +80,8 @@ class Aggregate:
         self.quantile_sketch = LogHistogram()
         self.before = Trajectory()
         self.after = Trajectory()
+        self.losses = MeanTrajectory()
+        self.learning_rates = MeanTrajectory()
 
     @property
     def mean(self) -> float:
@@ -101,19 +107,24 @@ class Aggregate:
         estimates = self.quantile_sketch.quantiles(fractions)[:, 0]
         return [float(np.clip(q, self.min, self.max)) for q in estimates]
 
-    def add(self, records: Sequence[StepRecord]) -> None:
+    def add(self, records: Sequence[StepRecord]) -> dict[str, list[Any]]:
         """Add the records of further steps.
 
         Args:
             records: The records of one optimizer, in order.
+
+        Returns:
+            Their fields named in `COLUMNS`, each `(n,)`.
         """
         all_finite_so_far = self.first_nonfinite is None
-        self.add_columns({name: [getattr(record, name) for record in records] for name in self.COLUMNS})
+        columns = {name: [getattr(record, name) for record in records] for name in self.COLUMNS}
+        self.add_columns(columns)
         if all_finite_so_far and self.first_nonfinite is not None:
             params = next(record.params for record in records if not record.finite)
             if params is not None:
                 bad = ~np.isfinite(params.before)
                 self.first_bad_names = [name for name, b in zip(params.names, bad, strict=True) if b]
+        return columns
 
     def add_columns(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Add further steps given as columns, which is much faster than records if there are many.
@@ -140,6 +151,17 @@ class Aggregate:
         self.quantile_sketch.add(norms[None])
         self.before.add(before)
         self.after.add(after)
+        self.add_course(columns)
+
+    def add_course(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Add losses and learning rates of further steps to their trajectories.
+
+        Args:
+            columns: `"loss"` and `"learning_rate"`, each `(n,)`, of one optimizer and in order.
+        """
+        losses, rates = (np.asarray(columns[name], float) for name in ("loss", "learning_rate"))  # None becomes NaN
+        self.losses.add(losses[np.isfinite(losses)])
+        self.learning_rates.add(rates[rates > 0])
 
     def _add_first_nonfinite(
         self, steps: Sequence[int], before: NDArray[np.float64], finite: NDArray[np.bool_]
@@ -165,7 +187,8 @@ class Aggregate:
         for name in self._PLAIN:
             setattr(self, name, state[name] if name != "empty" else state.get("empty", 0))  # new in the second version
         for name in self._NESTED:
-            getattr(self, name).load_state_dict(state[name])
+            if name in state:  # the first version had no losses and learning rates
+                getattr(self, name).load_state_dict(state[name])
         self.strategies = Counter(state["strategies"])
 
 

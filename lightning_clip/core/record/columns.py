@@ -1,11 +1,15 @@
-"""`packed` and `unpacked`: columns of records in few bytes, for checkpoints; every value comes back as it was."""
+"""`packed_records` and `unpacked_records`: records in few bytes, for checkpoints; every value comes back as it was."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lightning_clip.core.record.step_record import StepRecord
+
+_FIELDS = [field.name for field in fields(StepRecord) if field.name != "params"]
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -61,6 +65,25 @@ def unpacked(column: Any) -> list[Any]:
             return [column["words"][number] for number in column["numbers"].tolist()]
         return [column["all"]] * column["rows"]
     return list(column)
+
+
+def packed_records(records: Sequence[StepRecord]) -> dict[str, Any]:
+    """Encode records, without parameter norms, by field.
+
+    Args:
+        records: The records.
+    """
+    return {name: packed([getattr(record, name) for record in records]) for name in _FIELDS}
+
+
+def unpacked_records(state: dict[str, Any]) -> list[StepRecord]:
+    """Decode what `packed_records` returned, in this or an earlier version.
+
+    Args:
+        state: The encoded columns.
+    """
+    columns = {name: unpacked(column) for name, column in state.items()}
+    return [StepRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
 def _floats(values: Tensor) -> Tensor:

@@ -2,16 +2,18 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from functools import partial
 from itertools import compress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_clip.core.record.aggregate import Aggregate
-from lightning_clip.core.record.columns import packed, unpacked
+from lightning_clip.core.record.columns import packed_records, unpacked_records
 from lightning_clip.core.record.interrupts import interrupts_deferred
+from lightning_clip.core.record.landmarks import Landmarks
 from lightning_clip.core.record.measurements import Measurements
 from lightning_clip.core.record.parameter_totals import ParameterTotals
 from lightning_clip.core.record.run_info import Event
@@ -46,6 +48,7 @@ class History:
         self.events: deque[Event] = deque(maxlen=1_000)
         self.measurements = Measurements()
         self._aggregates: dict[int, Aggregate] = {}
+        self._landmarks: dict[int, Landmarks] = {}
         self._parameters = ParameterTotals()
         self._uncounted: list[StepRecord] = []
 
@@ -63,6 +66,12 @@ class History:
         """The totals of the whole run, by optimizer position."""
         self._count()
         return self._aggregates
+
+    @property
+    def landmarks(self) -> dict[int, Landmarks]:
+        """The first steps and those before the first NaN, by optimizer position."""
+        self._count()
+        return self._landmarks
 
     @property
     def parameters(self) -> ParameterTotals:
@@ -111,19 +120,22 @@ class History:
             self._parameters.add(records)
             for optimizer in dict.fromkeys(record.optimizer for record in records):
                 own = [record for record in records if record.optimizer == optimizer]
-                self._aggregates.setdefault(optimizer, Aggregate()).add(own)
+                columns = self._aggregates.setdefault(optimizer, Aggregate()).add(own)
+                self._landmarks.setdefault(optimizer, Landmarks()).add(columns, partial(_bare, own))
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Add further steps to the aggregates only, not to the window or the parameter totals.
+        """Add further steps to everything but the window and the parameter totals.
 
         Args:
-            columns: `"optimizer"` and the fields named in `Aggregate.COLUMNS`, each `(n,)`, in order.
+            columns: The fields of `StepRecord`, each `(n,)`, in order.
         """
         position = np.asarray(columns["optimizer"])
         for optimizer in dict.fromkeys(columns["optimizer"]):
             mask = position == optimizer
+            rows = np.flatnonzero(mask).tolist()
             own = columns if mask.all() else {n: list(compress(columns[n], mask.tolist())) for n in Aggregate.COLUMNS}
             self.aggregates.setdefault(optimizer, Aggregate()).add_columns(own)
+            self.landmarks.setdefault(optimizer, Landmarks()).add(own, partial(_record, columns, rows))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one field of the records in the window as an array.
@@ -138,30 +150,55 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings, lists and tensors, loadable with `weights_only=True`."""
-        names = [f.name for f in fields(StepRecord) if f.name != "params"]
         return {
-            "records": {name: packed([getattr(record, name) for record in self.records]) for name in names},
+            "records": packed_records(self.records),
             "events": [asdict(event) for event in self.events],
             "measurements": self.measurements.state_list(),
             "aggregates": {position: total.state_dict() for position, total in self.aggregates.items()},
+            "landmarks": {position: steps.state_dict() for position, steps in self.landmarks.items()},
             "layers": self.parameters.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        columns = {name: unpacked(column) for name, column in state["records"].items()}
-        rows = zip(*columns.values(), strict=True)
+        records = unpacked_records(state["records"])
         self.records.clear()
-        self.records.extend(StepRecord(**dict(zip(columns, row, strict=True))) for row in rows)
+        self.records.extend(records)
         self.events.clear()
         self.events.extend(Event(**event) for event in state["events"])
         self.measurements.load_state_list(state.get("measurements", ()))
         self._uncounted = []
-        self._aggregates = {position: _restored(total) for position, total in state["aggregates"].items()}
+        self._aggregates = {position: _restored(Aggregate(), total) for position, total in state["aggregates"].items()}
         self._parameters.load_state_dict(state["layers"])
+        if "landmarks" in state:
+            self._landmarks = {i: _restored(Landmarks(), steps) for i, steps in state["landmarks"].items()}
+        else:
+            self._find_landmarks(records)
+
+    def _find_landmarks(self, records: Sequence[StepRecord]) -> None:
+        """Derive what earlier versions did not save, as far as the records of the window allow."""
+        self._landmarks = {}
+        for optimizer, total in self._aggregates.items():
+            own = [record for record in records if record.optimizer == optimizer]
+            steps = self._landmarks[optimizer] = Landmarks()
+            steps.from_start = len(own) == total.steps + total.empty
+            columns = {name: [getattr(record, name) for record in own] for name in Aggregate.COLUMNS}
+            steps.add(columns, own.__getitem__)
+            if steps.from_start:
+                total.add_course(columns)
 
 
-def _restored(state: dict[str, Any]) -> Aggregate:
-    total = Aggregate()
-    total.load_state_dict(state)
-    return total
+def _bare(records: Sequence[StepRecord], position: int) -> StepRecord:
+    return records[position].without_params()
+
+
+_Restored = TypeVar("_Restored", Aggregate, Landmarks)
+
+
+def _restored(empty: _Restored, state: dict[str, Any]) -> _Restored:
+    empty.load_state_dict(state)
+    return empty
+
+
+def _record(columns: Mapping[str, Sequence[Any]], rows: Sequence[int], i: int) -> StepRecord:
+    return StepRecord(**{name: columns[name][rows[i]] for name in StepRecord.__dataclass_fields__ if name in columns})

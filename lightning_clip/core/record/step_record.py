@@ -41,7 +41,8 @@ class StepRecord:
         clipped: Whether the gradients were clipped.
         finite: Whether `norm_before` is finite.
         skipped: Whether the optimizer step was skipped.
-        loss: The training loss of the batch; `None` if unknown.
+        loss: The training loss of the batch; in manual optimization, where `training_step` returns none, the sum of
+            what was passed backward for this step. `None` if unknown.
         epoch: The epoch of the step, from 0; `None` if unknown, as in records of the first version.
         first_batch: The index in its epoch of the first batch whose gradients were accumulated, from 0; `batch` if
             gradients are not accumulated, and in manual optimization.

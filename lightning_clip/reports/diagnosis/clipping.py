@@ -59,7 +59,7 @@ def clips_mostly(evidence: Evidence) -> Iterator[Finding]:
         stuck = holds_back(one)
         yield Finding(
             Severity.WARNING if stuck else Severity.NOTE,
-            f"{one.label}{title}: clipping {'leaves too little of the steps' if stuck else 'sets the step size'}",
+            f"{one.label}{title}: clipping {'shortens them too much' if stuck else 'sets the step size'}",
             f"{_stuck(one) if stuck else ''}{_effect(one)}",
             _loosen(one, knob, less, stuck),
             kind="clips-mostly",
@@ -103,7 +103,7 @@ def never_clips(evidence: Evidence) -> Iterator[Finding]:
                 Severity.NOTE,
                 f"{one.label}Clipping never acted in {counted(part.steps, 'step')}",
                 f"The largest norm was {number(part.max)}{limit}: the run is the same as one without clipping.",
-                f"No action needed; it stays as a safety net.{f' To clip more, {more}:' if more else ''}",
+                f"No action needed: it remains a safety net.{f' To clip more, {more}:' if more else ''}",
                 kind="never-clips",
                 code=lines,
             )
@@ -116,12 +116,32 @@ def skips(evidence: Evidence) -> Iterator[Finding]:
         fraction = part.skipped / max(part.steps, 1)
         many = fraction > MANY_SKIPPED_FRACTION and part.steps >= FEW_STEPS
         if many or part.skipped > part.nonfinite:
-            remedy = "This many skipped steps suggests a bug; find the cause before continuing."
+            reason, remedy = _why_skipped(part.skipped, min(part.skipped, part.nonfinite), many=many)
             yield Finding(
                 Severity.WARNING if many else Severity.NOTE,
                 f"{one.label}Skipped {count(part.skipped)} of {counted(part.steps, 'step')} ({percent(fraction)})",
-                f"{count(min(part.skipped, part.nonfinite))} of them because the norm was NaN or infinite. "
-                "Learning-rate schedulers and step counters still advanced.",
-                remedy if many else "A few skipped steps are harmless.",
+                f"{reason} Learning-rate schedulers and step counters still advanced.",
+                remedy,
                 kind="skips",
             )
+
+
+def _why_skipped(skipped: int, bad: int, *, many: bool) -> tuple[str, str]:
+    """Why steps were skipped, and what to do about it.
+
+    Args:
+        skipped: The number of skipped steps.
+        bad: How many of them were not finite.
+        many: Whether there are too many of them.
+    """
+    it_was, them, its = ("It was", "it", "its norm was") if skipped == 1 else ("They were", "them", "their norms were")
+    harmless = "One skipped step is harmless." if skipped == 1 else "A few skipped steps are harmless."
+    bug = "So many of them suggest a bug; find the cause before you go on." if many else harmless
+    if bad == skipped:
+        return f"{it_was} skipped because {its} NaN or infinite.", bug
+    rule = "a rule that skips on purpose, such as SkipSpikes"
+    too_strict = "A rule that skips so many steps catches more than spikes: raise its limit, or clip instead."
+    if not bad:
+        return f"{its.capitalize()} finite: {rule}, skipped {them}.", too_strict if many else harmless
+    were = "was" if bad == 1 else "were"
+    return f"Of these, {count(bad)} {were} NaN or infinite; {rule}, skipped the other {count(skipped - bad)}.", bug

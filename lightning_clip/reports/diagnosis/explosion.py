@@ -70,7 +70,7 @@ def explodes_early(evidence: Evidence) -> Iterator[Finding]:
             f"{one.label}The norm exploded at {steps_from_to(found.first, found.peak)}, and "
             f"{counted(len(silent), 'parameter')} {has} had almost no gradient since",
             detail,
-            f"Start over; a lower rate does not revive such units. {remedy}",
+            f"Start over, because a lower rate does not revive such units. {remedy}",
             kind="exploded-early",
             code=lines,
         )
@@ -78,7 +78,6 @@ def explodes_early(evidence: Evidence) -> Iterator[Finding]:
 
 def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
     size = target_size(one)
-    optimizer = evidence.run.optimizer
     if size is not None and size >= TARGET_SIZE:
         cause = (
             f"The loss began at {number(one.start_loss)}: if it is a mean squared error, the "
@@ -89,17 +88,16 @@ def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
         return f"{cause}:", SCALE_TARGETS
     if one.part.verdict is UNCLIPPED:
         return (
-            "Clip; the report of the clipped run suggests a threshold. A lower learning rate also helps:",
+            "Clip; the report of the clipped run will suggest a threshold. A lower learning rate also helps:",
             clip_lines(),
         )
     return (
         "Clipping did not contain it: lower the learning rate, or clip at a lower threshold:",
-        rate_lines(optimizer, one, 0.1),
+        rate_lines(evidence.run, one, 0.1),
     )
 
 
 def _bad_word(one: OptimizerEvidence) -> str:
-    for record in one.records:
-        if record.step == one.part.first_nonfinite:
-            return "NaN" if math.isnan(record.norm_before) else "infinite"
-    return "NaN or infinite"
+    if one.first_bad is None:
+        return "NaN or infinite"
+    return "NaN" if math.isnan(one.first_bad.norm_before) else "infinite"

@@ -1,13 +1,11 @@
 """Lines that carry out a remedy, to be pasted into a training script; rules pass them on in `Finding.code`."""
 
-import re
-
+from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.evidence import OptimizerEvidence
 from lightning_clip.reports.formats import literal
 
 Lines = tuple[str, ...]
 
-_OPTIMIZER = re.compile(r"(\w+)\(([^)]*)\)")
 _IN_TORCH = {
     *("SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adafactor", "ASGD"),
     *("Rprop", "LBFGS", "SparseAdam"),
@@ -37,22 +35,36 @@ def strategy_lines(name: str, arguments: str) -> Lines:
     )
 
 
-def rate_lines(run_optimizer: str, one: OptimizerEvidence, factor: float) -> Lines:
+def rate_lines(run: RunInfo, one: OptimizerEvidence, factor: float) -> Lines:
     """Change the learning rate.
 
     Args:
-        run_optimizer: The optimizers of the run, as `RunInfo` describes them.
+        run: What was run.
         one: The optimizer.
         factor: The factor on its learning rate.
     """
-    found = _OPTIMIZER.findall(run_optimizer)
-    name, arguments = found[min(one.part.optimizer, len(found) - 1)] if found else ("", "")
-    known = dict(pair.split("=") for pair in arguments.split(", ") if "=" in pair)
+    name, known = run.call_of(one.part.optimizer)
     if name not in _IN_TORCH or "lr" not in known:
         return ("for group in optimizer.param_groups:", f'    group["lr"] *= {factor:g}')
     known["lr"] = literal(float(known["lr"]) * factor)
     given = ", ".join(f"{key}={value}" for key, value in known.items())
-    return ("params = model.parameters()", f"optimizer = torch.optim.{name}(params, {given})")
+    return _optimizer_lines(run, one, f"{name}(params, {given})")
+
+
+def adam_lines(run: RunInfo, one: OptimizerEvidence) -> Lines:
+    """Train with Adam at its usual rate.
+
+    Args:
+        run: What was run.
+        one: The optimizer to replace.
+    """
+    return _optimizer_lines(run, one, "Adam(params, lr=0.001)")
+
+
+def _optimizer_lines(run: RunInfo, one: OptimizerEvidence, call: str) -> Lines:
+    part = run.trains[one.part.optimizer] if one.part.optimizer < len(run.trains) else ""
+    owner = f"model.{part}" if part and " " not in part else "model"
+    return (f"params = {owner}.parameters()", f"optimizer = torch.optim.{call}")
 
 
 def longer_memory_lines(lag: int, *, gru: bool) -> Lines:

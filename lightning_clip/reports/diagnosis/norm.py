@@ -42,7 +42,7 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
         part = one.part
         if part.first_nonfinite is None or one.growth is not None:
             continue
-        first = next((record for record in one.records if record.step == part.first_nonfinite), None)
+        first = one.first_bad
         title = f"The gradient is {_kind(first)} at step {count(part.first_nonfinite)}{in_brackets(first)}"
         if part.nonfinite > 1:
             title += f", and NaN or infinite at {count(part.nonfinite)} of {counted(part.steps, 'step')}"
@@ -51,7 +51,7 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING if skipped and one.records[-1].finite else Severity.CRITICAL,
             f"{one.label}{title}",
-            f"{where} {_before(one, part.first_nonfinite)}{_loss(first)}",
+            f"{where} {_before(one)}{_loss(first)}",
             _cause(one) + (_GUARDED if skipped else _GUARD),
             kind="non-finite",
             code=() if skipped else SKIP_NON_FINITE,
@@ -72,7 +72,7 @@ def large_norms(evidence: Evidence) -> Iterator[Finding]:
         "The gradient of every parameter is above 1",
         f"The median norms are {number(min(medians))} to {number(max(medians))}. Together with a loss that jumps, "
         "this is an early sign of an explosion.",
-        "Unscaled inputs or targets and a loss that is a sum are common causes.",
+        "Common causes are unscaled inputs or targets, and a loss that is summed instead of averaged.",
         kind="large-norms",
         unless=("explosion", "exploded-early", "non-finite", "unscaled-targets", "spikes"),
     )
@@ -93,9 +93,10 @@ def _where(one: OptimizerEvidence, parameters: int) -> str:
     return f"First seen in {listed(names)}."
 
 
-def _before(one: OptimizerEvidence, step: int) -> str:
+def _before(one: OptimizerEvidence) -> str:
     """The norms of the steps before."""
-    norms = [record.norm_before for record in one.records if record.step < step and record.is_sample][-NORMS_BEFORE:]
+    lead_up = list(one.landmarks.lead_up) if one.first_bad is not None else []
+    norms = [record.norm_before for record in lead_up[-NORMS_BEFORE:]]
     if len(norms) > 1:
         return f"The norms before it were {listed([number(norm) for norm in norms], at_most=NORMS_BEFORE)}."
     last = one.total.last_finite_norm
@@ -110,7 +111,7 @@ def _loss(record: StepRecord | None) -> str:
             f" The loss was still {number(record.loss)}, so look at the backward pass: some slope is NaN or "
             "infinite, like that of a square root at 0."
         )
-    return " The loss was not finite either: the forward pass or the data has the first NaN."
+    return " The loss was not finite either, so the cause is in the data or the forward pass."
 
 
 def _cause(one: OptimizerEvidence) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lightning_clip.core.recurrent.names import RecurrentName
-from lightning_clip.reports.diagnosis.lines import HE_WEIGHTS, ORTHOGONAL_WEIGHTS, clip_lines
+from lightning_clip.reports.diagnosis.lines import HE_WEIGHTS, ORTHOGONAL_WEIGHTS, clip_lines, rate_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.early_explosion import fell_silent
 from lightning_clip.reports.evidence import Evidence
@@ -20,8 +20,8 @@ DOMINANT_AMONG = 3
 """Among fewer parameters one is expected to dominate."""
 
 _CURE = (
-    "Use ReLU instead of tanh or sigmoid, normalize (nn.BatchNorm1d, nn.LayerNorm), add residual connections or leave "
-    "out layers. Adam learns in spite of short gradients. Start with weights of the right size (He for ReLU, Xavier "
+    "Use ReLU instead of tanh or sigmoid, normalize (nn.BatchNorm1d, nn.LayerNorm), add residual connections or use "
+    "fewer layers. Adam learns in spite of short gradients. Start with weights of the right size (He for ReLU, Xavier "
     "for tanh):"
 )
 _RECURRENT_CURE = (
@@ -40,6 +40,28 @@ def dead_parameters(evidence: Evidence) -> Iterator[Finding]:
             f"{_start(dead, 'no gradient')}: exactly 0 at every step",
             f"{_names(dead)}: the loss does not depend on {'it' if len(dead) == 1 else 'them'}.",
             "Look for units that are never active (ReLU), a detached or masked path, or a loss that ignores an output.",
+            kind="dead-parameters",
+        )
+
+
+def unreached_parameters(evidence: Evidence) -> Iterator[Finding]:
+    """Parameters that an optimizer was given and that no backward pass reached."""
+    run, seen = evidence.run, {one.name for one in evidence.parameters}
+    if (
+        run.frozen is None
+        or seen.isdisjoint(run.numels)
+        or max(one.finite_steps for one in evidence.optimizers) < FEW_STEPS
+    ):
+        return  # nobody knows what was trained, or how its parameters are called
+    never = [name for name in run.numels if name not in seen and name not in run.frozen]
+    if never:
+        it, they = ("it", "it") if len(never) == 1 else ("them", "they")
+        yield Finding(
+            Severity.WARNING,
+            f"{counted(len(never), 'parameter')} never had a gradient",
+            f"{listed(never)}: an optimizer has {it}, but no backward pass has reached {it}, so {they} cannot learn.",
+            "Look for a detached tensor, a torch.no_grad() or a layer that forward() does not use. To freeze "
+            "parameters on purpose, call requires_grad_(False).",
             kind="dead-parameters",
         )
 
@@ -75,16 +97,20 @@ def fell_silent_parameters(evidence: Evidence) -> Iterator[Finding]:
     told = {silent.name for one in evidence.optimizers if one.explosion is not None for silent in one.explosion.silent}
     lost = [one for one in small if one.name in once - told]
     if lost:
+        first = evidence.optimizers[0]
         yield Finding(
             Severity.WARNING,
             f"{counted(len(lost), 'parameter')} lost {'its' if len(lost) == 1 else 'their'} gradient during the run",
             f"{_names(lost)}: up to {number(max(one.max for one in lost))} at first, and a median of at most "
             f"{number(max(one.median for one in lost))} of a total of {number(total)}. Units are saturated or dead: "
             "the gradient did not vanish on its way, it was cut off.",
-            "Start over with a lower rate or with clipping, so that no step pushes units that far:",
+            f"Start over with a lower learning rate{'' if first.is_adaptive else ' or with clipping'}, so that no step "
+            "pushes units that far:",
             kind="fell-silent",
-            unless=("explosion", "non-finite"),
-            code=clip_lines(evidence.optimizers[0].part.suggested_threshold or 1.0),
+            unless=("explosion", "non-finite", "overshoot"),
+            code=rate_lines(evidence.run, first, 0.1)
+            if first.is_adaptive
+            else clip_lines(first.part.suggested_threshold or 1.0),
         )
 
 
@@ -111,8 +137,9 @@ def _once_loud(evidence: Evidence) -> set[str]:
     """The parameters of all optimizers that had a gradient once and have hardly any now."""
     names: set[str] = set()
     for one in evidence.optimizers:
-        if one.records and one.records[0].is_sample:
-            names.update(fell_silent(one.part, one.parameters, max(one.records[0].norm_before, one.part.median)))
+        first = next(iter(one.landmarks.opening), None)
+        if first is not None and first.is_sample:
+            names.update(fell_silent(one.part, one.parameters, max(first.norm_before, one.part.median)))
     return names
 
 

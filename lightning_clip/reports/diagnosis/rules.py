@@ -5,6 +5,7 @@ from lightning_clip.reports.diagnosis.explosion import explodes, explodes_early
 from lightning_clip.reports.diagnosis.loss import (
     falling_rate,
     no_traction,
+    overshoots,
     swinging_loss,
     unscaled_targets,
     worsening_loss,
@@ -14,8 +15,10 @@ from lightning_clip.reports.diagnosis.parameters import (
     dead_parameters,
     dominant_parameter,
     fell_silent_parameters,
+    unreached_parameters,
     vanishing_parameters,
 )
+from lightning_clip.reports.diagnosis.players import lost_gradient
 from lightning_clip.reports.diagnosis.rule import Finding, Rule
 from lightning_clip.reports.diagnosis.spectrum import (
     dead_units,
@@ -44,10 +47,13 @@ RULES: tuple[Rule, ...] = (
     unscaled_targets,
     falling_rate,
     swinging_loss,
+    overshoots,
     skips,
     clips_mostly,
     never_clips,
+    lost_gradient,
     dead_parameters,
+    unreached_parameters,
     fell_silent_parameters,
     vanishing_parameters,
     dominant_parameter,

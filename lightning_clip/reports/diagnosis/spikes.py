@@ -1,7 +1,8 @@
 """The rule about spikes: how many, how high, in which batches, and what clipping did to them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.reports.diagnosis.lines import Lines, clip_lines
 from lightning_clip.reports.diagnosis.rule import Finding, Severity
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
@@ -27,6 +28,7 @@ def spikes(evidence: Evidence) -> Iterator[Finding]:
         height = f"{number(factors[-1])} times the median of the steps before"
         if len(found) > 1:
             height = f"{number(factors[0])} to {number(factors[-1])} times the median of the steps before"
+        latest = "" if one.is_whole else f" in the latest {counted(len(one.records), 'step')}"
         repeated = repetition is not None and bool(repetition.batches or repetition.of_epochs)
         held = all(spike.record.clipped or spike.record.skipped for spike in found)
         loud = factors[-1] >= HIGH_FACTOR
@@ -35,7 +37,7 @@ def spikes(evidence: Evidence) -> Iterator[Finding]:
         remedy, lines = _remedy(one, repetition)
         yield Finding(
             Severity.WARNING if repeated or (loud and not held) else Severity.NOTE,
-            f"{one.label}{counted(len(found), 'spike')}, {height}{_pattern(repetition)}",
+            f"{one.label}{counted(len(found), 'spike')}{latest}, {height}{_pattern(repetition)}",
             f"{_worst(one)} {_clipped(one)}",
             remedy,
             kind="spikes",
@@ -72,30 +74,37 @@ def _named(spike: Spike, one: OptimizerEvidence) -> str:
 
 
 def _clipped(one: OptimizerEvidence) -> str:
+    """What became of the spikes: skipped, shortened, or neither."""
     records = [spike.record for spike in one.spikes]
-    if all(record.skipped for record in records):
-        return "Each of these steps was skipped." if len(records) > 1 else "The step was skipped."
-    if one.part.verdict is UNCLIPPED:
-        return f"{'They' if len(records) > 1 else 'It'} reached the optimizer at full length."
-    clipped = [record for record in records if record.clipped]
-    if not clipped:
-        return f"Clipping did not shorten {'them' if len(records) > 1 else 'it'}."
+    skipped = [record for record in records if record.skipped]
+    clipped = [record for record in records if record.clipped and not record.skipped]
+    passed = len(records) - len(skipped) - len(clipped)
     after = sorted(record.norm_after for record in clipped)
-    to = f"a norm of {number(after[0])}"
-    if number(after[0]) != number(after[-1]):
-        to = f"norms of {number(after[0])}{DASH}{number(after[-1])}"
-    which = {1: "it"}.get(
-        len(records), "all of them" if len(clipped) == len(records) else f"{count(len(clipped))} of them"
-    )
-    return f"Clipping shortened {which} to {to}."
+    to = ""
+    if after:
+        low, high = number(after[0]), number(after[-1])
+        to = f" to a norm of {low}" if low == high else f" to norms of {low}{DASH}{high}"
+    fates = {
+        f"{_was(clipped)} clipped{to}": len(clipped),
+        f"{_was(skipped)} skipped": len(skipped),
+        "reached the optimizer at full length": passed,
+    }
+    found = [fate for fate, many in fates.items() if many]
+    if len(found) == 1:
+        return f"{'It' if len(records) == 1 else 'All of them'} {found[0]}."
+    return f"Of these, {listed([f'{count(fates[fate])} {fate}' for fate in found])}."
+
+
+def _was(records: Sequence[StepRecord]) -> str:
+    return "was" if len(records) == 1 else "were"
 
 
 def _remedy(one: OptimizerEvidence, repetition: Repetition | None) -> tuple[str, Lines]:
     clip = clip_lines(one.part.suggested_threshold or one.part.median) if one.part.verdict is UNCLIPPED else ()
-    until = "Until then, clip:" if clip else ""
+    until = "Until that is fixed, clip:" if clip else ""
     if repetition is not None and repetition.batches:
         return (
-            f"The same data each time: look at the inputs and targets of {repetition.batches}. {until}".rstrip(),
+            f"It is the same data each time: look at the inputs and targets of {repetition.batches}. {until}".rstrip(),
             clip,
         )
     if repetition is not None and repetition.of_epochs:

@@ -65,7 +65,7 @@ def short_memory(evidence: Evidence) -> Iterator[Finding]:
         if latest.flow is Flow.HEALTHY and latest.horizon < REACHED_HALF * latest.window and not latest.has_weak_rest:
             yield Finding(
                 Severity.NOTE,
-                f"The gradient reaches {count(latest.horizon)} of {counted(latest.window, 'step')} back in "
+                f"The gradient reaches back over {count(latest.horizon)} of {counted(latest.window, 'step')} in "
                 f"{latest.layer}",
                 f"It halves every {number(latest.half_life)} steps, and 1% is left after {count(latest.horizon)}. "
                 "Input further back contributes almost nothing to learning.",

@@ -42,11 +42,11 @@ def large_updates(evidence: Evidence) -> Iterator[Finding]:
             f"{one.label}An update of {name} was {percent(worst)} of the weights, at step {count(step)}",
             f"In {counted(len(largest), 'sample')}, the largest update of a weight matrix was usually "
             f"{percent(usual)} of its norm; about 0.1% is common, and up to a few percent while a small network "
-            f"begins.{grew}",
+            f"starts to train.{grew}",
             "Lower the learning rate, or warm it up over the first few hundred steps:",
             kind="large-updates",
             unless=("explosion", "exploded-early", "non-finite"),
-            code=rate_lines(evidence.run.optimizer, one, 0.01 if worst > 1 else 0.1),
+            code=rate_lines(evidence.run, one, 0.01 if worst > 1 else 0.1),
         )
 
 
@@ -77,5 +77,5 @@ def growing_weights(evidence: Evidence) -> Iterator[Finding]:
                 "Lower the learning rate, or add weight decay:",
                 kind="growing-weights",
                 unless=("explosion", "exploded-early", "non-finite", "large-updates"),
-                code=rate_lines(evidence.run.optimizer, one, 0.1),
+                code=rate_lines(evidence.run, one, 0.1),
             )

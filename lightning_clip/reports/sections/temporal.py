@@ -145,8 +145,8 @@ def _reach(profile: TemporalProfile) -> str:
 
 
 def _lags(profile: TemporalProfile) -> str:
-    reached, all_of_it = profile.horizon + 1, profile.window
-    return f"all {counted(all_of_it, 'step')}" if reached == all_of_it else f"{reached} of {counted(all_of_it, 'step')}"
+    steps = counted(profile.window, "step")
+    return f"all {steps}" if profile.horizon == profile.window - 1 else f"{count(profile.horizon)} of {steps}"
 
 
 def _chunks(profile: TemporalProfile) -> str:

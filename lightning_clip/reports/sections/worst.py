@@ -30,7 +30,9 @@ def worst_steps(evidence: Evidence) -> Iterator[RenderableType]:
     for one in evidence.optimizers:
         rows = worst_of(one)
         if rows:
-            yield WorstTable(f"{one.label}worst steps" if one.label else "Worst steps", rows, one.records)
+            latest = "" if one.is_whole else f" of the latest {count(len(one.records))}"
+            title = f"{one.label}worst steps" if one.label else "Worst steps"
+            yield WorstTable(f"{title}{latest}", rows, one.records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def worst_of(one: OptimizerEvidence) -> list[WorstStep]:
     medians[:FEWEST_BEFORE] = [one.part.median] * min(FEWEST_BEFORE, len(medians))  # too few norms before
     rated = [WorstStep(record, record.norm_before / median) for record, median in zip(samples, medians, strict=True)]
     high = sorted((step for step in rated if step.factor >= SHOWN_FACTOR), key=lambda step: -step.factor)
-    bad = next((record for record in one.records if not record.finite), None)
+    bad = one.first_bad
     first = [WorstStep(bad, math.nan)] if bad is not None else []
     return [*first, *high][:SHOWN_STEPS]
 

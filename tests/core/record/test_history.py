@@ -178,7 +178,8 @@ def test_columns_count_like_records():
     records = [record(k, norm=1.0 + k % 7, optimizer=k % 2) for k in range(30)]
     by_record, by_column = History(), History()
     by_record.extend(records)
-    by_column.count({name: [getattr(r, name) for r in records] for name in ("optimizer", *Aggregate.COLUMNS)})
+    names = [name for name in StepRecord.__dataclass_fields__ if name != "params"]
+    by_column.count({name: [getattr(r, name) for r in records] for name in names})
     assert len(by_column) == 0
     for optimizer in (0, 1):
         ours, theirs = by_column.aggregates[optimizer], by_record.aggregates[optimizer]
@@ -188,6 +189,11 @@ def test_columns_count_like_records():
             theirs.mean,
             theirs.coef_sum,
         )
+        for path, one, other in leaves(
+            by_column.landmarks[optimizer].state_dict(), by_record.landmarks[optimizer].state_dict()
+        ):
+            assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other, path
+        assert np.array_equal(ours.losses.values(), theirs.losses.values())
 
 
 def test_events_are_bounded():

@@ -60,17 +60,66 @@ def test_the_same_low_threshold_is_a_note_where_the_loss_falls():
     assert [one.kind for one in found(history_of(QUIET, losses=FLAT, **low), adam)] == ["no-traction", "clips-mostly"]
 
 
-def test_a_swinging_loss_is_told_if_it_is_above_its_start():
-    """It overshoots; a loss that varies as much from batch to batch at its first level, or falls, does not swing."""
-    noise = np.exp(1.5 * np.random.default_rng(1).standard_normal(200))
-    swing = np.concatenate([[0.5, 0.6, 0.5], noise[3:]])
-    level = np.concatenate([[1.0, 1.1, 0.9], noise[3:]])
-    (finding,) = found(history_of(QUIET, losses=swing.tolist()))
+SWING = np.exp(1.5 * np.random.default_rng(1).standard_normal(200))
+
+
+def at_rate(rate: float, losses: np.ndarray, norms: list[float] = QUIET) -> History:
+    history = History()
+    history.extend([replace(one, learning_rate=rate) for one in history_of(norms, losses=losses.tolist())])
+    return history
+
+
+def test_a_swinging_loss_is_told_if_updates_overshoot():
+    """Its level is above its start, and one update to first order changes the loss by more than all of it."""
+    swing = np.concatenate([[0.5, 0.6, 0.5], SWING[3:]])
+    (finding,) = found(at_rate(3.0, swing), replace(SGD, optimizer="SGD(lr=3)"))
     assert finding.kind == "swinging-loss"
     assert finding.title.endswith("from update to update and does not fall")
+    assert finding.code[-1] == "optimizer = torch.optim.SGD(params, lr=0.3)"
+
+
+def test_a_loss_that_varies_with_the_batches_does_not_swing():
+    """Its updates are too short for that, or their rate is unknown; or it is at its first level, or falls."""
+    swing = np.concatenate([[0.5, 0.6, 0.5], SWING[3:]])
+    level = np.concatenate([[1.0, 1.1, 0.9], SWING[3:]])
+    assert [one.kind for one in found(at_rate(0.01, swing))] == ["no-traction"]
+    assert kinds(swing.tolist()) == ["no-traction"]
+    assert [one.kind for one in found(at_rate(3.0, level))] == ["no-traction"]
+    assert found(at_rate(3.0, SWING * np.exp(-np.arange(200) / 20))) == []
+
+
+def test_a_rate_that_is_too_high_is_told_where_the_loss_is_no_lower_than_at_first():
+    """Although it fell from where the first updates threw it; not where it came down or updates are short."""
+    thrown = np.concatenate([[0.7], np.linspace(6.0, 0.7, 50), NOISE[51:] * 0.7])
+    (finding,) = found(at_rate(5.0, thrown), replace(SGD, optimizer="SGD(lr=5)"))
+    assert finding.kind == "overshoot"
+    assert finding.title == "The learning rate is too high: after 200 steps, the loss is no lower than at first"
+    assert finding.code[-1] == "optimizer = torch.optim.SGD(params, lr=0.5)"
+    assert found(at_rate(0.1, thrown)) == []
+    assert found(at_rate(5.0, np.append([0.7], 0.5 * thrown[1:]))) == []
+
+
+def test_an_adaptive_optimizer_moves_every_element_by_its_rate():
+    """Its updates are as long as the rate times the root of the number of elements, whatever the gradient."""
+    thrown = np.concatenate([[0.7], np.linspace(6.0, 0.7, 50), NOISE[51:] * 0.7])
+    history = History()
+    steps = history_of(QUIET, losses=thrown.tolist(), shares={"a": 0.5, "b": 0.5})
+    history.extend([replace(one, learning_rate=0.1) for one in steps])
+    history.parameters = steps.parameters
+    adam = RunInfo("M", "NoClip()", "Adam(lr=0.1)", {"a": 5_000, "b": 5_000})
+    assert found(history, adam)[0].kind == "overshoot"
+    assert found(history, replace(adam, numels={"a": 5, "b": 5})) == []
+    assert found(history, replace(adam, optimizer="SGD(lr=0.1)")) == []
+
+
+def test_updates_that_get_nowhere_are_told_by_how_much():
+    """The rate is raised by what is missing; a tiny gradient of SGD is a matter of the scale of the loss."""
+    (finding,) = found(at_rate(1e-6, 1.0 * NOISE), replace(SGD, optimizer="SGD(lr=1e-06)"))
+    assert finding.remedy == "Such updates get nowhere. Raise the learning rate:"
     assert finding.code[-1] == "optimizer = torch.optim.SGD(params, lr=0.01)"
-    assert kinds((noise * np.exp(-np.arange(200) / 20)).tolist()) == []
-    assert kinds(level.tolist()) == ["no-traction"]
+    (finding,) = found(at_rate(0.1, 1e-6 * NOISE, [1e-6 * norm for norm in QUIET]))
+    assert "scale of the loss" in finding.remedy
+    assert finding.code[-1] == "optimizer = torch.optim.Adam(params, lr=0.001)"
 
 
 def test_a_loss_that_rises_again_is_told():
@@ -113,10 +162,3 @@ def test_a_learning_rate_that_had_to_fall_is_told():
     assert "1 rollback lowered it." in finding.detail
     assert found(rates(1.0, 0.1, 0.001, 0.0001, losses=FALLING)) == []
     assert [one.kind for one in found(rates(1.0, 0.5, 0.1, losses=FLAT))] == ["no-traction"]
-
-
-def test_nothing_is_said_where_the_first_steps_are_gone():
-    """Without the beginning of the run, its loss cannot be compared with anything."""
-    history = History(window=100)
-    history.extend(list(history_of(QUIET, losses=FLAT)))
-    assert found(history) == []

@@ -11,7 +11,7 @@ from lightning_clip.reports import diagnose as diagnose_evidence
 from lightning_clip.reports.diagnosis import RULES
 from lightning_clip.reports.growth import growth_of
 from tests.reports.runs import EXPLOSION, healthy
-from tests.support.recorded import history_of, record
+from tests.support.recorded import history_of
 
 SGD = RunInfo("M", "NormClip(1.0)", "SGD(lr=0.01)")
 ADAM = RunInfo("M", "NormClip(1.0)", "AdamW(lr=0.01)")
@@ -67,11 +67,11 @@ def test_a_bad_gradient_is_named_with_step_parameters_and_last_good_norm(bad: fl
 
 
 def test_a_bad_gradient_is_named_with_epoch_and_batch_and_the_loss_says_where_to_look():
-    """Where the loss is NaN too, the forward pass or the data has the first NaN."""
+    """Where the loss is NaN too, the cause is in the data or the forward pass."""
     losses = [*[0.5] * 7, math.nan]
     finding = only(history_of([*QUIET[:7], math.nan], losses=losses, batches_per_epoch=4))
     assert finding.title == "The gradient is NaN at step 7 (epoch 1, batch 3)"
-    assert finding.detail.endswith("The loss was not finite either: the forward pass or the data has the first NaN.")
+    assert finding.detail.endswith("The loss was not finite either, so the cause is in the data or the forward pass.")
     assert finding.code[-1] == 'trainer = Trainer(callbacks=[NonFiniteGuard("skip")])'
 
 
@@ -174,14 +174,6 @@ def test_spikes_noise_and_falling_norms_are_no_explosion(norms: list[float]):
     assert growth_of(history_of(norms), 0) is None
 
 
-def test_growth_is_not_claimed_from_records_that_are_gone():
-    """No growth is claimed once the window has moved past the bad step."""
-    history = History(window=10)
-    history.extend([record(step, norm) for step, norm in enumerate([*EXPLOSION, math.nan, *QUIET])])
-    assert growth_of(history, 0) is None
-    assert titles(history)[0] == "The gradient is NaN or infinite at step 7"
-
-
 # Skipped steps
 
 
@@ -195,6 +187,29 @@ def test_many_skipped_steps_are_a_warning_and_few_bad_ones_are_not_said_twice():
     assert only(history_of(QUIET, skipped=[3, 4])).title == "Skipped 2 of 300 steps (0.7%)"
 
 
+@pytest.mark.parametrize(
+    ("bad", "skipped", "reason", "remedy"),
+    [
+        ([], [3], "Its norm was finite: a rule that skips on purpose, such as SkipSpikes, skipped it.", "One skipped"),
+        (
+            [],
+            [3, 4],
+            "Their norms were finite: a rule that skips on purpose, such as SkipSpikes, skipped them.",
+            "A few",
+        ),
+        ([], range(60), "Their norms were finite: a rule that skips on purpose, such as SkipSpikes, skipped", "A rule"),
+        ([5], [3, 4, 5], "Of these, 1 was NaN or infinite; a rule that skips on purpose, such as SkipSpikes,", "A few"),
+        (range(60), range(60), "They were skipped because their norms were NaN or infinite.", "So many of them"),
+    ],
+)
+def test_the_reason_for_skipped_steps_is_told(bad, skipped, reason: str, remedy: str):
+    """A rule that skips finite steps does so on purpose; only NaN and infinity suggest a bug."""
+    norms = [math.nan if step in bad else norm for step, norm in enumerate(QUIET)]
+    (finding,) = [f for f in diagnose(history_of(norms, skipped=list(skipped)), SGD) if f.kind == "skips"]
+    assert finding.detail.startswith(reason)
+    assert finding.remedy.startswith(remedy)
+
+
 # Parameters
 
 
@@ -205,6 +220,17 @@ def test_a_dead_parameter_is_found():
     assert finding.title == "1 parameter has no gradient: exactly 0 at every step"
     assert finding.detail.startswith("dead.weight: ")
     assert titles(history_of(QUIET[:19], shares=shares)) == []
+
+
+def test_a_parameter_that_no_backward_pass_reaches_is_found():
+    """Not one that is frozen or has a gradient, nor where earlier records do not say what is frozen."""
+    history, sizes = history_of(QUIET, shares=THREE), dict.fromkeys([*THREE, "lost.weight", "frozen.weight"], 4)
+    run = RunInfo(numels=sizes, frozen=["frozen.weight"])
+    finding = next(one for one in diagnose(history, run) if one.kind == "dead-parameters")
+    assert finding.title == "1 parameter never had a gradient"
+    assert finding.detail.startswith("lost.weight: ")
+    assert not [one for one in diagnose(history, RunInfo(numels=sizes)) if one.kind == "dead-parameters"]
+    assert not [one for one in diagnose(history_of(QUIET), run) if one.kind == "dead-parameters"]
 
 
 def test_vanishing_parameters_are_found():

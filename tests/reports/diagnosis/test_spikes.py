@@ -28,7 +28,7 @@ def test_the_same_batch_of_each_epoch_is_named():
     assert finding.title.startswith("6 spikes, 2,")
     assert finding.title.endswith(" times the median of the steps before: every 40 steps, batch 20 of each epoch")
     assert finding.detail.count("batch 20; 3,000)") == 5
-    assert finding.detail.endswith("They reached the optimizer at full length.")
+    assert finding.detail.endswith("All of them reached the optimizer at full length.")
     assert "look at the inputs and targets of batch 20" in finding.remedy
     assert finding.code[-2].startswith("clipping = GradientClipping(NormClip(max_norm=1.")
 
@@ -76,10 +76,23 @@ def test_what_clipping_did_is_told():
     assert spikes_in(history_of(with_spikes(50, 99, height=30.0), max_norm=2.0)) == []
     (finding,) = spikes_in(history_of(with_spikes(*range(20, 240, 40)), max_norm=2.0, batches_per_epoch=40))
     assert finding.severity is Severity.WARNING
-    assert finding.detail.endswith("Clipping shortened all of them to a norm of 2.")
+    assert finding.detail.endswith("All of them were clipped to a norm of 2.")
     assert finding.code == ()
     skipped = history_of(with_spikes(50), skipped=[50])
-    assert spikes_in(skipped)[0].detail.endswith("The step was skipped.")
+    assert spikes_in(skipped)[0].detail.endswith("It was skipped.")
+
+
+def test_what_became_of_each_spike_is_told():
+    """Some were clipped, one was skipped, and before there was a limit, one passed."""
+    clipped = history_of(with_spikes(*range(20, 240, 40)), max_norm=2.0, batches_per_epoch=40)
+    passed = history_of(with_spikes(*range(20, 240, 40)), batches_per_epoch=40)
+    mixed = History()
+    mixed.extend([passed[i] if i < 40 else clipped[i] for i in range(200)])
+    mixed.extend([replace(one, skipped=True, clipped=False, norm_after=0.0) for one in list(clipped)[200:]])
+    (finding,) = spikes_in(mixed)
+    assert finding.detail.endswith(
+        "Of these, 4 were clipped to a norm of 2, 1 was skipped and 1 reached the optimizer at full length."
+    )
 
 
 def test_noise_a_new_level_an_explosion_and_a_falling_norm_are_no_spikes():

@@ -128,7 +128,7 @@ def test_a_gradient_that_reaches_less_than_half_of_the_window_is_a_note(cell: st
     (finding,) = diagnose(Evidence.of(*with_profiles([profile(0, 0.5 ** (lags / 1.5), cell=cell)], max_norm=1.7)))
     assert finding.kind == "short-memory"
     assert finding.severity is Severity.NOTE
-    assert finding.title == "The gradient reaches 9 of 24 steps back in recurrent"
+    assert finding.title == "The gradient reaches back over 9 of 24 steps in recurrent"
     assert finding.detail.startswith("It halves every 1.5 steps")
     assert f"model = {cell}Module(in_features, out_features, **memory)" in finding.code
     assert diagnose(Evidence.of(*with_profiles([profile(0, 0.5 ** (lags / 4), cell=cell)], max_norm=1.7))) == []

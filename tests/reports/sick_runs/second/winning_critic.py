@@ -22,12 +22,15 @@ class GAN(pl.LightningModule):
         first, second = self.optimizers()
         fake = self.generator(torch.randn(len(batch[0]), 4))
         first.zero_grad()
-        self.manual_backward(-nn.functional.softplus(self.critic(fake)).mean())
+        self.manual_backward(self.generator_loss(self.critic(fake)))
         first.step()
         second.zero_grad()
         real, made = self.critic(batch[0]), self.critic(fake.detach())
         self.manual_backward(nn.functional.softplus(-real).mean() + nn.functional.softplus(made).mean())
         second.step()
+
+    def generator_loss(self, scores: Tensor) -> Tensor:
+        return -nn.functional.softplus(scores).mean()
 
     def configure_optimizers(self):
         slow, fast = (
