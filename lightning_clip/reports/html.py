@@ -1,6 +1,5 @@
 """`html_page`: a record, or several side by side, as one HTML file that needs nothing else."""
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
@@ -35,6 +34,7 @@ th:first-child, td:first-child { text-align: left; min-width: 8ch; overflow-wrap
 .finding h3 { margin: .2rem 0; } .finding p { margin: .2rem 0; }
 figure { margin: 1rem 0; padding: .5rem; border-radius: .3rem; background: #fff; overflow-x: auto; }
 figure svg { width: 100%; min-width: 42rem; max-width: 66rem; height: auto; }
+figure svg text, figure svg tspan { font-family: "DejaVu Sans", Verdana, sans-serif !important; }
 @media (prefers-color-scheme: dark) { figure { filter: brightness(.85); } }
 pre { overflow-x: auto; font: 13px/1.25 ui-monospace, monospace; }
 """
@@ -125,11 +125,13 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
 
 
 def _comparison(comparison: Comparison) -> Iterable[str]:
-    from lightning_clip.reports.sections.side_by_side import side_by_side
-    from lightning_clip.reports.text import to_text
+    from lightning_clip.reports.sections.side_by_side import number_rows, where_they_part
 
-    yield f"<pre>{escape(to_text(side_by_side(comparison), width=_WIDTH))}</pre>"
+    yield from (f"<p>{escape(sentence)}</p>" for sentence in where_they_part(comparison))
     yield _picture(lambda: _plot_comparison(comparison))
+    yield _table(["", *comparison.names], list(number_rows(comparison)))
+    findings = [[one.title, *("yes" if has else DASH for has in own)] for one, own in comparison.findings]
+    yield _table(["Finding", *comparison.names], findings) if findings else "<p>No run has a finding.</p>"
 
 
 def _finding(finding: Finding) -> str:
@@ -148,17 +150,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, more: int = 0,
 
 
 def _picture(plot: Callable[[], Any]) -> str:
+    from lightning_clip.reports.figures.svg import svg_of
+
     try:
         figure = plot()
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
         return f"<p>{escape(str(error))}</p>"
-    file = io.StringIO()
-    metadata: Any = {"Date": None}
-    figure.savefig(file, format="svg", metadata=metadata)
-    svg = file.getvalue()
-    return f"<figure>{svg[svg.index('<svg') :]}</figure>"
+    return f"<figure>{svg_of(figure)}</figure>"
 
 
 def _plot_run(evidence: Evidence) -> Any:

@@ -63,12 +63,28 @@ def test_a_page_is_whole_and_needs_no_other_file(pages, name):
     assert len(page) < 3e6
 
 
+def test_text_in_a_picture_is_text_and_lines_have_no_needless_digits(pages):
+    """A label can be searched and read aloud, and needs no outline of each letter; a point has two decimals."""
+    picture = re.search(r"<svg.*?</svg>", pages["one"], re.DOTALL)[0]
+    assert ">Training loss of each step</text>" in picture
+    longest = max(re.findall(r' d="([^"]*)"', picture), key=len)
+    assert len(longest) > 200
+    assert not re.search(r"\.\d{3}", longest)
+
+
+def test_the_page_of_a_long_run_is_small():
+    """A run of 800 steps, drawn with every spike and clipped step, takes less than 130 KB."""
+    norms = [1.0 + 0.5 * math.sin(step) + (20.0 if step % 90 == 50 else 0.0) for step in range(800)]
+    assert 50_000 < len(record_of(norms, max_norm=1.2).to_html()) < 130_000
+
+
 def test_a_page_says_what_the_report_says(pages):
     """Findings with their remedies, parameters, events."""
     assert "The norm exploded" in pages["one"]
     assert "layers.0.weight" in pages["one"]
     assert "switch" in pages["one"]
     assert "differs from calm first at step" in pages["two"]
+    assert "<td>final loss</td>" in pages["two"]
 
 
 def test_a_notebook_shows_the_page_in_a_frame(pages):

@@ -14,6 +14,7 @@ from lightning_clip.reports.thresholds import thresholds_of
 _BINS = 60
 _QUANTILES = 1_001
 _SHOWN_SPIKES = 3
+_NEAR = 5.0  # a threshold is drawn if it is at most so many times above or below the norms
 _MOST_STROKES = 0.5  # where more steps are clipped, strokes become a bar
 
 
@@ -39,9 +40,12 @@ def plot_norms(axes: Any, one: OptimizerEvidence, title: str, switches: Sequence
         axes.set_yscale("log")
     limits = axes.get_ylim()
     thresholds = np.array(thresholds_of(one))
-    if np.isfinite(thresholds).any():
-        axes.plot(steps, thresholds, color=LIMIT, linewidth=1, linestyle=(0, (5, 3)), label="threshold")
-        axes.set_ylim(*limits)  # a threshold far away must not squash the norms
+    if (known := thresholds[np.isfinite(thresholds)]).size:
+        near = known[(known > limits[0] / _NEAR) & (known < limits[1] * _NEAR)]
+        name = "threshold" if near.size else "threshold, outside this picture"
+        axes.plot(steps, thresholds, color=LIMIT, linewidth=1, linestyle=(0, (5, 3)), label=name)
+        low, high = (near.min() / 1.1, near.max() * 1.1) if near.size else limits
+        axes.set_ylim(min(limits[0], low), max(limits[1], high))  # a threshold far away must not squash the norms
     for place, step in enumerate(switches):
         label = {"label": "switch"} if not place else {}
         axes.axvline(step, color=SWITCH, linewidth=1.2, linestyle="-.", **label)

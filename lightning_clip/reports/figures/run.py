@@ -73,7 +73,10 @@ def plot_report(history: History, run: RunInfo) -> Figure:
     for samples in updates:
         plot_updates(figure.add_subplot(grid[next(rows), :]), samples)
     if shown:
-        _plot_parameters(figure.add_subplot(grid[next(rows), :]), shown)
+        of_what = (
+            "of the squared norm of its optimizer" if len(evidence.optimizers) > 1 else "of the squared total norm"
+        )
+        _plot_parameters(figure.add_subplot(grid[next(rows), :]), shown, f"percent {of_what}")
     title = (run.model, run.brief_strategy or run.strategy, counted(summary.steps, "step"))
     figure.suptitle(", ".join(text for text in title if text))
     return figure
@@ -102,10 +105,10 @@ def _plot_losses(axes: Any, one: OptimizerEvidence) -> None:
     axes.grid(visible=True, alpha=0.25)
 
 
-def _plot_parameters(axes: Any, parameters: tuple[ParameterSummary, ...]) -> None:
+def _plot_parameters(axes: Any, parameters: tuple[ParameterSummary, ...], label: str) -> None:
     names = shorten_all([one.name for one in parameters], _NAME_WIDTH)
     axes.barh(range(len(parameters)), [100 * one.share for one in parameters], color=AFTER)
     axes.set_yticks(range(len(parameters)), names)
     axes.invert_yaxis()
     tidy(axes)
-    axes.set(title="Share of each parameter", xlabel="percent of the squared total norm")
+    axes.set(title="Share of each parameter", xlabel=label)
