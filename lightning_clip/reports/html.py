@@ -10,6 +10,7 @@ from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, duration, number, percent
 from lightning_clip.reports.modules import MANY_PARAMETERS, by_module
+from lightning_clip.reports.summary import ParameterSummary
 
 MARK = "<!-- written by lightning-clip -->"
 """The second line of every page, by which a file of ours is known."""
@@ -80,7 +81,7 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
         yield f"<h2>{escape(name)}</h2>"
     strategy = run.brief_strategy or run.strategy
     facts = {"Model": run.model, "Strategy": strategy, "Optimizer": run.optimizer, "Steps": count(summary.steps)}
-    facts["Time"] = duration(run.seconds)
+    facts["Time"] = duration(run.seconds) if run.seconds is not None else ""
     yield _table([], [[key, value] for key, value in facts.items() if value], kind="words")
     found = diagnose(evidence)
     yield "<h2>Diagnosis</h2>" if not name else "<h3>Diagnosis</h3>"
@@ -102,26 +103,28 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
                 for one in by_module(summary.parameters, at_most=_MOST_MODULES)
             ],
         )
-    most = evidence.max_parameters or _MOST_PARAMETERS
-    yield _table(
-        ["Parameter", "elements", "median norm", "largest norm", "share", "clipped"],
-        [
-            [
-                one.name,
-                DASH if one.elements is None else count(one.elements),
-                number(one.median),
-                number(one.max),
-                percent(one.share),
-                percent(one.clipped_fraction),
-            ]
-            for one in summary.parameters[:most]
-        ],
-        more=len(summary.parameters) - most,
-    )
+    if summary.parameters:
+        yield _parameters(summary.parameters, evidence.max_parameters or _MOST_PARAMETERS)
     if summary.events:
         events = [[event.kind, count(event.step), event.message] for event in summary.events]
         yield _table(["Event", "step", "what happened"], events, kind="words")
     yield f"<details><summary>The report of the terminal</summary><pre>{escape(_as_text(evidence))}</pre></details>"
+
+
+def _parameters(parameters: Sequence[ParameterSummary], most: int) -> str:
+    rows = [
+        [
+            one.name,
+            DASH if one.elements is None else count(one.elements),
+            number(one.median),
+            number(one.max),
+            percent(one.share),
+            percent(one.clipped_fraction),
+        ]
+        for one in parameters[:most]
+    ]
+    head = ["Parameter", "elements", "median norm", "largest norm", "share", "clipped"]
+    return _table(head, rows, more=len(parameters) - most)
 
 
 def _comparison(comparison: Comparison) -> Iterable[str]:

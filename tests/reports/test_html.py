@@ -87,6 +87,13 @@ def test_a_page_says_what_the_report_says(pages):
     assert "<td>final loss</td>" in pages["two"]
 
 
+def test_what_a_run_does_not_have_takes_no_room():
+    """Without parameters there is no table of them, without a duration no line for it."""
+    page = RunRecord(RunInfo(), history_of([1.0, 2.0])).to_html()
+    assert "<th>Parameter</th>" not in page
+    assert "<td>Time</td>" not in page
+
+
 def test_a_notebook_shows_the_page_in_a_frame(pages):
     """The page is the value of an attribute there, so its quotes are escaped."""
     shown = record_of([1.0] * 30)._repr_html_()

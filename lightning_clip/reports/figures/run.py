@@ -11,7 +11,7 @@ from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.figures.heat import plot_lags, plot_updates
-from lightning_clip.reports.figures.look import AFTER, LOSS, MARK, figure_class, tidy
+from lightning_clip.reports.figures.look import AFTER, LOSS, MARK, figure_class, plain_log, tidy, whole_numbers
 from lightning_clip.reports.figures.norms import plot_distribution, plot_norms
 from lightning_clip.reports.formats import counted, shorten_all
 from lightning_clip.reports.summary import ParameterSummary
@@ -101,6 +101,8 @@ def _plot_losses(axes: Any, one: OptimizerEvidence) -> None:
     latest = "" if one.records[0].step == 0 else f", the last {len(one.records):,} steps"
     tidy(axes)
     axes.set_xlim(one.records[0].step, one.records[-1].step + 1)
+    whole_numbers(axes.xaxis)
+    plain_log(axes.yaxis)
     axes.set(title=f"Training loss of each step{latest}", xlabel="optimizer step", ylabel="loss")
     axes.grid(visible=True, alpha=0.25)
 

@@ -119,7 +119,7 @@ def _meaning(profile: TemporalProfile) -> str:
     if profile.flow is Flow.EXPLODING:
         return f"{growth_in_words(profile)}: the earliest steps dominate what is learned"
     if profile.flow is Flow.HEALTHY:
-        return f"it does not explode, and reaches back over {_lags(profile)}"
+        return f"it does not explode, and reaches {_lags(profile)} back"
     if profile.has_weak_rest:
         return f"only a little of it is left beyond lag {count(profile.horizon)}"
     return f"input more than {counted(profile.horizon, 'step')} back contributes almost nothing to learning"
@@ -145,8 +145,8 @@ def _reach(profile: TemporalProfile) -> str:
 
 
 def _lags(profile: TemporalProfile) -> str:
-    reached, all_of_it = profile.horizon + 1, profile.window
-    return f"all {counted(all_of_it, 'step')}" if reached == all_of_it else f"{reached} of {counted(all_of_it, 'step')}"
+    window = counted(profile.window, "step")
+    return f"all {window}" if profile.horizon == profile.window - 1 else f"{count(profile.horizon)} of {window}"
 
 
 def _chunks(profile: TemporalProfile) -> str:
