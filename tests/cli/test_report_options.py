@@ -43,6 +43,11 @@ def test_records_are_shown_side_by_side(files, capsys):
     assert f"{twin / 'calm.jsonl'}"[-20:] in capsys.readouterr().out.replace("\n", "").replace(" ", "")
 
 
+def test_a_record_is_not_compared_with_itself(files, capsys):
+    """The same path twice would be one entry of `--json`."""
+    assert "calm.jsonl: the same record twice; name each once" in refusal(capsys, "report", files[0], *files)
+
+
 def test_the_number_of_parameters_is_an_option(tmp_path, capsys):
     """In the text and on the page."""
     shares = {f"w{k}": 1 / 30 for k in range(30)}

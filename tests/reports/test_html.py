@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.core import Event, RunInfo
 from lightning_clip.reports import RunRecord
 from tests.support.recorded import history_of
@@ -92,6 +93,13 @@ def test_what_a_run_does_not_have_takes_no_room():
     page = RunRecord(RunInfo(), history_of([1.0, 2.0])).to_html()
     assert "<th>Parameter</th>" not in page
     assert "<td>Time</td>" not in page
+
+
+@pytest.mark.parametrize(("number", "message"), [(0, "must be at least 1"), ("all", "must be a whole number")])
+def test_a_wrong_number_of_parameters_is_refused(number, message):
+    """As it is for the report."""
+    with pytest.raises(ArgumentError, match=message):
+        record_of([1.0] * 3).to_html(max_parameters=number)
 
 
 def test_a_notebook_shows_the_page_in_a_frame(pages):

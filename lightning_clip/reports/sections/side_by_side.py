@@ -60,8 +60,8 @@ def _parting(found: Difference | None, first: str) -> str:
     where = f"at step {count(found.first_step)}"
     if found.last_step > found.first_step:
         where = f"between step {count(found.first_step)} and step {count(found.last_step)}"
-    one, other = found.values
-    return f"differs from {first} first {where}: {found.what} {number(other)} instead of {number(one)}."
+    one, other = ("NaN" if math.isnan(value) else number(value) for value in found.values)
+    return f"differs from {first} first {where}: {found.what} {other} instead of {one}."
 
 
 class NormLines:
