@@ -54,7 +54,7 @@ def html_page(names: Sequence[str], records: Sequence[Evidence], comparison: Com
     Returns:
         The page.
     """
-    title = f"Gradient report: {', '.join(names)}"
+    title = f"{'Gradient report:' if comparison is None else 'Comparison of'} {', '.join(names)}"
     parts = [f"<h1>{escape(title)}</h1>"]
     if comparison is not None:
         parts += _comparison(comparison)

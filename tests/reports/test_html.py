@@ -85,6 +85,7 @@ def test_a_page_says_what_the_report_says(pages):
     assert "layers.0.weight" in pages["one"]
     assert "switch" in pages["one"]
     assert "differs from calm first at step" in pages["two"]
+    assert "<h1>Comparison of calm, " in pages["two"]
     assert "<td>final loss</td>" in pages["two"]
 
 
