@@ -34,7 +34,7 @@ ROWS = {
     "growth": ["AGC", "AutoClip", "ZClip", "public AutoClip", "History"],
     "host_reads": ["NormClip", "ZClip", "public AutoClip", "public ZClip", "log_dict(grad_norm(…))"],
     "tbptt": ["peak memory, T = 100 / T = 50", "throughput", "a step with / without TemporalGradientMonitor"],
-    "import_and_report": ["import lightning_clip", "lightning-clip report", "its peak memory"],
+    "import_and_report": ["import lightning_clip", "lightning-clip report", "its peak memory", "page of 800 steps"],
 }
 every_benchmark = pytest.mark.parametrize("name", SHORT)
 

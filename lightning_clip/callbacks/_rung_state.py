@@ -17,6 +17,7 @@ from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.strategy_names import is_same_strategy
 from lightning_clip.core.switching import Ladder, Move, Reading, SpikeDetector
+from lightning_clip.reports.formats import number
 from lightning_clip.strategies.blend import Blend
 
 _SKIP_WINDOW = 1_000
@@ -157,9 +158,9 @@ class RungState:
     def _switch_event(
         self, move: Move, reading: Reading, before: ClipStrategy, after: ClipStrategy, step: int
     ) -> Event:
-        ratio = f" ≈ {reading.norm / reading.median:.3g} × median" if reading.median > 0 else ""
+        ratio = f", {number(reading.norm / reading.median)} times the median" if reading.median > 0 else ""
         would = "would switch " if self.policy.dry_run else ""
-        norm = f", norm {reading.norm:.3g}{ratio}" if not math.isnan(reading.norm) else ""
+        norm = f", norm {number(reading.norm)}{ratio}" if not math.isnan(reading.norm) else ""
         message = f"{would}{before.label} → {after.label}: {move.reason}{norm}"
         data = {
             "optimizer": self.index,

@@ -17,7 +17,8 @@ _BLOCK_BYTES = 1 << 16
 def follow(path: Path, *, width: int | None = None, seconds: float = 1.0, max_parameters: int | None = None) -> None:
     """Show the report of a run until the run ends.
 
-    On a terminal it is redrawn in place; elsewhere only the last report is printed.
+    On a terminal it is redrawn in place, as far as it fits there, and the last one is shown whole; elsewhere only the
+    last report is printed.
 
     Args:
         path: The `.jsonl` record of the run. It need not exist yet.
@@ -31,7 +32,7 @@ def follow(path: Path, *, width: int | None = None, seconds: float = 1.0, max_pa
     if path.is_dir():
         raise InputError(f"{path}: --follow takes the record of one run, which is a .jsonl file, not a folder.")
     console, seen = console_of(width), -1
-    with Live(Text(f"Waiting for {path} …"), console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(Text(f"Waiting for {path} …"), console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         while True:
             size = path.stat().st_size if path.exists() else 0
             if size not in (0, seen):

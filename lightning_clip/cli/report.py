@@ -89,7 +89,16 @@ def console_of(width: int | None) -> Console:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """What to call each record: the name of its file, or its whole path where two files have the same name."""
+    """What to call each record: the name of its file, or its whole path where two files have the same name.
+
+    Args:
+        paths: The records.
+
+    Raises:
+        InputError: A record is there twice.
+    """
+    if twice := [path for place, path in enumerate(paths) if path in paths[:place]]:
+        raise InputError(f"{twice[0]}: the same record twice; name each once.")
     stems = [path.stem for path in paths]
     return stems if len(set(stems)) == len(stems) else [os.fspath(path) for path in paths]
 

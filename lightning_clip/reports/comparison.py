@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_clip._checks import check_each
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.step_record import StepRecord
@@ -62,6 +63,11 @@ class Comparison:
             raise ArgumentError(
                 f"{type(self).__name__}(names={list(self.names)!r}): a comparison needs two records or more, each with "
                 f"a name, not {len(self.records)}."
+            )
+        check_each(type(self).__name__, str, names=self.names)
+        if len(set(self.names)) < len(self.names):
+            raise ArgumentError(
+                f"{type(self).__name__}(names={list(self.names)!r}): every run needs a name of its own."
             )
 
     @cached_property
@@ -174,6 +180,8 @@ def _first_step(one: History, other: History) -> Difference | None:
 def difference_between(one: StepRecord, other: StepRecord) -> Difference | None:
     """What differs between two records of the same step; `None` if norms and loss are the same.
 
+    A loss that one of them lacks, as after manual optimization, is no difference.
+
     Args:
         one: The step in one record.
         other: The same step in another one.
@@ -185,9 +193,9 @@ def difference_between(one: StepRecord, other: StepRecord) -> Difference | None:
 
 
 def _pairs(one: StepRecord, other: StepRecord) -> list[tuple[str, tuple[float, float]]]:
-    losses = (math.nan if one.loss is None else one.loss), (math.nan if other.loss is None else other.loss)
+    losses = [] if one.loss is None or other.loss is None else [("loss", (one.loss, other.loss))]
     return [
-        ("loss", losses),
+        *losses,
         ("norm before clipping", (one.norm_before, other.norm_before)),
         ("norm after clipping", (one.norm_after, other.norm_after)),
     ]

@@ -22,6 +22,8 @@ _STAND_INS = {
     **{"λ": "lambda", "κ": "kappa", "τ": "tau", "ε": "eps", "β": "beta", "θ": "theta", "Σ": "Sigma", "Ω": "Omega"},
 }  # fmt: skip
 _GAP = 2  # the blanks that stay between two columns
+_FURTHER_COLUMN = re.compile(rf"\S {{{_GAP},}}[^\s│|]")
+"""Where it is found there is something at the right that has to stay in line."""
 
 
 def encodable(text: str, encoding: str | None) -> str:
@@ -85,13 +87,13 @@ def _stand_in(char: str, encoding: str) -> str:
 
 def _line(line: str, encoding: str) -> str:
     written, longer = "", 0
-    for char in line:
+    for place, char in enumerate(line):
         if char == " " and longer and written.endswith(" " * _GAP):
             longer -= 1
             continue
         stand_in = _stand_in(char, encoding)
         if (extra := len(stand_in) - 1) > 0:
-            shorter = _narrow(written, extra)
+            shorter = _narrow(written, extra) if _FURTHER_COLUMN.search(line, place) else written
             longer += extra - (len(written) - len(shorter))
             written = shorter
         written += stand_in
@@ -99,8 +101,8 @@ def _line(line: str, encoding: str) -> str:
 
 
 def _narrow(written: str, by: int) -> str:
-    """Take blanks from the gap before the last column; those that indent the line stay."""
-    gaps = list(re.finditer(rf"(?<=\S) {{{_GAP + 1},}}", written))
+    """Take blanks from the gap before the last column; those that indent the line, also in a frame, stay."""
+    gaps = list(re.finditer(rf"(?<=[^\s|]) {{{_GAP + 1},}}", written))
     if not gaps or " " * _GAP in written[gaps[-1].end() :]:
         return written
     end = gaps[-1].end()

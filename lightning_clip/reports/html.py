@@ -1,6 +1,5 @@
 """`html_page`: a record, or several side by side, as one HTML file that needs nothing else."""
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
@@ -11,6 +10,7 @@ from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, duration, number, percent
 from lightning_clip.reports.modules import MANY_PARAMETERS, by_module
+from lightning_clip.reports.summary import ParameterSummary
 
 MARK = "<!-- written by lightning-clip -->"
 """The second line of every page, by which a file of ours is known."""
@@ -35,6 +35,7 @@ th:first-child, td:first-child { text-align: left; min-width: 8ch; overflow-wrap
 .finding h3 { margin: .2rem 0; } .finding p { margin: .2rem 0; }
 figure { margin: 1rem 0; padding: .5rem; border-radius: .3rem; background: #fff; overflow-x: auto; }
 figure svg { width: 100%; min-width: 42rem; max-width: 66rem; height: auto; }
+figure svg text, figure svg tspan { font-family: "DejaVu Sans", Verdana, sans-serif !important; }
 @media (prefers-color-scheme: dark) { figure { filter: brightness(.85); } }
 pre { overflow-x: auto; font: 13px/1.25 ui-monospace, monospace; }
 """
@@ -53,7 +54,7 @@ def html_page(names: Sequence[str], records: Sequence[Evidence], comparison: Com
     Returns:
         The page.
     """
-    title = f"Gradient report: {', '.join(names)}"
+    title = f"{'Gradient report:' if comparison is None else 'Comparison of'} {', '.join(names)}"
     parts = [f"<h1>{escape(title)}</h1>"]
     if comparison is not None:
         parts += _comparison(comparison)
@@ -80,7 +81,7 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
         yield f"<h2>{escape(name)}</h2>"
     strategy = run.brief_strategy or run.strategy
     facts = {"Model": run.model, "Strategy": strategy, "Optimizer": run.optimizer, "Steps": count(summary.steps)}
-    facts["Time"] = duration(run.seconds)
+    facts["Time"] = duration(run.seconds) if run.seconds is not None else ""
     yield _table([], [[key, value] for key, value in facts.items() if value], kind="words")
     found = diagnose(evidence)
     yield "<h2>Diagnosis</h2>" if not name else "<h3>Diagnosis</h3>"
@@ -102,34 +103,38 @@ def _run(name: str, evidence: Evidence) -> Iterable[str]:
                 for one in by_module(summary.parameters, at_most=_MOST_MODULES)
             ],
         )
-    most = evidence.max_parameters or _MOST_PARAMETERS
-    yield _table(
-        ["Parameter", "elements", "median norm", "largest norm", "share", "clipped"],
-        [
-            [
-                one.name,
-                DASH if one.elements is None else count(one.elements),
-                number(one.median),
-                number(one.max),
-                percent(one.share),
-                percent(one.clipped_fraction),
-            ]
-            for one in summary.parameters[:most]
-        ],
-        more=len(summary.parameters) - most,
-    )
+    if summary.parameters:
+        yield _parameters(summary.parameters, evidence.max_parameters or _MOST_PARAMETERS)
     if summary.events:
         events = [[event.kind, count(event.step), event.message] for event in summary.events]
         yield _table(["Event", "step", "what happened"], events, kind="words")
     yield f"<details><summary>The report of the terminal</summary><pre>{escape(_as_text(evidence))}</pre></details>"
 
 
-def _comparison(comparison: Comparison) -> Iterable[str]:
-    from lightning_clip.reports.sections.side_by_side import side_by_side
-    from lightning_clip.reports.text import to_text
+def _parameters(parameters: Sequence[ParameterSummary], most: int) -> str:
+    rows = [
+        [
+            one.name,
+            DASH if one.elements is None else count(one.elements),
+            number(one.median),
+            number(one.max),
+            percent(one.share),
+            percent(one.clipped_fraction),
+        ]
+        for one in parameters[:most]
+    ]
+    head = ["Parameter", "elements", "median norm", "largest norm", "share", "clipped"]
+    return _table(head, rows, more=len(parameters) - most)
 
-    yield f"<pre>{escape(to_text(side_by_side(comparison), width=_WIDTH))}</pre>"
+
+def _comparison(comparison: Comparison) -> Iterable[str]:
+    from lightning_clip.reports.sections.side_by_side import number_rows, where_they_part
+
+    yield from (f"<p>{escape(sentence)}</p>" for sentence in where_they_part(comparison))
     yield _picture(lambda: _plot_comparison(comparison))
+    yield _table(["", *comparison.names], list(number_rows(comparison)))
+    findings = [[one.title, *("yes" if has else DASH for has in own)] for one, own in comparison.findings]
+    yield _table(["Finding", *comparison.names], findings) if findings else "<p>No run has a finding.</p>"
 
 
 def _finding(finding: Finding) -> str:
@@ -148,17 +153,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, more: int = 0,
 
 
 def _picture(plot: Callable[[], Any]) -> str:
+    from lightning_clip.reports.figures.svg import svg_of
+
     try:
         figure = plot()
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
         return f"<p>{escape(str(error))}</p>"
-    file = io.StringIO()
-    metadata: Any = {"Date": None}
-    figure.savefig(file, format="svg", metadata=metadata)
-    svg = file.getvalue()
-    return f"<figure>{svg[svg.index('<svg') :]}</figure>"
+    return f"<figure>{svg_of(figure)}</figure>"
 
 
 def _plot_run(evidence: Evidence) -> Any:

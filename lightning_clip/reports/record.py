@@ -11,7 +11,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from lightning_clip._checks import check_count
+from lightning_clip._checks import check_count, check_each
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.as_dict import comparison_dict, record_dict
@@ -103,6 +103,7 @@ class RunRecord(_Shown):
         Args:
             max_parameters: The number of parameters to list; 200 by default.
         """
+        check_count("to_html", at_least=1, **({} if max_parameters is None else {"max_parameters": max_parameters}))
         return html_page([self.run.model or "run"], [replace(self.evidence, max_parameters=max_parameters)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,14 +115,19 @@ class RunRecord(_Shown):
 
         Args:
             *others: The records of the other runs.
-            names: What each run is called, this one first; letters by default.
+            names: What each run is called, this one first; by default letters, or numbers if there are too many.
 
         Returns:
             Where they part, their numbers, and the findings that came or went; it prints itself.
+
+        Raises:
+            ArgumentError: There is no other record, or not one name for each.
         """
+        check_each("compare", RunRecord, others=others)
         records = [self, *others]
+        letters = ascii_uppercase if len(records) <= len(ascii_uppercase) else map(str, range(1, len(records) + 1))
         return RecordComparison(
-            names or ascii_uppercase[: len(records)],
+            names or list(letters)[: len(records)],
             [one.evidence for one in records],
             [one.path for one in records],
         )

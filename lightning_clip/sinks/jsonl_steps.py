@@ -58,4 +58,5 @@ def _record(line: bytes) -> StepRecord:
 
 
 def _differ(one: float | None, other: float | None) -> bool:
-    return one != other and not (one is not None and other is not None and one != one and other != other)
+    """Whether both have a value, and not the same one."""
+    return one is not None and other is not None and one != other and not (one != one and other != other)

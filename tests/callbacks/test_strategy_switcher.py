@@ -63,7 +63,7 @@ def test_it_climbs_at_the_bad_step_itself_and_returns_when_calm(switcher_first):
         "NoClip()",
     ]
     assert clipping.history.events[0].message.startswith("NoClip() → NormClip(1.0): 1 spike, norm ")
-    assert "× median" in clipping.history.events[0].message
+    assert "times the median" in clipping.history.events[0].message
 
 
 def test_it_climbs_further_while_spikes_continue():

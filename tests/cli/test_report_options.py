@@ -1,11 +1,13 @@
 """`lightning-clip report` on records: side by side, JSON, exit code, HTML, figures, width, following a run."""
 
+import io
 import json
 import math
 import threading
 import time
 
 import pytest
+from rich.console import Console
 
 from lightning_clip import JsonlSink
 from lightning_clip.cli.follow import follow
@@ -41,6 +43,11 @@ def test_records_are_shown_side_by_side(files, capsys):
     twin.mkdir()
     assert call("report", files[0], write(twin / "calm.jsonl", CALM)) == 0
     assert f"{twin / 'calm.jsonl'}"[-20:] in capsys.readouterr().out.replace("\n", "").replace(" ", "")
+
+
+def test_a_record_is_not_compared_with_itself(files, capsys):
+    """The same path twice would be one entry of `--json`."""
+    assert "calm.jsonl: the same record twice; name each once" in refusal(capsys, "report", files[0], *files)
 
 
 def test_the_number_of_parameters_is_an_option(tmp_path, capsys):
@@ -111,7 +118,7 @@ def test_the_folder_of_a_study_has_one_report(files, tmp_path, capsys):
 def test_a_run_is_followed_to_its_end(tmp_path, capsys):
     """The report is there once the run has ended, and the call returns."""
     path = tmp_path / "run.jsonl"
-    follower = threading.Thread(target=follow, args=(path,), kwargs={"width": 80, "seconds": 0.01})
+    follower = threading.Thread(target=follow, args=(path,), kwargs={"width": 80, "seconds": 0.01}, daemon=True)
     follower.start()
     sink = JsonlSink(path)
     sink.open(RunInfo(model="Tiny"))
@@ -123,3 +130,25 @@ def test_a_run_is_followed_to_its_end(tmp_path, capsys):
     follower.join(timeout=60)
     assert not follower.is_alive()
     assert "40 optimizer steps in 2 s" in capsys.readouterr().out
+
+
+def test_a_terminal_shows_the_beginning_until_the_run_ends(tmp_path, monkeypatch):
+    """A report that is higher than the screen is redrawn in place: its end is printed once, not at every look."""
+    out = io.StringIO()
+    screen = Console(file=out, force_terminal=True, width=80, height=12, legacy_windows=False, _environ={})
+    monkeypatch.setattr("lightning_clip.cli.follow.console_of", lambda width: screen)
+    path = tmp_path / "run.jsonl"
+    follower = threading.Thread(target=follow, args=(path,), kwargs={"seconds": 0.01}, daemon=True)
+    sink = JsonlSink(path)
+    sink.open(RunInfo(model="Tiny"))
+    steps = list(history_of(CALM))
+    sink.write(steps[:20])
+    follower.start()
+    while "Gradient report" not in out.getvalue():
+        assert follower.is_alive()
+        time.sleep(0.01)
+    assert "Bad steps" not in out.getvalue()
+    sink.write(steps[20:])
+    sink.close(RunInfo(seconds=2.0), ParameterTotals())
+    follower.join(timeout=60)
+    assert out.getvalue().count("Bad steps") == 1

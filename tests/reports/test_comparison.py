@@ -99,3 +99,35 @@ def test_one_record_is_no_comparison():
         record_of(CALM).compare()
     with pytest.raises(ArgumentError, match="each with a name"):
         Comparison(["only one"], [record_of(CALM).evidence, record_of(CALM).evidence])
+
+
+def test_a_loss_that_one_run_lacks_is_no_difference():
+    """Manual optimization records none; a NaN is one, and is called so."""
+    one, other = history_of(CALM), history_of(CALM)
+    other.records[5].loss = None
+    assert first_difference(one, other) is None
+    other.records[7].loss = math.nan
+    comparison = RunRecord(RunInfo(), one).compare(RunRecord(RunInfo(), other))
+    assert "at step 7: loss NaN instead of 0.935." in to_text(comparison.report())
+
+
+@pytest.mark.parametrize(
+    ("others", "names", "message"),
+    [
+        (["run.jsonl"], (), r"compare\(others=\['run.jsonl'\]\): each must be a RunRecord, not 'run.jsonl'"),
+        ([record_of(CALM)], ["a"], r"\(names=\['a'\]\): a comparison needs two records or more, each with a name"),
+        ([record_of(CALM)], ["a", "a"], r"\(names=\['a', 'a'\]\): every run needs a name of its own"),
+        ([record_of(CALM)], ["a", 3], r"\(names=\['a', 3\]\): each must be a string, not 3"),
+        ([record_of(CALM)], "ab", r"\(names='ab'\): names must be a list, each a string"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(others, names, message):
+    """The message quotes the argument and says what it should be."""
+    with pytest.raises(ArgumentError, match=message):
+        record_of(CALM).compare(*others, names=names)
+
+
+def test_more_runs_than_letters_have_numbers():
+    """The 27th run needs a name too."""
+    run = record_of(CALM[:3])
+    assert list(run.compare(*[run] * 26).names) == [str(number) for number in range(1, 28)]

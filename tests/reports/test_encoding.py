@@ -74,6 +74,12 @@ def test_columns_stay_in_line(lines):
 def test_an_indentation_stays():
     """The blanks at the start of a line are not taken."""
     assert encodable("     → raise it", "ascii") == "     -> raise it"
+    assert encodable("│   → raise it    │", "ascii") == "|   -> raise it   |"
+
+
+def test_what_has_nothing_at_its_right_keeps_its_place():
+    """The value of a name begins where the values above and below it begin."""
+    assert encodable("Reach     1%\nGrowth    R² 1.00 → 0.5", "ascii") == "Reach     1%\nGrowth    R^2 1.00 -> 0.5"
 
 
 def test_colors_stay():

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from lightning_clip._errors import ArgumentError
 from lightning_clip.core import Event, RunInfo
 from lightning_clip.reports import RunRecord
 from tests.support.recorded import history_of
@@ -63,12 +64,43 @@ def test_a_page_is_whole_and_needs_no_other_file(pages, name):
     assert len(page) < 3e6
 
 
+def test_text_in_a_picture_is_text_and_lines_have_no_needless_digits(pages):
+    """A label can be searched and read aloud, and needs no outline of each letter; a point has two decimals."""
+    picture = re.search(r"<svg.*?</svg>", pages["one"], re.DOTALL)[0]
+    assert ">Training loss of each step</text>" in picture
+    longest = max(re.findall(r' d="([^"]*)"', picture), key=len)
+    assert len(longest) > 200
+    assert not re.search(r"\.\d{3}", longest)
+
+
+def test_the_page_of_a_long_run_is_small():
+    """A run of 800 steps, drawn with every spike and clipped step, takes less than 130 KB."""
+    norms = [1.0 + 0.5 * math.sin(step) + (20.0 if step % 90 == 50 else 0.0) for step in range(800)]
+    assert 50_000 < len(record_of(norms, max_norm=1.2).to_html()) < 130_000
+
+
 def test_a_page_says_what_the_report_says(pages):
     """Findings with their remedies, parameters, events."""
     assert "The norm exploded" in pages["one"]
     assert "layers.0.weight" in pages["one"]
     assert "switch" in pages["one"]
     assert "differs from calm first at step" in pages["two"]
+    assert "<h1>Comparison of calm, " in pages["two"]
+    assert "<td>final loss</td>" in pages["two"]
+
+
+def test_what_a_run_does_not_have_takes_no_room():
+    """Without parameters there is no table of them, without a duration no line for it."""
+    page = RunRecord(RunInfo(), history_of([1.0, 2.0])).to_html()
+    assert "<th>Parameter</th>" not in page
+    assert "<td>Time</td>" not in page
+
+
+@pytest.mark.parametrize(("number", "message"), [(0, "must be at least 1"), ("all", "must be a whole number")])
+def test_a_wrong_number_of_parameters_is_refused(number, message):
+    """As it is for the report."""
+    with pytest.raises(ArgumentError, match=message):
+        record_of([1.0] * 3).to_html(max_parameters=number)
 
 
 def test_a_notebook_shows_the_page_in_a_frame(pages):

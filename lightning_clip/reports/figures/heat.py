@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lightning_clip.core.record.update_sizes import UpdateSizes
 from lightning_clip.core.recurrent.temporal_profile import TemporalProfile
-from lightning_clip.reports.figures.look import HEAT
+from lightning_clip.reports.figures.look import HEAT, whole_numbers
 from lightning_clip.reports.formats import shorten_all
 
 _DECADES = 8.0
@@ -66,4 +66,5 @@ def _draw(axes: Any, table: NDArray[np.float64], steps: Sequence[int], label: st
     """Draw a table of `(rows, columns)`, each column as wide as the steps to the next one."""
     edges = [*steps, steps[-1] + max(1, steps[-1] - steps[-2])]
     mesh = axes.pcolormesh(edges, np.arange(len(table) + 1), np.ma.masked_invalid(table), cmap=HEAT, rasterized=True)
+    whole_numbers(axes.xaxis)
     axes.figure.colorbar(mesh, ax=axes, label=label)

@@ -46,6 +46,16 @@ def tidy(axes: Any, steps: int | None = None) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if steps is not None:
         axes.set_xlim(0, max(steps, 1))
+        whole_numbers(axes.xaxis)
+
+
+def whole_numbers(axis: Any) -> None:
+    """Write large numbers as `200,000`, not as 0.2 with a power of ten at the end of the axis.
+
+    Args:
+        axis: A linear axis.
+    """
+    axis.set_major_formatter("{x:,.10g}")
 
 
 def plain_log(axis: Any) -> None:

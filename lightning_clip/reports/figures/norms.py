@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lightning_clip.reports.evidence import OptimizerEvidence
-from lightning_clip.reports.figures.look import AFTER, BEFORE, LIMIT, MARK, SWITCH, plain_log, tidy
+from lightning_clip.reports.figures.look import AFTER, BEFORE, LIMIT, MARK, SWITCH, plain_log, tidy, whole_numbers
 from lightning_clip.reports.formats import number, percent
 from lightning_clip.reports.summary import UNCLIPPED
 from lightning_clip.reports.thresholds import thresholds_of
@@ -14,6 +14,8 @@ from lightning_clip.reports.thresholds import thresholds_of
 _BINS = 60
 _QUANTILES = 1_001
 _SHOWN_SPIKES = 3
+_NEAR = 5.0  # a threshold is drawn if it is at most so many times above or below the norms
+_STROKES = 1_000  # so many lie beside each other
 _MOST_STROKES = 0.5  # where more steps are clipped, strokes become a bar
 
 
@@ -39,9 +41,12 @@ def plot_norms(axes: Any, one: OptimizerEvidence, title: str, switches: Sequence
         axes.set_yscale("log")
     limits = axes.get_ylim()
     thresholds = np.array(thresholds_of(one))
-    if np.isfinite(thresholds).any():
-        axes.plot(steps, thresholds, color=LIMIT, linewidth=1, linestyle=(0, (5, 3)), label="threshold")
-        axes.set_ylim(*limits)  # a threshold far away must not squash the norms
+    if (known := thresholds[np.isfinite(thresholds)]).size:
+        near = known[(known > limits[0] / _NEAR) & (known < limits[1] * _NEAR)]
+        name = "threshold" if near.size else "threshold, outside this picture"
+        axes.plot(steps, thresholds, color=LIMIT, linewidth=1, linestyle=(0, (5, 3)), label=name)
+        low, high = (near.min() / 1.1, near.max() * 1.1) if near.size else limits
+        axes.set_ylim(min(limits[0], low), max(limits[1], high))  # a threshold far away must not squash the norms
     for place, step in enumerate(switches):
         label = {"label": "switch"} if not place else {}
         axes.axvline(step, color=SWITCH, linewidth=1.2, linestyle="-.", **label)
@@ -57,8 +62,8 @@ def _mark_steps(axes: Any, one: OptimizerEvidence) -> None:
     offset = one.part.steps + one.part.empty - len(one.records)
     place = {record.step: position for position, record in enumerate(one.records, offset)}
     at_bottom = {"transform": axes.get_xaxis_transform(), "linestyle": "none", "clip_on": False}
-    clipped = [place[record.step] for record in one.records if record.clipped]
-    if clipped and one.part.clipped_fraction <= _MOST_STROKES:
+    clipped = _apart([place[record.step] for record in one.records if record.clipped], one.part.steps)
+    if clipped and not offset and one.part.clipped_fraction <= _MOST_STROKES:
         axes.plot(clipped, [0.02] * len(clipped), "|", color=BEFORE, markersize=5, label="clipped step", **at_bottom)
     skipped = [place[record.step] for record in one.records if record.skipped]
     if skipped:
@@ -70,6 +75,11 @@ def _mark_steps(axes: Any, one: OptimizerEvidence) -> None:
         axes.annotate(
             f"{spike.record.step:,}", where, xytext=(4, -3), textcoords="offset points", fontsize="x-small", color=MARK
         )
+
+
+def _apart(steps: Sequence[int], total: int) -> list[int]:
+    """The first of those steps whose strokes would lie on top of each other."""
+    return list({step * _STROKES // max(total, _STROKES): step for step in reversed(steps)}.values())[::-1]
 
 
 def plot_distribution(axes: Any, one: OptimizerEvidence) -> None:
@@ -100,4 +110,5 @@ def plot_distribution(axes: Any, one: OptimizerEvidence) -> None:
     tidy(axes)
     axes.set(title="Norms and thresholds", xlabel="2-norm before clipping", ylabel="steps")
     plain_log(axes.xaxis)
+    whole_numbers(axes.yaxis)
     axes.legend(loc="upper left", bbox_to_anchor=(-0.1, -0.24), frameon=False, fontsize="small")

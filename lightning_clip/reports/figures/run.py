@@ -11,7 +11,7 @@ from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.figures.heat import plot_lags, plot_updates
-from lightning_clip.reports.figures.look import AFTER, LOSS, MARK, figure_class, tidy
+from lightning_clip.reports.figures.look import AFTER, LOSS, MARK, figure_class, plain_log, tidy, whole_numbers
 from lightning_clip.reports.figures.norms import plot_distribution, plot_norms
 from lightning_clip.reports.formats import counted, shorten_all
 from lightning_clip.reports.summary import ParameterSummary
@@ -73,7 +73,10 @@ def plot_report(history: History, run: RunInfo) -> Figure:
     for samples in updates:
         plot_updates(figure.add_subplot(grid[next(rows), :]), samples)
     if shown:
-        _plot_parameters(figure.add_subplot(grid[next(rows), :]), shown)
+        of_what = (
+            "of the squared norm of its optimizer" if len(evidence.optimizers) > 1 else "of the squared total norm"
+        )
+        _plot_parameters(figure.add_subplot(grid[next(rows), :]), shown, f"percent {of_what}")
     title = (run.model, run.brief_strategy or run.strategy, counted(summary.steps, "step"))
     figure.suptitle(", ".join(text for text in title if text))
     return figure
@@ -98,14 +101,16 @@ def _plot_losses(axes: Any, one: OptimizerEvidence) -> None:
     latest = "" if one.records[0].step == 0 else f", the last {len(one.records):,} steps"
     tidy(axes)
     axes.set_xlim(one.records[0].step, one.records[-1].step + 1)
+    whole_numbers(axes.xaxis)
+    plain_log(axes.yaxis)
     axes.set(title=f"Training loss of each step{latest}", xlabel="optimizer step", ylabel="loss")
     axes.grid(visible=True, alpha=0.25)
 
 
-def _plot_parameters(axes: Any, parameters: tuple[ParameterSummary, ...]) -> None:
+def _plot_parameters(axes: Any, parameters: tuple[ParameterSummary, ...], label: str) -> None:
     names = shorten_all([one.name for one in parameters], _NAME_WIDTH)
     axes.barh(range(len(parameters)), [100 * one.share for one in parameters], color=AFTER)
     axes.set_yticks(range(len(parameters)), names)
     axes.invert_yaxis()
     tidy(axes)
-    axes.set(title="Share of each parameter", xlabel="percent of the squared total norm")
+    axes.set(title="Share of each parameter", xlabel=label)

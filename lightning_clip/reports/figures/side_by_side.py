@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_clip.reports.comparison import Comparison
-from lightning_clip.reports.figures.look import figure_class, tidy
+from lightning_clip.reports.figures.look import figure_class, plain_log, tidy, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +43,7 @@ def plot_records(comparison: Comparison) -> Figure:
     _finish(norms, "norm before clipping")
     _finish(losses, "loss")
     losses.set_xlabel("optimizer step")
+    whole_numbers(losses.xaxis)
     losses.set_visible(has_loss)
     figure.legend(*losses.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
@@ -53,5 +54,6 @@ def _finish(axes: Any, label: str) -> None:
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines] or [np.zeros(0)])
     if (values > 0).any() and not (values <= 0).any():
         axes.set_yscale("log")
+        plain_log(axes.yaxis)
     axes.grid(visible=True, alpha=0.3)
     tidy(axes)

@@ -131,7 +131,7 @@ def _verdict(part: OptimizerSummary) -> Iterator[tuple[str, Text]]:
 
 def _suggestion(part: OptimizerSummary, threshold: float) -> str:
     if part.verdict is STEP_LIMITER:
-        return f"the P90 is {literal(threshold)}: one norm in ten was above it"
+        return f"the P90 is {number(part.p90)}: one norm in ten was above it"
     return f"the P90 is {literal(threshold)}: NormClip({literal(threshold)}) would clip about one step in ten"
 
 
@@ -140,7 +140,8 @@ def _bad_steps(part: OptimizerSummary) -> Text:
         return Text("none: every norm was finite and no step was skipped")
     first = f", the first at step {count(part.first_nonfinite)}" if part.first_nonfinite is not None else ""
     style = "red" if part.nonfinite > part.skipped else "yellow"
-    return Text(f"{count(part.nonfinite)} NaN or infinite{first}; {count(part.skipped)} skipped", style=style)
+    bad = f"{count(part.nonfinite)} NaN or infinite{first}" if part.nonfinite else "none NaN or infinite"
+    return Text(f"{bad}; {count(part.skipped)} skipped", style=style)
 
 
 def _switches(summary: Summary) -> list[float]:

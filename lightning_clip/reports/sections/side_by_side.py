@@ -34,13 +34,21 @@ def side_by_side(comparison: Comparison) -> Report:
 
 
 def _parts(comparison: Comparison) -> Iterator[RenderableType]:
-    yield Padding(Text("\n".join(_where_they_part(comparison))), (0, 0, 1, 2))
+    yield Padding(Text("\n".join(where_they_part(comparison))), (0, 0, 1, 2))
     yield NormLines(comparison)
     yield NumberTable(comparison)
     yield from _findings(comparison)
 
 
-def _where_they_part(comparison: Comparison) -> Iterator[str]:
+def where_they_part(comparison: Comparison) -> Iterator[str]:
+    """Say of each further run where it parts from the first one.
+
+    Args:
+        comparison: The runs.
+
+    Yields:
+        A sentence for each.
+    """
     first, *others = comparison.names
     for name, found in zip(others, comparison.differences, strict=True):
         yield f"{name}: {_parting(found, first)}"
@@ -52,8 +60,8 @@ def _parting(found: Difference | None, first: str) -> str:
     where = f"at step {count(found.first_step)}"
     if found.last_step > found.first_step:
         where = f"between step {count(found.first_step)} and step {count(found.last_step)}"
-    one, other = found.values
-    return f"differs from {first} first {where}: {found.what} {number(other)} instead of {number(one)}."
+    one, other = ("NaN" if math.isnan(value) else number(value) for value in found.values)
+    return f"differs from {first} first {where}: {found.what} {other} instead of {one}."
 
 
 class NormLines:
@@ -89,6 +97,21 @@ class NormLines:
         yield Padding(table, (0, 0, 1, 2))
 
 
+def number_rows(comparison: Comparison) -> Iterator[list[str]]:
+    """The numbers of each run as text.
+
+    Args:
+        comparison: The runs.
+
+    Yields:
+        What the numbers are, and the number of each run.
+    """
+    for what, row in comparison.numbers.items():
+        show = _FORMATS.get(what, number)
+        cells = [DASH if value is None else "NaN" if math.isnan(value) else show(value) for value in row]
+        yield [_LABELS.get(what, what), *cells]
+
+
 class NumberTable:
     """The numbers of each run, as wide as the console.
 
@@ -104,10 +127,8 @@ class NumberTable:
         table.add_column("")
         for name in shorten_all(list(self.comparison.names), options.max_width // 3):
             table.add_column(name, justify="right", no_wrap=True)
-        for what, row in self.comparison.numbers.items():
-            show = _FORMATS.get(what, number)
-            cells = [DASH if value is None else "NaN" if math.isnan(value) else show(value) for value in row]
-            table.add_row(_LABELS.get(what, what), *map(Text, cells))
+        for what, *cells in number_rows(self.comparison):
+            table.add_row(what, *map(Text, cells))
         yield from fitted(console, options, table)
 
 

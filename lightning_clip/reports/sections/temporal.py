@@ -119,7 +119,7 @@ def _meaning(profile: TemporalProfile) -> str:
     if profile.flow is Flow.EXPLODING:
         return f"{growth_in_words(profile)}: the earliest steps dominate what is learned"
     if profile.flow is Flow.HEALTHY:
-        return f"it does not explode, and reaches back over {_lags(profile)}"
+        return f"it does not explode, and reaches {_lags(profile)} back"
     if profile.has_weak_rest:
         return f"only a little of it is left beyond lag {count(profile.horizon)}"
     return f"input more than {counted(profile.horizon, 'step')} back contributes almost nothing to learning"

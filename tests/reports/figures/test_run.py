@@ -18,6 +18,7 @@ from tests.reports.runs import (
     healthy_through_time,
     recurrent,
 )
+from tests.support.recorded import history_of
 
 
 def test_the_norm_before_and_after_is_plotted():
@@ -39,7 +40,9 @@ def test_the_distribution_holds_all_steps():
 
 def test_each_optimizer_has_a_row_and_layers_come_last():
     """Two optimizers give four plots, one for the loss and one for parameters; 20 of 60 parameters are shown."""
-    assert len(plot_report(*adversarial()).axes) == 6
+    axes = plot_report(*adversarial()).axes
+    assert len(axes) == 6
+    assert axes[-1].get_xlabel() == "percent of the squared norm of its optimizer"
     assert len(plot_report(*recurrent()).axes[-1].patches) == 20
 
 
@@ -55,6 +58,41 @@ def test_the_threshold_and_what_it_did_are_marked():
     assert {text.get_text() for text in norms.texts} == {"140", "180", "220"}
     assert "P90 2.57: would clip 10%" in labeled(distribution)
     assert "threshold 4: clipped 2.5%" in labeled(distribution)
+
+
+@pytest.mark.parametrize(("max_norm", "label"), [(4.0, "threshold"), (400.0, "threshold, outside this picture")])
+def test_a_threshold_that_never_acted_is_seen_if_it_is_near(max_norm, label):
+    """Above the highest norm there is room for it, but not where it would squash the norms."""
+    norms = plot_report(history_of([1.0, 2.0, 1.5, 1.8], max_norm=max_norm), RunInfo()).axes[0]
+    assert set(labeled(norms)[label].get_ydata()) == {max_norm}
+    assert (norms.get_ylim()[1] > max_norm) == (max_norm == 4.0)
+
+
+def test_strokes_that_would_lie_on_top_of_each_other_are_one():
+    """Of 4,000 steps every third is clipped: at most a thousand strokes, none twice, from the first to the last."""
+    strokes = labeled(plot_report(history_of([1.0, 1.0, 9.0] * 1_333, max_norm=4.0), RunInfo()).axes[0])["clipped step"]
+    steps = strokes.get_xdata().tolist()
+    assert steps == sorted(set(steps))
+    assert 900 < len(steps) <= 1_000
+    assert (steps[0], steps[-1] > 3_990) == (2, True)
+    assert all(step % 3 == 2 for step in steps)
+
+
+def test_clipped_steps_are_not_marked_where_only_the_last_are_known():
+    """A history that no longer has the first steps would have strokes at its end only."""
+    history = history_of([1.0, 1.0, 9.0] * 5_000, max_norm=4.0)
+    assert len(history) < 15_000
+    assert "clipped step" not in labeled(plot_report(history, RunInfo()).axes[0])
+
+
+def test_large_numbers_of_steps_are_written_out():
+    """No power of ten at the end of an axis, no fraction of it at the ticks."""
+    figure = plot_report(history_of([1.0, 2.0] * 10_000), RunInfo())
+    figure.draw_without_rendering()
+    norms, distribution, losses = figure.axes
+    assert "20,000" in [label.get_text() for label in norms.get_xticklabels()]
+    for axis in (norms.xaxis, distribution.yaxis, losses.xaxis):
+        assert not axis.get_offset_text().get_text()
 
 
 def test_switches_and_skipped_steps_are_marked():
