@@ -1,7 +1,6 @@
 """`Block`: several small tensors as one flat tensor, so that an operation on all of them is one operation."""
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -12,8 +11,14 @@ from lightning_clip.functional.reading import is_free_to_read
 CACHED = 2**16
 """The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
 
-LAYOUT = attrgetter("shape", "dtype", "device")
-"""What two lists of tensors have in common if they are divided into the same blocks."""
+
+def layout_of(tensors: Iterable[Tensor]) -> list[object]:
+    """What two lists of tensors have in common if they are divided into the same blocks.
+
+    Args:
+        tensors: The tensors.
+    """
+    return [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
 
 
 class Block:
@@ -171,9 +176,9 @@ class Blocks:
         Args:
             tensors: `n` dense tensors.
         """
-        layout = list(map(LAYOUT, tensors))
+        layout = layout_of(tensors)
         if layout != self._found[0]:
-            self._found = layout, blocks_of(tensors)  # type: ignore[assignment]
+            self._found = layout, blocks_of(tensors)
         return self._found[1]
 
 
