@@ -69,7 +69,7 @@ class History:
             own = [i for i, record in enumerate(records) if record.optimizer == optimizer]
             total = self.aggregates.setdefault(optimizer, Aggregate())
             columns = total.add([records[i] for i in own])
-            self.landmarks.setdefault(optimizer, Landmarks()).add(columns, [bare[i] for i in own].__getitem__)
+            self.landmarks.setdefault(optimizer, Landmarks()).add(columns, partial(_chosen, [bare[i] for i in own]))
         if records and self.records:
             self.records[-1] = self.records[-1].without_params()  # `parameters` has counted them
         self.records.extend(bare[:-1])
@@ -87,7 +87,7 @@ class History:
             rows = np.flatnonzero(mask).tolist()
             own = columns if mask.all() else {n: list(compress(columns[n], mask.tolist())) for n in Aggregate.COLUMNS}
             self.aggregates.setdefault(optimizer, Aggregate()).add_columns(own)
-            self.landmarks.setdefault(optimizer, Landmarks()).add(own, partial(_record, columns, rows))
+            self.landmarks.setdefault(optimizer, Landmarks()).add(own, partial(_built, columns, rows))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one field of the records in the window as an array.
@@ -134,7 +134,7 @@ class History:
             steps = self.landmarks[optimizer] = Landmarks()
             steps.from_start = len(own) == total.steps + total.empty
             columns = {name: [getattr(record, name) for record in own] for name in Aggregate.COLUMNS}
-            steps.add(columns, own.__getitem__)
+            steps.add(columns, partial(_chosen, own))
             if steps.from_start:
                 total.add_course(columns)
 
@@ -147,5 +147,11 @@ def _restored(empty: _Restored, state: dict[str, Any]) -> _Restored:
     return empty
 
 
-def _record(columns: Mapping[str, Sequence[Any]], rows: Sequence[int], i: int) -> StepRecord:
-    return StepRecord(**{name: columns[name][rows[i]] for name in StepRecord.__dataclass_fields__ if name in columns})
+def _chosen(records: Sequence[StepRecord], positions: Sequence[int]) -> list[StepRecord]:
+    return [records[i] for i in positions]
+
+
+def _built(columns: Mapping[str, Sequence[Any]], rows: Sequence[int], positions: Sequence[int]) -> list[StepRecord]:
+    names = [name for name in StepRecord.__dataclass_fields__ if name in columns]
+    chosen = [[columns[name][rows[i]] for i in positions] for name in names]
+    return [StepRecord(**dict(zip(names, values, strict=True))) for values in zip(*chosen, strict=True)]
