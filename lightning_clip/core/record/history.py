@@ -121,7 +121,7 @@ class History:
             for optimizer in dict.fromkeys(record.optimizer for record in records):
                 own = [record for record in records if record.optimizer == optimizer]
                 columns = self._aggregates.setdefault(optimizer, Aggregate()).add(own)
-                self._landmarks.setdefault(optimizer, Landmarks()).add(columns, partial(_bare, own))
+                self._landmarks.setdefault(optimizer, Landmarks()).add(columns, partial(_chosen, own))
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Add further steps to everything but the window and the parameter totals.
@@ -135,7 +135,7 @@ class History:
             rows = np.flatnonzero(mask).tolist()
             own = columns if mask.all() else {n: list(compress(columns[n], mask.tolist())) for n in Aggregate.COLUMNS}
             self.aggregates.setdefault(optimizer, Aggregate()).add_columns(own)
-            self.landmarks.setdefault(optimizer, Landmarks()).add(own, partial(_record, columns, rows))
+            self.landmarks.setdefault(optimizer, Landmarks()).add(own, partial(_built, columns, rows))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one field of the records in the window as an array.
@@ -183,13 +183,9 @@ class History:
             steps = self._landmarks[optimizer] = Landmarks()
             steps.from_start = len(own) == total.steps + total.empty
             columns = {name: [getattr(record, name) for record in own] for name in Aggregate.COLUMNS}
-            steps.add(columns, own.__getitem__)
+            steps.add(columns, partial(_chosen, own))
             if steps.from_start:
                 total.add_course(columns)
-
-
-def _bare(records: Sequence[StepRecord], position: int) -> StepRecord:
-    return records[position].without_params()
 
 
 _Restored = TypeVar("_Restored", Aggregate, Landmarks)
@@ -200,5 +196,11 @@ def _restored(empty: _Restored, state: dict[str, Any]) -> _Restored:
     return empty
 
 
-def _record(columns: Mapping[str, Sequence[Any]], rows: Sequence[int], i: int) -> StepRecord:
-    return StepRecord(**{name: columns[name][rows[i]] for name in StepRecord.__dataclass_fields__ if name in columns})
+def _chosen(records: Sequence[StepRecord], positions: Sequence[int]) -> list[StepRecord]:
+    return [records[i].without_params() for i in positions]
+
+
+def _built(columns: Mapping[str, Sequence[Any]], rows: Sequence[int], positions: Sequence[int]) -> list[StepRecord]:
+    names = [name for name in StepRecord.__dataclass_fields__ if name in columns]
+    chosen = [[columns[name][rows[i]] for i in positions] for name in names]
+    return [StepRecord(**dict(zip(names, values, strict=True))) for values in zip(*chosen, strict=True)]

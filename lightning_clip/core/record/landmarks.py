@@ -33,22 +33,24 @@ class Landmarks:
         self.first_bad: StepRecord | None = None
         self.from_start = True
 
-    def add(self, columns: Mapping[str, Sequence[Any]], record_at: Callable[[int], StepRecord]) -> None:
+    def add(
+        self, columns: Mapping[str, Sequence[Any]], records_at: Callable[[Sequence[int]], list[StepRecord]]
+    ) -> None:
         """Look at further steps.
 
         Args:
             columns: `"norm_before"` and `"finite"` of the steps, each `(n,)`, of one optimizer and in order.
-            record_at: Returns the record of one of them, without parameter norms.
+            records_at: Returns the records of some of them, without parameter norms.
         """
         steps = len(columns["finite"])
-        self.opening += map(record_at, range(min(steps, OPENING - len(self.opening))))
+        self.opening += records_at(range(min(steps, OPENING - len(self.opening))))
         if self.first_bad is not None:
             return
         finite = np.asarray(columns["finite"], bool)
         end = steps if finite.all() else int(np.argmin(finite))
         samples = np.flatnonzero(np.asarray(columns["norm_before"], float)[:end] > 0)[-LEAD_UP:]
-        self.lead_up.extend(map(record_at, samples.tolist()))
-        self.first_bad = record_at(end) if end < steps else None
+        self.lead_up.extend(records_at(samples.tolist()))
+        self.first_bad = next(iter(records_at(range(end, min(end + 1, steps)))), None)
 
     def bad_at(self, step: int | None) -> StepRecord | None:
         """Return `first_bad` if it was this step; a checkpoint of an earlier version may not have the first one.
