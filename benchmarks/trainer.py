@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from fits import Fitted, LogsNorms, LogsTotal, Manual, SmallLSTM, WithAutoclip, acted, fit, quiet, rounds_of
+from fits import Clips, Fitted, LogsNorms, LogsTotal, Manual, SmallLSTM, WithAutoclip, acted, fit, quiet, rounds_of
 from measuring import Table, duration, median, ratio, spread, verdict
 from parameter_sets import WORDS, WordLSTM, mlp
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ NOTES = (
     "steps. `20 M LSTM` reads 4 rows of 20 words: the smaller the batch, the harder the comparison.",
     "On the MLP, a whole step of Lightning takes well under a millisecond, and no memory traffic hides what is added. "
     "The row of a callback that does nothing is the floor of any callback: Lightning calls each at six hooks per step. "
+    "That of three lines that call `clip_grad_norm_` and record nothing is the floor of one that clips. "
     "Rows of the packages `zclip` and `autoclip` are there where these are installed (`pip install zclip autoclip`).",
     "Lightning documents `self.log_dict(grad_norm(self, norm_type=2))` in `on_before_optimizer_step`. The last rows "
     "compare what each method adds to a fit without monitoring, with 100 parameters.",
@@ -122,6 +123,10 @@ def measure(
             "mlp: GradientMonitor": (ours_and_trainer(small, rows, mlp_steps, lambda: [GradientMonitor()]), 1.05),
             "mlp: a callback that does nothing": (
                 ours_and_trainer(small, rows, mlp_steps, lambda: [pl.Callback()]),
+                None,
+            ),
+            "mlp: a callback that calls clip_grad_norm_": (
+                ours_and_trainer(small, rows, mlp_steps, lambda: [Clips()]),
                 None,
             ),
             "mlp, manual: NormClip": (
