@@ -1,7 +1,6 @@
 """`Block`: several small tensors as one flat tensor, so that an operation on all of them is one operation."""
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -12,8 +11,10 @@ from lightning_clip.functional.reading import is_free_to_read
 CACHED = 2**16
 """The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
 
-LAYOUT = attrgetter("shape", "dtype", "device")
-"""What two lists of tensors have in common if they are divided into the same blocks."""
+
+def layout_of(tensors: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+    """Return what two lists of tensors have in common if they are divided into the same blocks."""
+    return [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
 
 
 class Block:
@@ -163,7 +164,7 @@ class Blocks:
     """The blocks of the same tensors at each step, divided again only when their shapes, dtypes or devices change."""
 
     def __init__(self) -> None:
-        self._found: tuple[list[object], list[Block]] = [], []
+        self._found: tuple[list[tuple[torch.Size, torch.dtype, torch.device]], list[Block]] = [], []
 
     def of(self, tensors: Sequence[Tensor]) -> list[Block]:
         """Return the blocks of all tensors.
@@ -171,9 +172,9 @@ class Blocks:
         Args:
             tensors: `n` dense tensors.
         """
-        layout = list(map(LAYOUT, tensors))
+        layout = layout_of(tensors)
         if layout != self._found[0]:
-            self._found = layout, blocks_of(tensors)  # type: ignore[assignment]
+            self._found = layout, blocks_of(tensors)
         return self._found[1]
 
 

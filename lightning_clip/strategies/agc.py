@@ -14,7 +14,7 @@ from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.blocks import CACHED, LAYOUT
+from lightning_clip.functional.blocks import CACHED, layout_of
 from lightning_clip.functional.norms import is_plain, tensor_norms, unit_norms
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scaling import clip_coef
@@ -121,7 +121,7 @@ class AGC(ClipStrategy):
 
     def _plan_of(self, grads: Gradients) -> "_Plan":
         """Which gradients have units in common; the same as at the step before, if they look the same."""
-        layout = [grads.names, list(map(LAYOUT, grads.tensors))]
+        layout = [grads.names, layout_of(grads.tensors)]
         if not grads.are_plain or self._plan is None or self._plan[0] != layout:
             plan = _Plan()
             alike: dict[tuple[object, ...], list[int]] = {}

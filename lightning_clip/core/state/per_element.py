@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.functional.blocks import CACHED, LAYOUT, Block, blocks_of
+from lightning_clip.functional.blocks import CACHED, Block, blocks_of, layout_of
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.sharded import is_sharded
 
@@ -91,7 +91,7 @@ class PerElement(nn.Module):
         """
         self.started = ()
         tensors = grads.locals
-        layout = [grads.names, list(map(LAYOUT, tensors))]
+        layout = [grads.names, layout_of(tensors)]
         if self._blocks is None or self._blocks[0] != layout:
             self._check(grads)
             values = [self._of(name, tensor) for name, tensor in zip(grads.names, tensors, strict=True)]
