@@ -98,7 +98,7 @@ def history_bytes(steps: int) -> int:
     return held
 
 
-def measure(*, rounds: int = 40, real: int = REAL, late: int = LATE, recorded: int = 20_000) -> Table:
+def measure(*, rounds: int = 20, real: int = REAL, late: int = LATE, recorded: int = 20_000) -> Table:
     """Return the table.
 
     Args:

@@ -74,7 +74,7 @@ class Ours:
         self.acted: list[bool] = []
 
 
-def measure(*, rounds: int = 40, warm_up: int = 70, names: tuple[str, ...] = tuple(SETS)) -> Table:
+def measure(*, rounds: int = 30, warm_up: int = 70, names: tuple[str, ...] = tuple(SETS)) -> Table:
     """Return the table.
 
     Args:

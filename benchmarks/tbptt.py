@@ -89,7 +89,7 @@ def peak(steps: int) -> int:
     return int(python(str(Path(__file__)), str(steps), MALLOC_MMAP_THRESHOLD_="65536")[-1])
 
 
-def measure(*, rounds: int = 5, long: int = 2_000, batches: int = 2, watched_steps: int = 200) -> Table:
+def measure(*, rounds: int = 3, long: int = 2_000, batches: int = 2, watched_steps: int = 200) -> Table:
     """Return the table.
 
     Args:

@@ -83,7 +83,7 @@ def peers(module: Fitted, batch: tuple[Tensor, Tensor], steps: int) -> dict[str,
 
 
 def measure(
-    *, rounds: int = 8, lstm_rounds: int = 5, mlp_steps: int = 500, lstm_steps: int = 24, watched_steps: int = 100
+    *, rounds: int = 7, lstm_rounds: int = 4, mlp_steps: int = 500, lstm_steps: int = 28, watched_steps: int = 100
 ) -> Table:
     """Return the table.
 

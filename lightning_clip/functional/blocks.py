@@ -12,12 +12,8 @@ CACHED = 2**16
 """The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
 
 
-def layout_of(tensors: Iterable[Tensor]) -> list[object]:
-    """What two lists of tensors have in common if they are divided into the same blocks.
-
-    Args:
-        tensors: The tensors.
-    """
+def layout_of(tensors: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+    """Return what two lists of tensors have in common if they are divided into the same blocks."""
     return [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
 
 
@@ -168,7 +164,7 @@ class Blocks:
     """The blocks of the same tensors at each step, divided again only when their shapes, dtypes or devices change."""
 
     def __init__(self) -> None:
-        self._found: tuple[list[object], list[Block]] = [], []
+        self._found: tuple[list[tuple[torch.Size, torch.dtype, torch.device]], list[Block]] = [], []
 
     def of(self, tensors: Sequence[Tensor]) -> list[Block]:
         """Return the blocks of all tensors.
