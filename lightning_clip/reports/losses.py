@@ -45,6 +45,11 @@ class LossCourse:
         return self.first - self.last > max(2 * self.noise, 0.02 * abs(self.first))
 
     @property
+    def may_have_fallen(self) -> bool:
+        """Whether the loss is lower at the end by so much that too much noise, not too little progress, hides it."""
+        return self.first - self.last > max(self.noise, 0.1 * abs(self.first))
+
+    @property
     def rose(self) -> bool:
         """Whether the loss is clearly higher at the end than it has been."""
         return self.last - self.lowest > max(3 * self.noise, 0.3 * abs(self.lowest))

@@ -154,8 +154,8 @@ def no_traction(evidence: Evidence) -> Iterator[Finding]:
         course = one.losses
         if course is None or course.steps < ENOUGH_STEPS or course.fell or course.rose or holds_back(one):
             continue
-        if course.usual < SLOW_FRACTION * course.start:
-            continue  # it fell within the first fifth, and has stayed there since
+        if course.may_have_fallen or course.usual < SLOW_FRACTION * course.start:
+            continue  # among its noise, or it fell within the first fifth, and has stayed there since
         remedy, lines = _traction(evidence.run, one)
         yield Finding(
             Severity.WARNING,

@@ -41,6 +41,15 @@ def test_no_traction_is_told_with_a_higher_rate():
     assert kinds([4.0, 4.0, 3.0, *FLAT[3:]]) == []  # fell in its first steps
 
 
+def test_a_fall_that_noise_hides_is_no_lack_of_traction():
+    """A fall by a third among losses that vary by a factor of nine is too little to tell, and no fault."""
+    falling = np.tile([3.0, 1.0, 1 / 3, 0.5], 50) * np.linspace(1.2, 0.8, 200)
+    course = Evidence.of(history_of(QUIET, losses=falling.tolist()), SGD).optimizers[0].losses
+    assert not course.fell
+    assert course.may_have_fallen
+    assert kinds(falling.tolist()) == []
+
+
 def test_no_traction_yields_to_its_cause():
     """A threshold that is much too low or a vanishing gradient is named instead."""
     (finding,) = found(history_of(QUIET, losses=FLAT, max_norm=1e-3), replace(SGD, strategy="NormClip(max_norm=0.001)"))
