@@ -57,11 +57,8 @@ def test_it_climbs_at_the_bad_step_itself_and_returns_when_calm(switcher_first):
     assert (spike.strategy, spike.clipped) == ("NormClip(1.0)", True)
     assert spike.norm_after == pytest.approx(1.0, rel=1e-4)
     assert clipping.history[99].strategy == "NoClip()"
-    assert [record.strategy for record in list(clipping.history)[205:220:7]] == [
-        "Blend(NormClip(1.0) → NoClip())",
-        "NoClip()",
-        "NoClip()",
-    ]
+    blended = "Blend(NormClip(1.0) → NoClip())"
+    assert [record.strategy for record in list(clipping.history)[205:220:7]] == [blended, "NoClip()", "NoClip()"]
     assert clipping.history.events[0].message.startswith("NoClip() → NormClip(1.0): 1 spike, norm ")
     assert "times the median" in clipping.history.events[0].message
 
@@ -214,10 +211,10 @@ def test_a_rung_that_skips_too_much_is_disabled():
     assert not any(record.skipped for record in list(clipping.history)[-70:])
 
 
-@pytest.mark.parametrize(
-    ("seed", "to_the_end"),
-    [(0, False), (1, False), *(pytest.param(seed, seed == 0, marks=pytest.mark.slow) for seed in (0, 3))],
-)
+SLOW = [pytest.param(seed, seed == 0, marks=pytest.mark.slow) for seed in (0, 3)]
+
+
+@pytest.mark.parametrize(("seed", "to_the_end"), [(0, False), (1, False), *SLOW])
 def test_it_saves_a_run_that_explodes_without_clipping(seed, to_the_end, tmp_path):
     """The regression network becomes NaN within ten steps without clipping; switching prevents it and is recorded."""
     seed_everything(seed, verbose=False)

@@ -117,22 +117,14 @@ def kit(request) -> Callable[[], list[Callback]]:
     return KITS[request.param]
 
 
-def in_both_modes() -> list[Any]:
-    """Every kit in automatic and manual optimization; the short form has those in manual that change the steps."""
-    short = {"clipping", "rollback", "finder", "skip"}
-    return [
-        pytest.param(
-            kit,
-            manual,
-            id=f"{name}-{'manual' if manual else 'automatic'}",
-            marks=() if not manual or name in short else pytest.mark.slow,
-        )
-        for manual in (False, True)
-        for name, kit in KITS.items()
-    ]
+def kits(short, value: Any) -> list[Any]:
+    """Every kit with a value; those that are not in the short form are slow."""
+    marks = {name: () if name in short else pytest.mark.slow for name in KITS}
+    return [pytest.param(kit, value, id=f"{name}-{value}", marks=marks[name]) for name, kit in KITS.items()]
 
 
-both_modes = pytest.mark.parametrize(("kit", "manual"), in_both_modes())
+IN_MANUAL = ("clipping", "rollback", "finder", "skip")  # what changes the steps themselves
+both_modes = pytest.mark.parametrize(("kit", "manual"), [*kits(KITS, False), *kits(IN_MANUAL, True)])
 
 
 @cache
@@ -228,21 +220,10 @@ def test_a_checkpoint_that_is_only_evaluated_leaves_the_record_alone(kit, tmp_pa
         assert_same_values(state_of(callbacks), before)
 
 
-@pytest.mark.parametrize(
-    ("kit", "search"),
-    [
-        *(pytest.param(kit, "lr_find", id=f"{name}-lr_find") for name, kit in KITS.items()),
-        *(
-            pytest.param(
-                kit,
-                "scale_batch_size",
-                id=f"{name}-scale_batch_size",
-                marks=() if name in ("clipping", "rollback", "skip", "temporal") else pytest.mark.slow,
-            )
-            for name, kit in KITS.items()
-        ),
-    ],
-)
+SCALED = ("clipping", "rollback", "skip", "temporal")
+
+
+@pytest.mark.parametrize(("kit", "search"), [*kits(KITS, "lr_find"), *kits(SCALED, "scale_batch_size")])
 def test_a_run_after_a_tuner_equals_one_without(kit, search, tmp_path, monkeypatch):
     """A search for a rate or a batch size leaves no trace in the callbacks."""
     monkeypatch.chdir(tmp_path)
