@@ -4,7 +4,7 @@ A time is the processor time of this process, not that of a clock on the wall: w
 count. Of the figures tried on a machine with ten other processes on two cores (each table three times over), the median
 over short rounds of the quotient of two processor times was the steadiest that also holds for a rule that acts at some
 steps only: it came back within 1% to 11%. With a wall clock, the same median moved by 5% to 470%, the quotient of the
-least times by 4% to 60%, and the median over single steps left out the rarer kind of step.
+least times by 8% to 252%, and the median over single steps left out the rarer kind of step.
 """
 
 import os
