@@ -46,8 +46,8 @@ class LossCourse:
 
     @property
     def may_have_fallen(self) -> bool:
-        """Whether a fall by a fifth cannot be ruled out: too much noise, not too little progress, may hide it."""
-        return self.first - self.last + 2 * self.noise > 0.2 * abs(self.first)
+        """Whether the loss is lower at the end, and perhaps by a fifth: noise then hides the progress."""
+        return self.last < self.first and self.first - self.last + 2 * self.noise > 0.2 * abs(self.first)
 
     @property
     def rose(self) -> bool:
