@@ -17,7 +17,6 @@ from lightning_clip.core.record.run_info import Event
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.core.strategy_names import is_same_strategy
 from lightning_clip.core.switching import Ladder, Move, Reading, SpikeDetector
-from lightning_clip.reports.formats import number
 from lightning_clip.strategies.blend import Blend
 
 _SKIP_WINDOW = 1_000
@@ -158,9 +157,9 @@ class RungState:
     def _switch_event(
         self, move: Move, reading: Reading, before: ClipStrategy, after: ClipStrategy, step: int
     ) -> Event:
-        ratio = f", {number(reading.norm / reading.median)} times the median" if reading.median > 0 else ""
+        ratio = f", {_in_words(reading.norm / reading.median)} times the median" if reading.median > 0 else ""
         would = "would switch " if self.policy.dry_run else ""
-        norm = f", norm {number(reading.norm)}{ratio}" if not math.isnan(reading.norm) else ""
+        norm = f", norm {_in_words(reading.norm)}{ratio}" if not math.isnan(reading.norm) else ""
         message = f"{would}{before.label} → {after.label}: {move.reason}{norm}"
         data = {
             "optimizer": self.index,
@@ -230,3 +229,8 @@ class RungState:
 
 
 _PLAIN = ("_blend_left", "_top", "_steps_before", "_skips_before")  # attributes, and keys in checkpoints
+
+
+def _in_words(value: float) -> str:
+    """A number with three significant digits: `17,200`; the formats of reports would be imported by every training."""
+    return f"{float(f'{value:.3g}'):,.10g}"
