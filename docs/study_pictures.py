@@ -19,7 +19,6 @@ from lightning_clip.studies.story import study_figure
 
 TARGET = Path(__file__).parent / "pictures" / "studies"
 STUDIES = ("mlp-regression", "mlp-strategies", "mlp-thresholds", "mlp-remedies", "mlp-diabetes", "cliff")
-TUTORIAL = {"clipnorm": "per-parameter-norm-1.0", "clipvalue": "value-5.0"}
 DOTS_PER_INCH = 110
 COLOR = "#0072B2"
 
@@ -38,9 +37,7 @@ def main(folders: Sequence[str]) -> None:
         folder = given.get(name) or run(name)
         results = folder.read()
         if name == "mlp-regression":
-            for keras, strategy in TUTORIAL.items():
-                save(curves_figure(results, folder, [strategy]), f"tutorial-{keras}")
-            save(curves_figure(results, folder, list(load_study(name).strategies)), f"{name}-curves")
+            save(plot_learning_curves(curves_of(results, folder, list(load_study(name).strategies))), f"{name}-curves")
         else:
             save(study_figure(load_study(name), results.runs), name)
 
@@ -70,14 +67,16 @@ def target_figure() -> Figure:
     return figure
 
 
-def curves_figure(results: StudyResults, folder: ResultsFolder, strategies: Sequence[str]) -> Figure:
-    """Draw the learning curves of some strategies of a study."""
+def curves_of(
+    results: StudyResults, folder: ResultsFolder, strategies: Sequence[str]
+) -> dict[str, list[LearningCurve]]:
+    """Read the learning curves of some strategies of a study."""
     curves: dict[str, list[LearningCurve]] = {name: [] for name in strategies}
     for one in results.runs:
         if one.strategy in curves:
             samples = read_jsonl(folder.record_of(one.key))[1].measurements.of(LEARNING_CURVE)
             curves[one.strategy].append(LearningCurve.of(samples, one.diverged_at_step))
-    return plot_learning_curves(curves)
+    return curves
 
 
 def save(figure: Figure, name: str) -> None:
