@@ -1,7 +1,7 @@
 """`Comparison`: several runs side by side: where they part, their numbers, findings that came or went."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -17,6 +17,7 @@ from lightning_clip.core.record.trajectory import Trajectory
 from lightning_clip.reports.diagnosis.rule import Finding
 from lightning_clip.reports.diagnosis.rules import diagnose
 from lightning_clip.reports.evidence import Evidence
+from lightning_clip.reports.formats import DASH
 
 __all__ = ["Comparison", "Difference"]
 
@@ -94,14 +95,20 @@ class Comparison:
         return rows
 
     @cached_property
-    def findings(self) -> Sequence[tuple[Finding, tuple[bool, ...]]]:
-        """Each finding of any of the runs, the most severe first, and which of the runs have it."""
+    def findings(self) -> Sequence[tuple[Finding, tuple[Finding | None, ...]]]:
+        """Each kind of finding, the most severe first, and what each run has of it, which may have other numbers."""
         found = [diagnose(one) for one in self.records]
-        kinds = [{_key(finding) for finding in ones} for ones in found]
+        by_kind = [{_key(finding): finding for finding in reversed(ones)} for ones in found]
         known: dict[str, Finding] = {}
         for finding in sorted((one for ones in found for one in ones), key=lambda one: -one.severity):
             known.setdefault(_key(finding), finding)
-        return [(finding, tuple(key in own for own in kinds)) for key, finding in known.items()]
+        return [(finding, tuple(own.get(key) for own in by_kind)) for key, finding in known.items()]
+
+    def finding_rows(self) -> Iterator[tuple[str, ...]]:
+        """The title of each finding, and for each run "yes", its own title if that has other numbers, or a dash."""
+        for finding, own in self.findings:
+            cells = (DASH if one is None else "yes" if one.title == finding.title else one.title for one in own)
+            yield finding.title, *cells
 
     @property
     def _has_several_optimizers(self) -> bool:

@@ -133,7 +133,7 @@ def _comparison(comparison: Comparison) -> Iterable[str]:
     yield from (f"<p>{escape(sentence)}</p>" for sentence in where_they_part(comparison))
     yield _picture(lambda: _plot_comparison(comparison))
     yield _table(["", *comparison.names], list(number_rows(comparison)))
-    findings = [[one.title, *("yes" if has else DASH for has in own)] for one, own in comparison.findings]
+    findings = list(map(list, comparison.finding_rows()))
     yield _table(["Finding", *comparison.names], findings) if findings else "<p>No run has a finding.</p>"
 
 

@@ -67,11 +67,19 @@ def test_numbers_and_findings_are_side_by_side():
     assert comparison.numbers["steps"] == (60, 61)
     assert comparison.numbers["clipped fraction"] == (1.0, 0.0)
     assert comparison.numbers["NaN or infinite steps"] == (0, 1)
-    by_kind = {finding.title: own for finding, own in comparison.findings}
-    assert by_kind["The gradient is NaN at step 40"] == (False, True)
+    assert ("The gradient is NaN at step 40", "–", "yes") in comparison.finding_rows()
     text = to_text(comparison.report(), width=100)
     assert "B: differs from A first at step 0: norm after clipping 2 instead of 0.5." in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_finding_that_both_runs_have_shows_the_numbers_of_each():
+    """Not those of the first run for both."""
+    comparison = record_of([*CALM[:40], math.nan, *CALM[40:]]).compare(record_of([*CALM[:50], math.nan, *CALM[50:]]))
+    (row,) = [row for row in comparison.finding_rows() if "NaN" in row[0]]
+    assert row == ("The gradient is NaN at step 40", "yes", "The gradient is NaN at step 50")
+    assert [one.title for one in comparison.findings[0][1]] == [row[0], row[2]]
+    assert "at step 50" in to_text(comparison.report(), width=100)
 
 
 def test_three_runs_are_compared_with_the_first():

@@ -141,6 +141,6 @@ def _findings(comparison: Comparison) -> Iterator[RenderableType]:
     table.add_column("", overflow="fold")
     for name in comparison.names:
         table.add_column(Text(name), justify="center", overflow="fold")
-    for finding, own in comparison.findings:
-        table.add_row(Text(finding.title), *("yes" if has else DASH for has in own))
+    for row in comparison.finding_rows():
+        table.add_row(*map(Text, row))
     yield Padding(table, (0, 0, 1, 2))
