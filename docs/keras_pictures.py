@@ -1,7 +1,7 @@
 """The tutorial's own network in Keras beside ours: two pictures of the studies page.
 
-`pip install keras`, then `KERAS_BACKEND=torch python docs/keras_pictures.py`; `make figures` does both. Ours are its runs
-in `runs/figures`, or are made now. Fifteen trainings in Keras take a few minutes.
+`pip install keras`, then `KERAS_BACKEND=torch python docs/keras_pictures.py`; `make figures` does both. Ours are its
+runs in `runs/figures`, or are made now. Fifteen trainings in Keras take a few minutes.
 """
 
 from statistics import median

@@ -50,16 +50,3 @@ def _entry_points_are_read_once() -> Iterator[None]:
 def _no_seed_of_an_earlier_test() -> None:
     """`seed_everything` leaves its seed in the environment, where Lightning's samplers find it."""
     os.environ.pop("PL_GLOBAL_SEED", None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_twins_of_earlier_tests() -> Iterator[None]:
-    """The classes for `pytorch_lightning` have the names of ours, so bare names on the command line are ambiguous."""
-    yield
-    twins = sys.modules.get("lightning_clip.pytorch_lightning")
-    if twins is not None and twins._twin.cache_info().currsize:
-        from lightning_clip._compat import _kinds
-
-        twins._twin.cache_clear()
-        _kinds.cache_clear()
-        gc.collect()

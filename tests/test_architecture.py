@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "studies/comparison": {"core", "reports", "rich", "matplotlib", "numpy"},
 }
 HELPERS = {"_lazy", "_errors", "_checks", "_compat"}
-UNBOUND = {"__init__", "__main__", "cli", "pytorch_lightning"}
+UNBOUND = {"__init__", "__main__", "_pytorch_lightning", "cli", "pytorch_lightning"}
 
 
 def imports(node: ast.AST, *, at_runtime: bool = False) -> Iterator[str]:

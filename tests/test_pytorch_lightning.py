@@ -9,6 +9,7 @@ import lightning.pytorch
 import pytest
 import pytorch_lightning
 import torch
+from jsonargparse import ArgumentParser
 from torch.nn import functional as F
 
 import lightning_clip
@@ -90,8 +91,20 @@ def test_a_twin_is_ours_and_of_the_other_package(name):
     assert issubclass(twin, ours)
     assert not issubclass(twin, ROOTS[lightning.pytorch])
     assert [issubclass(twin, root) for root in ROOTS[pytorch_lightning]].count(True) == 1
-    assert (twin.__name__, twin.__doc__, twin.__module__) == (name, ours.__doc__, "lightning_clip.pytorch_lightning")
+    assert (twin.__name__, twin.__doc__, twin.__module__) == (name, ours.__doc__, "lightning_clip._pytorch_lightning")
     assert twin is getattr(twins, name) is pickle.loads(pickle.dumps(twin))
+
+
+def test_a_bare_name_is_that_of_our_class():
+    """On a command line of Lightning, also in a process that has made the twins, which are its subclasses."""
+    assert issubclass(twins.MLPRegressor, lightning_clip.MLPRegressor) and twins.GradientClipping
+    for base, name in (
+        (lightning.pytorch.LightningModule, "MLPRegressor"),
+        (lightning.pytorch.Callback, "GradientClipping"),
+    ):
+        parser = ArgumentParser()
+        parser.add_subclass_arguments(base, "one")
+        assert parser.parse_args([f"--one={name}"]).one.class_path == f"lightning_clip.{name}"
 
 
 @pytest.mark.parametrize("name", PAIRS)
