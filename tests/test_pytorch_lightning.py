@@ -97,7 +97,8 @@ def test_a_twin_is_ours_and_of_the_other_package(name):
 
 def test_a_bare_name_is_that_of_our_class():
     """On a command line of Lightning, also in a process that has made the twins, which are its subclasses."""
-    assert issubclass(twins.MLPRegressor, lightning_clip.MLPRegressor) and twins.GradientClipping
+    assert issubclass(twins.MLPRegressor, lightning_clip.MLPRegressor)
+    assert twins.GradientClipping
     for base, name in (
         (lightning.pytorch.LightningModule, "MLPRegressor"),
         (lightning.pytorch.Callback, "GradientClipping"),
@@ -238,14 +239,15 @@ def test_its_command_line_makes_them(tmp_path):
     words += [f"--trainer.callbacks={here}.GradientClipping", "--trainer.callbacks.strategy=lightning_clip.AutoClip"]
     done = fresh.run(["main.py", *words, "--trainer.accelerator=cpu", "--trainer.logger=false"], tmp_path)
     assert done.stdout.splitlines()[-2:] == [
-        f"<class '{here}.LSTMModule'> 0.5",
-        f"<class '{here}.TemporalOrderDataModule'> {AutoClip()}",
+        f"{twins.LSTMModule} 0.5",
+        f"{twins.TemporalOrderDataModule} {AutoClip()}",
     ], done.stderr
 
 
 def test_without_the_package(monkeypatch):
     """One line says what to install."""
-    monkeypatch.delitem(sys.modules, "lightning_clip.pytorch_lightning")
+    for name in ("pytorch_lightning", "_pytorch_lightning"):
+        monkeypatch.delitem(sys.modules, f"lightning_clip.{name}")
     monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
     with pytest.raises(ModuleNotFoundError, match=r"^lightning_clip.pytorch_lightning needs pytorch_lightning: pip"):
         importlib.import_module("lightning_clip.pytorch_lightning")
