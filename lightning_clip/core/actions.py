@@ -104,8 +104,9 @@ class Scale(Action):
         """Multiply in place."""
         if self.factor == 1.0 or not len(grads):
             return
+        coef = self.coefs
         for device, tensors in _by_device(grads.locals).items():
-            torch._foreach_mul_(tensors, self.coefs if self.coefs.device == device else self.coefs.to(device))
+            torch._foreach_mul_(tensors, coef if coef.device == device else coef.to(device))
 
 
 class ScaleEach(Action):

@@ -1,6 +1,6 @@
 """Limits on individual elements, with few passes over memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -52,18 +52,3 @@ def element_coef_(limit: Tensor, magnitude: Tensor, *, min_scale: float = 0.0, d
     """
     coefs = limit.div_(magnitude).clamp_(min=min_scale, max=1.0)
     return coefs if defined else coefs.nan_to_num_(nan=1.0)
-
-
-def element_coefs_(limits: Iterable[Tensor], magnitudes: Iterable[Tensor], *, min_scale: float = 0.0) -> list[Tensor]:
-    """Apply `element_coef_` to each of several tensors.
-
-    Args:
-        limits: `n` tensors of any shape; overwritten.
-        magnitudes: The absolute values of the elements, `n` tensors of the same shapes.
-        min_scale: Smallest factor, in [0, 1].
-
-    Returns:
-        `limits`, each value in [min_scale, 1].
-    """
-    rows = zip(limits, magnitudes, strict=True)
-    return [element_coef_(limit, magnitude, min_scale=min_scale) for limit, magnitude in rows]

@@ -129,7 +129,6 @@ class EmaRatioClip(TotalNormStrategy):
         self.min_scale = min_scale
         self.levels = _Levels(fast, slow, warmup_steps, bias_correction=bias_correction)
         self.intake = Intake(history, explosion=explosion)
-        self._limits: tuple[type, tuple[Scalar, ...]] | None = None
 
     @classmethod
     def reference(cls, trigger: float = 2.0, *, target: float = 1.1, fast: float = 0.9, slow: float = 0.99) -> Self:
@@ -165,7 +164,7 @@ class EmaRatioClip(TotalNormStrategy):
     def decide_on(self, norm: Scalar) -> Action:
         """Scale by `target * F / total norm` if the norm is above `trigger * S`."""
         fast, slow, started = self.levels.read(norm)
-        start, most, none = self._limits_like(norm)
+        start, most, none = (like(number, norm) for number in (self.start_norm, self.max_norm, math.inf))
         left = minimum(self.target * fast, most)
         threshold = minimum(maximum(self.trigger * slow, left), most)
         limit = where(norm > threshold, left, none)
@@ -173,13 +172,6 @@ class EmaRatioClip(TotalNormStrategy):
         self.levels.push(choose(started, lambda: value, lambda: minimum(value, start)), keep, started)
         coef = clip_coef(norm, where(started, limit, start), eps=self.norm_eps, min_scale=self.min_scale)
         return Scale(coef, where(started, threshold, start))
-
-    def _limits_like(self, norm: Scalar) -> tuple[Scalar, ...]:
-        """The fixed limits and infinity with the type of a norm, made once."""
-        if self._limits is None or self._limits[0] is not type(norm):
-            numbers = self.start_norm, self.max_norm, math.inf
-            self._limits = type(norm), tuple(like(number, norm) for number in numbers)
-        return self._limits[1]
 
 
 class _Levels(RunningEstimates):

@@ -19,6 +19,17 @@ def test_it_follows_the_formula(history, precision):
     assert_parity(EmaRatioClip(1.2, **arguments), adaptive.ema_ratio_clip(1.2, **arguments), **precision)
 
 
+def test_a_limit_that_is_changed_counts_from_the_next_norm():
+    """`max_norm` and `start_norm` are read at each decision and not remembered from the first one."""
+    strategy = EmaRatioClip(max_norm=100.0, start_norm=5.0, warmup_steps=4)
+    assert thresholds_and_coefs(strategy, np.array([8.0]))[0][0] == 5.0
+    strategy.start_norm = 2.0
+    assert thresholds_and_coefs(strategy, np.array([8.0]))[0][0] == 2.0
+    thresholds_and_coefs(strategy, np.ones(10))
+    strategy.max_norm = 0.5
+    assert thresholds_and_coefs(strategy, np.array([8.0]))[0][0] == 0.5
+
+
 def test_a_clipped_norm_ends_at_the_target_and_not_at_the_trigger():
     """Norms within the trigger stay unchanged; norms above it end near the usual size."""
     norms = np.array([1.0] * 50 + [1.9, 4.0])

@@ -108,9 +108,9 @@ class History:
             optimizer: The optimizer's position.
         """
         waiting = [record for record in self._uncounted if record.optimizer == optimizer and record.norm_before != 0]
-        total = self._aggregates.get(optimizer) or Aggregate()
-        skipped = sum(record.skipped for record in waiting)
-        return total.skipped + skipped, total.nonfinite + sum(not record.finite for record in waiting)
+        total = self._aggregates.get(optimizer)
+        skipped, nonfinite = (total.skipped, total.nonfinite) if total is not None else (0, 0)
+        return skipped + sum(one.skipped for one in waiting), nonfinite + sum(not one.finite for one in waiting)
 
     def _count(self) -> None:
         if not self._uncounted:
