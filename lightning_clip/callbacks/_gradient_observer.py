@@ -181,7 +181,7 @@ class GradientObserver(MetricsCallback, StepCallback):
     ) -> None:
         if self._recorder.end_batch(outputs):
             self._publish_if_due(trainer)
-            if len(self._recorder.waiting) >= self.flush_every_n_steps:
+            if self._recorder.waiting >= self.flush_every_n_steps:
                 self._recorder.flush()
 
     @override

@@ -34,16 +34,14 @@ class Recorder:
         sinks: The destinations of the record besides the history.
 
     Attributes:
-        waiting: The steps of finished batches that have not been read from the device.
         known: The history up to the latest flush.
         latest: The records of the latest finished batch that made a step, once they have been read.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
-        self.waiting = StepBuffer()
         self.known = History()
         self.latest: Sequence[StepRecord] = ()
-        self._batch = StepBuffer()
+        self._steps = StepBuffer()
         self._backward: Tensor | None = None
         self._is_used = False
         self._steps_of_latest = 0
@@ -61,6 +59,11 @@ class Recorder:
         """The description of the run, with its duration so far."""
         self._run.seconds = self._seconds()
         return self._run
+
+    @property
+    def waiting(self) -> int:
+        """The number of steps of finished batches that have not been read from the device."""
+        return self._steps.finished
 
     @property
     def history(self) -> History:
@@ -114,7 +117,7 @@ class Recorder:
         """
         step.note(loss=self._backward)
         self._is_used = True
-        self._batch.add(step)
+        self._steps.add(step)
 
     def note_backward(self, loss: Tensor) -> None:
         """Note a loss that is about to be passed backward in manual optimization, where each optimizer has its own.
@@ -138,17 +141,16 @@ class Recorder:
         Returns:
             Whether the batch made a step.
         """
-        steps, self._backward = self._batch.pending, None
+        steps, self._backward = self._steps.pending[self._steps.finished :], None
         if not steps:
             return False
-        self._batch.pending = []
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and loss.numel() == 1:
             loss = local_values(loss.detach())
             for step in steps:
                 step.note(loss=loss)
-        self.waiting.pending += steps
         self._steps_of_latest = len(steps)
+        self._steps.finished += len(steps)  # the steps stay where they are: Ctrl-C at any point loses none
         return True
 
     def flush(self) -> None:
@@ -158,10 +160,10 @@ class Recorder:
         is done: steps that have left the device would be lost otherwise.
         """
         if self._is_broken:
-            self.waiting = StepBuffer()
-        if not self.waiting:
+            self._steps = StepBuffer()
+        waiting = self.waiting
+        if not waiting:
             return
-        waiting = len(self.waiting)
         try:
             with interrupts_deferred():
                 self._flush()
@@ -172,7 +174,7 @@ class Recorder:
             )
 
     def _flush(self) -> None:
-        records = self.waiting.flush()
+        records = self._steps.flush(self.waiting)
         if records:
             self.latest = records[-self._steps_of_latest :]
             self.known.extend(records)
@@ -217,7 +219,7 @@ class Recorder:
                 contains the steps that the batch has made, without their loss.
         """
         history = self.history
-        made = [step for step in self._batch.pending if step.step < steps_made]
+        made = [step for step in self._steps.pending if step.step < steps_made]
         if made:
             history, buffer = deepcopy(history), StepBuffer()
             buffer.pending = made

@@ -207,7 +207,9 @@ def test_the_device_is_read_at_flushes_only(monkeypatch):
     """Between flushes no tensor is read: every 5 steps here, and at the end of each epoch."""
     flushes = []
     original = StepBuffer.flush
-    monkeypatch.setattr(StepBuffer, "flush", lambda buffer: flushes.append(len(buffer)) or original(buffer))
+    monkeypatch.setattr(
+        StepBuffer, "flush", lambda buffer, *count: flushes.append(len(buffer)) or original(buffer, *count)
+    )
     fit(Net(), GradientClipping(NormClip(0.7), flush_every_n_steps=5), log_every_n_steps=100)
     assert [count for count in flushes if count] == [5, 1, 5, 1]
 

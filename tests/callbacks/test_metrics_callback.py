@@ -55,7 +55,9 @@ def test_the_device_is_read_only_for_checkpoints_that_look(tmp_path, monkeypatch
     """A checkpoint every 4 steps makes us read every 4 steps, and one that monitors something else never does."""
     flushes = []
     original = StepBuffer.flush
-    monkeypatch.setattr(StepBuffer, "flush", lambda buffer: flushes.append(len(buffer)) or original(buffer))
+    monkeypatch.setattr(
+        StepBuffer, "flush", lambda buffer, *count: flushes.append(len(buffer)) or original(buffer, *count)
+    )
     ours = ModelCheckpoint(tmp_path, monitor="grad_norm/total", every_n_train_steps=4)
     fit(Net(), GradientMonitor(), ours, enable_checkpointing=True, max_epochs=1)
     assert [count for count in flushes if count] == [4, 2]

@@ -182,7 +182,7 @@ def test_an_exception_arrives_unchanged_and_loses_nothing(place, kind, tmp_path,
 def test_an_exception_arrives_although_the_device_cannot_be_read(kind, monkeypatch):
     """After an error on the device every read raises: the steps that are still there are one warning."""
 
-    def fail(buffer: StepBuffer) -> None:
+    def fail(buffer: StepBuffer, count: int | None = None) -> None:
         raise RuntimeError("device-side assert triggered")
 
     class Broken(Net):

@@ -19,10 +19,12 @@ class StepBuffer:
 
     Attributes:
         pending: The steps not yet read, in order.
+        finished: How many of them, from the first, no further evaluation replaces.
     """
 
     def __init__(self) -> None:
         self.pending: list[PendingStep] = []
+        self.finished = 0
 
     def __len__(self) -> int:
         return len(self.pending)
@@ -36,17 +38,22 @@ class StepBuffer:
         Args:
             step: The pending step.
         """
-        if self.pending and _key(self.pending[-1]) == _key(step):
-            self.pending.pop()
-        self.pending.append(step)
+        if len(self.pending) > self.finished and _key(self.pending[-1]) == _key(step):
+            self.pending[-1] = step
+        else:
+            self.pending.append(step)
 
-    def flush(self) -> list[StepRecord]:
-        """Read all pending steps, with one copy from the device, and empty the buffer.
+    def flush(self, count: int | None = None) -> list[StepRecord]:
+        """Read pending steps, with one copy from the device, and remove them from the buffer.
+
+        Args:
+            count: How many, from the first; `None` reads all.
 
         Returns:
             The records of the steps, in order.
         """
-        steps, self.pending = self.pending, []
+        steps = self.pending[:count]
+        self.pending, self.finished = self.pending[len(steps) :], max(self.finished - len(steps), 0)
         pieces = [piece for step in steps for piece in _pieces(step)]
         values = iter(_read(pieces))
         return [_record(step, values) for step in steps]
