@@ -75,8 +75,7 @@ class _WatchedSampler:
         self._drawn, self._first = deque(), 0
         drawn = self._drawn
         for indices in self.inner:
-            is_list = all(isinstance(index, int) for index in indices)
-            drawn.append([int(index) for index in indices] if is_list else None)
+            drawn.append(list(indices) if set(map(type, indices)) <= {int} else None)
             yield indices
 
     def __len__(self) -> int:

@@ -58,6 +58,7 @@ class SpikeDetector:
     """
 
     _FIRST = 3
+    _CALM_AT_A_TIME = 16
 
     def __init__(
         self,
@@ -82,6 +83,8 @@ class SpikeDetector:
         self._logs: deque[float] = deque(maxlen=window)
         self._sorted: list[float] = []
         self._seen = 0
+        self._calm: list[float] = []
+        self._calm_up_to = 0.0
 
     def read(self, norm: float) -> Reading:
         """Compare a norm with the norms before it, then remember it.
@@ -92,6 +95,7 @@ class SpikeDetector:
         Returns:
             The reading.
         """
+        self._settle()
         if not math.isfinite(norm):
             return Reading(5.0, norm, self._median(), math.inf)
         if norm <= 0:
@@ -109,13 +113,36 @@ class SpikeDetector:
         Args:
             norm: Total norm before clipping; may be infinite or NaN, or 0 if there was no gradient.
         """
+        if 0 < norm <= self._calm_up_to:
+            self._calm.append(norm)
+            if len(self._calm) == self._CALM_AT_A_TIME:
+                self._settle()
+            return False
+        self._settle()
         if math.isfinite(norm) and norm > 0 and len(self._logs) >= self._FIRST:
             log = math.log(max(norm, 1e-30))
             above = log - self._middle()
-            if above <= self.severe * min(self.min_scale, self.warmup_scale) or self._is_usual(above):
+            if above <= self._always_calm or self._is_usual(above):
                 self._remember(log)
+                self._calm_up_to = self._next_calm()
                 return False
         return self.read(norm).weight >= SEVERE
+
+    @property
+    def _always_calm(self) -> float:
+        """How far above the median a logarithm is not severe, however narrow the spread."""
+        return self.severe * min(self.min_scale, self.warmup_scale)
+
+    def _next_calm(self) -> float:
+        """Up to which norm none of the next is severe: even if all were tiny, the median would fall a place each."""
+        lowest = len(self._sorted) // 2 - 1 - self._CALM_AT_A_TIME
+        return math.exp(self._sorted[lowest] + self._always_calm) * (1 - 1e-9) if lowest >= 0 else 0.0
+
+    def _settle(self) -> None:
+        """Remember the norms that were found calm and put aside, because many at once take as long as one."""
+        calm, self._calm, self._calm_up_to = self._calm, [], 0.0
+        for norm in calm:
+            self._remember(math.log(max(norm, 1e-30)))
 
     def _is_usual(self, above: float) -> bool:
         """Whether most norms are so far from the median that one this far above it cannot be severe."""
@@ -152,14 +179,17 @@ class SpikeDetector:
     @property
     def norms(self) -> list[float]:
         """The norms that it remembers, in order."""
+        self._settle()
         return [math.exp(log) for log in self._logs]
 
     def state_dict(self) -> dict[str, Any]:
         """The state as plain numbers and lists."""
+        self._settle()
         return {"logs": list(self._logs), "seen": self._seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of `state_dict`."""
+        self._calm, self._calm_up_to = [], 0.0
         self._logs = deque(state["logs"], maxlen=self.window)
         self._sorted = sorted(self._logs)
         self._seen = state["seen"]

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 
 from lightning_clip import BadStepCapture, ChunkedSequenceDataModule, GradientMonitor, TBPTTModule, replay
 from lightning_clip.callbacks.capture import files
-from lightning_clip.core import SpikeDetector
 from tests.support.bad_sample import BAD, BATCH, Plain, TwoHeads, captured, chunked, loader, rows
 from tests.support.processes import fit_in_two
 from tests.support.training import Net, assert_same_weights, quiet_trainer, weights_of
@@ -241,21 +240,6 @@ def test_bad_arguments(options, message):
     """Each is one line that quotes the call."""
     with pytest.raises(ValueError, match=message):
         BadStepCapture(**options)
-
-
-@pytest.mark.parametrize("window", [200, 25])
-@pytest.mark.parametrize("spread", [0.02, 0.4, 1.0, 2.5])
-def test_a_fast_verdict_equals_the_slow_one(spread, window):
-    """`is_severe` says what `read` says, and remembers the same norms, however much they vary."""
-    generator = torch.Generator().manual_seed(0)
-    norms = torch.randn(700, generator=generator).mul(spread).exp().tolist()
-    norms[100::97] = [50.0 * math.exp(8 * spread)] * len(norms[100::97])
-    norms[7], norms[300], norms[301] = 0.0, math.nan, math.inf
-    fast, slow = SpikeDetector(window), SpikeDetector(window)
-    verdicts = [fast.is_severe(norm) for norm in norms]
-    assert verdicts == [slow.read(norm).weight >= 3 for norm in norms]
-    assert any(verdicts)
-    assert fast.state_dict() == slow.state_dict()
 
 
 def test_the_folder_may_be_a_path():
