@@ -1,6 +1,6 @@
 """`Window`: what a step depends on and the forward pass changes, kept from before its first batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,8 +10,6 @@ from torch.nn.parameter import is_lazy
 
 from lightning_clip.callbacks.capture.plain import plain
 from lightning_clip.core.snapshot import cloned
-
-RngState = dict[str, Tensor]
 
 
 class Window:
@@ -45,7 +43,7 @@ class Window:
         self._optimizers: list[Any] | None = None
         self._carried: Any = None
         self._states: dict[int, Any] = {0: None}
-        self._rng: RngState = {}
+        self._generators: dict[str, torch.Generator] = {}
         self._makes_several_steps = not pl_module.automatic_optimization and len(trainer.optimizers) > 1
         self._open(trainer, 0)
 
@@ -75,7 +73,7 @@ class Window:
     def _keep_changing(self) -> None:
         if self._kept:
             torch._foreach_copy_(self._kept, [buffer.detach() for buffer in self._buffers.values()])
-        self._rng = rng_states(self._module.device)
+        self._generators = {name: one.clone_state() for name, one in _generators(self._module.device)}
 
     def _keep(self) -> None:
         self._keep_changing()
@@ -124,7 +122,7 @@ class Window:
             "weights": {name: weights[name] for name in names if not is_lazy(weights[name])},
             "buffers": dict(zip(self._buffers, self._kept, strict=True)),
             "optimizers": optimizers,
-            "rng": self._rng,
+            "rng": {name: one.get_state() for name, one in self._generators.items()},
         }
         if self._carried is not None:
             streams, position, hiddens = self._carried
@@ -136,12 +134,11 @@ class Window:
         return result
 
 
-def rng_states(device: torch.device) -> RngState:
-    """Return the states of torch's random number generators: that of the CPU, and that of an accelerator in use."""
-    states = {"cpu": torch.get_rng_state()}
+def _generators(device: torch.device) -> Iterator[tuple[str, torch.Generator]]:
+    """Torch's random number generators: that of the CPU, and that of an accelerator in use."""
+    yield "cpu", torch.default_generator
     if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
+        yield "cuda", torch.cuda.default_generators[device.index or 0]
 
 
 def _is_chunked(module: LightningModule) -> bool:
