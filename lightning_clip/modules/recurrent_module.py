@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
-from lightning_clip._checks import check_choice, check_count, check_decay, check_non_negative, check_positive
+from lightning_clip._checks import (
+    check_choice,
+    check_count,
+    check_decay,
+    check_flag,
+    check_non_negative,
+    check_positive,
+)
 from lightning_clip.modules._batch import checked_batch
 from lightning_clip.modules.layers.fused_layer import run_fused
 from lightning_clip.modules.layers.gradient_clamp import GradientClamp
@@ -98,7 +105,7 @@ class RecurrentModule(OptimizedModule):
         check_count(name, **sizes, num_layers=num_layers, **dims)
         check_choice(name, INITS, init=init)
         check_decay(name, dropout=dropout)
-        check_choice(name, (None, True, False), many_to_many=many_to_many)
+        check_flag(name, or_none=True, many_to_many=many_to_many)
         check_positive(
             name, or_none=True, init_gain=init_gain, weight_std=weight_std, grad_clip_output=grad_clip_output
         )
