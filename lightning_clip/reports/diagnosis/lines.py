@@ -32,7 +32,8 @@ def clip_lines(evidence: Evidence) -> Lines:
     if not all(globs):
         return _FIND_EACH
     limits = [f'    "{glob}": {_limit_of(one)!r},' for glob, one in zip(globs, optimizers, strict=True)]
-    return ("limits = {", *limits, "}", *strategy_lines("GroupNormClip", "limits"))
+    imported, *clip = strategy_lines("GroupNormClip", "limits")
+    return (imported, "limits = {", *limits, "}", *clip)
 
 
 def _limit_of(one: OptimizerEvidence) -> float:

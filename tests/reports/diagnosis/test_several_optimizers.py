@@ -104,8 +104,8 @@ def test_a_parameter_of_its_own_is_named_without_a_star():
             return [torch.optim.SGD(part, lr=1e-9) for part in ([self.maker], self.judge.parameters())]
 
     first, _ = about_clipping(fitted(Scaled(), rows(), epochs=1, strategy=NormClip(1e9)))
-    assert first.code[1].startswith('    "maker": ')
-    assert first.code[2].startswith('    "judge.*": ')
+    assert first.code[2].startswith('    "maker": ')
+    assert first.code[3].startswith('    "judge.*": ')
     assert pasted(first.code, Scaled()).history.aggregates[0].clipped_fraction > 0.05
 
 
