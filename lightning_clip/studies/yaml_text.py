@@ -49,9 +49,9 @@ def check_yaml(where: str, text: str) -> None:
         found = ascii(chr(error.character) if isinstance(error.character, int) else error.character)
         raise InputError(f"{where}: line {line}: not a YAML file: it contains the character {found}") from error
     except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
         reason = " ".join(part for part in (error.context, error.problem) if part)
-        raise InputError(f"{where}: not a YAML file: {line}{reason}") from error
+        raise InputError(f"{where}: not a YAML file: {place}{reason}") from error
     _check_node(where, node, set(), set())
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
 from lightning_clip.reports.sections.chart import BAD, LIMIT, LINE, SHADED, SWITCH, Chart, Role, Segment, draw_chart
-from lightning_clip.reports.sections.tables import fitted, pairs
+from lightning_clip.reports.sections.tables import fitted, headline, pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 from lightning_clip.reports.thresholds import thresholds_of
 
@@ -61,7 +61,7 @@ class ChartView:
             thresholds=self.thresholds,
         )
         every = f", each column the peak of {count(chart.steps_per_column)} steps" if chart.steps_per_column > 1 else ""
-        yield Text(f"  Total norm of the gradients (log scale{every})", style="bold")
+        yield headline(f"Total norm of the gradients (log scale{every})")
         for line in chart.lines:
             yield Text.assemble("  ", *((text, _STYLES[role]) for text, role in line), no_wrap=True)
         yield Padding(self._legend(chart, options.max_width), (0, 0, 1, 2))

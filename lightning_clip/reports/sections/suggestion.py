@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from lightning_clip.reports.formats import DASH, bar, counted, number, percent
-from lightning_clip.reports.sections.tables import NamedTable, pairs
+from lightning_clip.reports.sections.tables import NamedTable, headline, pairs
 from lightning_clip.reports.suggestion import GroupNorms, Suggestion
 from lightning_clip.reports.text import Report
 
@@ -112,5 +112,5 @@ def _group_table(groups: Sequence[GroupNorms]) -> NamedTable:
 
 
 def _lines(title: str, lines: Sequence[str]) -> Iterator[RenderableType]:
-    yield Text(f"  {title}", style="bold")
+    yield headline(title)
     yield Padding(Text("\n".join(lines), no_wrap=True), (0, 0, 1, 0))
