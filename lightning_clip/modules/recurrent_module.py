@@ -111,19 +111,13 @@ class RecurrentModule(OptimizedModule):
         )
         check_non_negative(name, recurrent_l1=recurrent_l1, recurrent_l2=recurrent_l2)
         self.save_hyperparameters(ignore=["layer", "optimizer", "scheduler", "regularizer"])
-        self.in_features = in_features
-        self.out_features = out_features
-        self.task = task
-        self.many_to_many = many_to_many
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.embedding_dim = embedding_dim
-        self.dropout = dropout
-        self.init = init
-        self.init_gain = init_gain
+        self.in_features, self.out_features = in_features, out_features
+        self.task, self.many_to_many = task, many_to_many
+        self.hidden_size, self.num_layers = hidden_size, num_layers
+        self.embedding_dim, self.dropout = embedding_dim, dropout
+        self.init, self.init_gain = init, init_gain
         self.weight_std = weight_std
-        self.recurrent_l1 = recurrent_l1
-        self.recurrent_l2 = recurrent_l2
+        self.recurrent_l1, self.recurrent_l2 = recurrent_l1, recurrent_l2
         self.grad_clip_output = grad_clip_output
         self.encoder = InputEncoder(in_features, embedding_dim)
         self.recurrent = layer(
