@@ -187,6 +187,8 @@ CASES = [
     _call("GradientClipping(sinks=JsonlSink('r.jsonl'))", "sinks", "JsonlSink"),
     _call("GradientClipping('autoclp')", "'autoclp'", "did you mean 'AutoClip'?"),
     _call("GradientClipping('NormClp')", "'NormClp'", "did you mean 'NormClip'?"),
+    _call("load_record(None)", "path=None", "the path of a file"),
+    _call("load_record('')", "path=''", "the path of a file"),
     _call("JsonlSink(3)", "3"),
     _call("JsonlSink(None)", "None"),
     _call("JsonlSink('')", "''"),
