@@ -105,6 +105,14 @@ def check_count(call: str, *, at_least: int = 1, **arguments: int) -> None:
         check_rule(f"{call}({name}={value!r})", f"{name} must be at least {at_least}", holds=value >= at_least)
 
 
+def check_flag(call: str, *, or_none: bool = False, **arguments: bool | None) -> None:
+    """Raise unless every argument is `True` or `False`: any other value would pass for one; see `check_positive`."""
+    for name, value in arguments.items():
+        if not isinstance(value, bool) and not (or_none and value is None):
+            choices = "True, False or None" if or_none else "True or False"
+            raise ArgumentTypeError(f"{call}({name}={value!r}): {name} must be {choices}.")
+
+
 def check_choice(call: str, choices: Iterable[Any], **arguments: Any) -> None:
     """Raise unless every argument is one of the choices; see `check_positive`."""
     allowed = list(choices)

@@ -151,6 +151,9 @@ _NO_MODULE = re.compile(r"^No module named '([\w.]+)'")
 _CLASS_PATH = re.compile(r"Problem with given class_path '([\w.]+)'")
 _LITERAL = re.compile(r"Expected an? typing\.Literal\[(.*)\]$")
 _TYPE = re.compile(r"Expected an? <class '([\w.]+)'>")
+_SUBCLASS = re.compile(r"Import path does not correspond to a subclass of (\w+)$")
+_LEAST = {"PositiveInt": 1, "NonNegativeInt": 0}
+_RESTRICTED = re.compile(r"Not of type (\w+Int): (?:invalid literal .*: )?(.+?)(?: does not conform .*)?$")
 _VALUE = re.compile(r"(?:Given|Got) value: (.+)")
 
 
@@ -173,8 +176,14 @@ def in_one_line(message: str) -> str:
     lines = [re.sub(r"^[\s-]+ ", "", line).strip().rstrip(".") for line in message.splitlines()]
     keys = re.findall(r'Parser key "([\w.+]+)"', message)
     reason = _reason([line for line in lines if line])
-    if (expected := _TYPE.match(reason)) and (found := _VALUE.search(message)):
+    found = _VALUE.search(message)
+    if (expected := _TYPE.match(reason)) and found:
         reason = f"expected {expected[1]}, found {found[1]}"
+    elif (expected := _SUBCLASS.match(reason)) and found:
+        named = _CLASS_PATH.search(message) or found
+        reason = f"{named[1]} is not a subclass of {expected[1]}"
+    elif restricted := _RESTRICTED.match(reason):
+        reason = f"expected a whole number of at least {_LEAST[restricted[1]]}, found {restricted[2]}"
     return f"{keys[-1]}: {reason}" if keys and keys[-1] not in reason else reason
 
 

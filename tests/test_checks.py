@@ -6,7 +6,7 @@ import re
 import pytest
 
 from lightning_clip import _checks
-from lightning_clip._checks import check_choice, check_count, check_each, check_positive, check_rule
+from lightning_clip._checks import check_choice, check_count, check_each, check_flag, check_positive, check_rule
 
 ACCEPTED = {
     "check_positive": [1, 0.5, math.inf],
@@ -67,6 +67,19 @@ def test_a_rule_raises_only_if_it_does_not_hold():
     check_rule("Some(a=1)", "a must be 1", holds=True)
     with pytest.raises(ValueError, match=r"^Some\(a=2\): a must be 1\.$"):
         check_rule("Some(a=2)", "a must be 1", holds=False)
+
+
+def test_a_flag_is_true_or_false():
+    """Words, numbers and `None` raise a type error, although Python takes each of them for true or false."""
+    check_flag("Some", first=True, second=False)
+    check_flag("Some", or_none=True, first=None)
+    for value in ("yes", "no", 0, 1.0, None, []):
+        with pytest.raises(
+            TypeError, match=rf"^Some\(first={re.escape(repr(value))}\): first must be True or False\.$"
+        ):
+            check_flag("Some", first=value)
+    with pytest.raises(TypeError, match=r"first must be True, False or None\.$"):
+        check_flag("Some", or_none=True, first="yes")
 
 
 def test_counts_are_whole_numbers():

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_clip._checks import check_count, check_fraction, check_instance
+from lightning_clip._checks import check_count, check_flag, check_fraction, check_instance
 from lightning_clip._compat import grad_scaler
 from lightning_clip._errors import NonFiniteError
 from lightning_clip.callbacks._gradient_observer import observers
@@ -80,6 +80,7 @@ class DivergenceRollback(StepCallback):
         check_count("DivergenceRollback", snapshot_every_n_steps=snapshot_every_n_steps, patience=patience)
         check_count("DivergenceRollback", at_least=0, max_restores=max_restores)
         check_fraction("DivergenceRollback", lr_factor=lr_factor)
+        check_flag("DivergenceRollback", tighten=tighten)
         check_instance("DivergenceRollback", SpikeDetector, or_none=True, detector=detector)
         self.snapshot_every_n_steps = snapshot_every_n_steps
         self.patience = patience
@@ -89,8 +90,7 @@ class DivergenceRollback(StepCallback):
         self.detector = detector or SpikeDetector()
         self.restores = 0
         self._bad_steps = 0
-        self._norms = deepcopy(self.detector)
-        self._losses = deepcopy(self.detector)
+        self._norms, self._losses = deepcopy(self.detector), deepcopy(self.detector)
         self._norm = 0.0
         self._snapshot: Snapshot | None = None
         self._snapshot_lr_scale = 1.0

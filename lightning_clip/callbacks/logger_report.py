@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_clip._checks import check_count
+from lightning_clip._checks import check_count, check_flag
 from lightning_clip._errors import reason_of
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks.gradient_monitor import GradientMonitor
@@ -54,6 +54,7 @@ class LoggerReport(StepCallback):
         self, *, events: bool = True, alerts: bool = False, histograms_every_n_steps: int | None = None
     ) -> None:
         super().__init__()
+        check_flag(type(self).__name__, events=events, alerts=alerts)
         if histograms_every_n_steps is not None:
             check_count(type(self).__name__, histograms_every_n_steps=histograms_every_n_steps)
         self.events = events

@@ -9,7 +9,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
-from lightning_clip._checks import check_count, check_each, check_fraction, check_instance, check_positive, check_rule
+from lightning_clip._checks import (
+    check_count,
+    check_each,
+    check_flag,
+    check_fraction,
+    check_instance,
+    check_positive,
+    check_rule,
+)
 from lightning_clip._errors import ArgumentError
 from lightning_clip.callbacks._gradient_observer import GradientObserver, observers
 from lightning_clip.callbacks._metrics_callback import MetricsCallback
@@ -71,6 +79,7 @@ class StrategySwitcher(MetricsCallback):
     ) -> None:
         super().__init__()
         check_count("StrategySwitcher", every_n_steps=every_n_steps, blend_steps=blend_steps)
+        check_flag("StrategySwitcher", reset_momentum=reset_momentum, dry_run=dry_run)
         check_positive("StrategySwitcher", max_jump=max_jump)
         check_fraction("StrategySwitcher", max_skipped_fraction=max_skipped_fraction)
         check_instance("StrategySwitcher", SpikeDetector, or_none=True, detector=detector)

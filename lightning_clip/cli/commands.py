@@ -106,7 +106,7 @@ def run_suggest(args: list[str]) -> int:
     options = args[1:]
     if not options:
         raise InputError("suggest: name the .jsonl record of a run, or a configuration as --config FILE")
-    if options[0].startswith("-") and not {"-h", "--help"} & set(options):
+    if {word.partition("=")[0] for word in options} & {"--config", "-c", "--model", "--data"}:
         from lightning_clip.cli.catalog import with_packaged_configs
 
         words = with_packaged_configs(options)
@@ -115,7 +115,7 @@ def run_suggest(args: list[str]) -> int:
 
         return suggest_config(words)
     parser = OneLineParser(prog="lightning-clip suggest", description=_SUGGEST, usage=_SUGGEST_USAGE)
-    parser.add_argument("record", type=str, help="the .jsonl record of a run")
+    parser.add_argument("record", type=str, help="the .jsonl record of a run, or a configuration with --config")
     parser.add_argument("--width", type=PositiveInt, help="characters per line; by default, those of the terminal")
     parsed = parser.parse_args(options)
 
@@ -148,7 +148,7 @@ def run_replay(args: list[str]) -> int:
         at = words.index("--width")
         given = words[at + 1] if at + 1 < len(words) else ""
         if not given.isdecimal() or int(given) < 1:
-            raise InputError(f"replay --width {given}: --width is a number of characters, such as 80")
+            raise InputError(f"{f'replay --width {given}'.rstrip()}: --width is a number of characters, such as 80")
         width = int(given)
         del words[at : at + 2]
     if not words or words[0].startswith("-"):

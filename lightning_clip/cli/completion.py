@@ -7,8 +7,8 @@ from lightning_clip.cli.parser import OneLineParser
 
 _OPTIONS = {
     "fit": "--config --model --data --trainer.max_epochs --trainer.callbacks+= --ckpt_path --no-report --help-all",
-    "compare": "--config --seeds --jobs --engine --output --resume --help",
-    "report": "--json --fail-on --html --figures --width --follow --help",
+    "compare": "--config --list --seeds --first-seed --jobs --engine --output --resume --help",
+    "report": "--json --fail-on --html --figures --width --max-parameters --follow --help",
     "replay": "--config --model --data --json --width --help",
     "suggest": "--config --model --data --num_steps --width --help",
     "list": " ".join(KINDS),

@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import ActionYesNo
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import lightning_clip.callbacks
 import lightning_clip.datamodules
@@ -20,6 +21,8 @@ from lightning_clip.callbacks import RichGradientReport
 from lightning_clip.cli.checkpoint import check_checkpoint, misfit
 from lightning_clip.cli.parser import OneLineParser
 from lightning_clip.cli.saved_config import SavedConfig
+
+_LOADED = {"fit": "train", "validate": "val"}
 
 
 class _Parser(OneLineParser, LightningArgumentParser):
@@ -47,7 +50,10 @@ class SizedCLI(LightningCLI):
         check_checkpoint(self._get(self.config, "ckpt_path"))
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run; report a checkpoint that does not fit the model in one line."""
+        """Run; report in one line that there is no data, and a checkpoint that does not fit the model."""
+        loader = f"{_LOADED.get(subcommand, subcommand)}_dataloader"
+        if self.datamodule is None and not is_overridden(loader, self.model):
+            raise InputError(f"{subcommand}: name a data module with --data; `lightning-clip list data` lists some")
         try:
             super()._run_subcommand(subcommand)
         except (RuntimeError, ValueError) as error:

@@ -56,7 +56,7 @@ def suggest_config(args: list[str]) -> int:
     cli = run_cli(["fit", *args], _SuggestCLI)
     meter = cli.measure.meter
     samples = meter.samples if meter is not None else {}
-    names = [f"optimizer {index}" if len(samples) > 1 else "" for index in samples]
+    names = [f"Optimizer {index}" if len(samples) > 1 else "" for index in samples]
     show(
         [
             Suggestion(

@@ -127,6 +127,10 @@ class OneLineParser(ArgumentParser):
 
     def _suggesting(self, line: str) -> str:
         """Add the file that a message is about, and the name that was probably meant."""
+        if missing := _MISSING.search(line):
+            return self._missing(missing[1])
+        if (word := _UNKNOWN_WORD.search(line)) and "--config" in _names(self, with_dashes=True):
+            return f"{line}; did you mean --config {word[1]}?"
         if unknown := _UNKNOWN_OPTION.search(line):
             return line + did_you_mean(unknown[1], _names(self, with_dashes=True))
         if choice := _INVALID_CHOICE.search(line):
@@ -135,11 +139,19 @@ class OneLineParser(ArgumentParser):
             last = re.compile(rf"\b{key[1].partition('.')[0]}\b")
             place = next((f"{path}: " for path, text in self.files.items() if last.search(text)), "")
             return f"{place}{line}{did_you_mean(key[1], _names(self, with_dashes=False))}"
-        if self.command not in ("compare", "report"):  # their parsers know no classes, and this takes a second
+        if self.command in _TAKE_CLASSES:  # other parsers know no classes, and this takes a second
             from lightning_clip.studies.similar import with_suggestion
 
             line = with_suggestion(line, self._given_classes())
         return self.reading + line
+
+    def _missing(self, key: str) -> str:
+        """Say what to name where a word or an option is missing."""
+        word = next((action for action in self._actions if action.dest == key and not action.option_strings), None)
+        if word is None:
+            return f"{self.command}: name a class with --{key.rpartition('.')[2]}, or a file that has one with --config"
+        choices = f": {', '.join(word.choices)}" if word.choices else ""
+        return f"{self.command}: name {word.help}{choices}"
 
     def _given_classes(self) -> list[Any] | None:
         """The classes that the user named on the command line or in the files, as configurations."""
@@ -147,6 +159,9 @@ class OneLineParser(ArgumentParser):
         return [{"class_path": name} for text in texts for name in re.findall(r"\w+", text)] or None
 
 
+_TAKE_CLASSES = ("fit", "validate", "test", "predict", "suggest", "replay")
+_MISSING = re.compile(r"arguments are required: ([\w.]+)")
+_UNKNOWN_WORD = re.compile(r"unrecognized arguments: ([^-\s]\S*)$")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--[\w.+-]+)")
 _INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 _UNKNOWN_KEY = re.compile(r"does not accept option '([\w.]+)'")

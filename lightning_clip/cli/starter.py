@@ -1,5 +1,6 @@
 """`init`: write a starter project into an empty or new folder: a network, a script, a run and a study."""
 
+import shlex
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -12,9 +13,9 @@ FILES = ("network.py", "train.py", "run.yaml", "study.yaml")
 
 _NEXT = """\
 Wrote {names} to {folder}. Next:
-  {cd}lightning-clip fit --config run.yaml        train, and print the report of the gradients
-  lightning-clip compare --config study.yaml      compare clipping strategies on the same network
-  python train.py                                 the same run as a script
+{cd}  lightning-clip fit --config run.yaml          train, and print the report of the gradients
+  lightning-clip compare --config study.yaml    compare clipping strategies on the same network
+  python train.py                               the same run as a script
 Your own network goes into network.py, your own series into `path:` of run.yaml and study.yaml.
 """
 
@@ -27,7 +28,7 @@ def run(args: list[str]) -> int:
     options = parser.parse_args(args[1:])
     folder = Path(options.folder)
     write(folder)
-    cd = "" if folder == Path() else f"cd {options.folder} && "
+    cd = "" if folder == Path() else f"  cd {shlex.quote(options.folder)}\n"
     sys.stdout.write(_NEXT.format(names=", ".join(FILES), folder=options.folder, cd=cd))
     return 0
 

@@ -22,6 +22,10 @@ def named_params(optimizer: Optimizer, names: Mapping[int, str]) -> Named:
     Args:
         optimizer: The optimizer.
         names: Names by the `id` of the parameter. A parameter without a name is called `group.position`.
+
+    Returns:
+        The same object as for the call before, as long as the optimizer has the same parameters and `names` is the
+        same mapping.
     """
     params = [param for group in optimizer.param_groups for param in group["params"]]
     known = _named.get(optimizer)
@@ -32,8 +36,9 @@ def named_params(optimizer: Optimizer, names: Mapping[int, str]) -> Named:
         for g, group in enumerate(optimizer.param_groups)
         for i, param in enumerate(group["params"])
     )
-    _named[optimizer] = names, len(names), (found, params)
-    return found, params
+    named = found, params
+    _named[optimizer] = names, len(names), named
+    return named
 
 
 _ALL_PLAIN = {Tensor}

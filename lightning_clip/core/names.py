@@ -1,7 +1,7 @@
 """Parameter names without the prefixes that `torch.compile` and activation checkpointing add."""
 
+from collections.abc import Sequence
 from functools import partial
-from operator import is_
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -67,7 +67,6 @@ class KnownNames:
         self.of_module: dict[int, str] = {}
         self._alive: dict[int, ReferenceType[Tensor]] = {}
         self._size = -1
-        self._held: list[Tensor] = []
         self._named: Named | None = None
 
     def of(self, module: nn.Module, optimizer: Optimizer) -> dict[int, str]:
@@ -80,24 +79,23 @@ class KnownNames:
         Returns:
             The name of each parameter of the module, by its `id`.
         """
-        held = [param for group in optimizer.param_groups for param in group["params"]]
-        if len(self._alive) != self._size or len(held) != len(self._held) or not all(map(is_, held, self._held)):
-            self._find(module, held)
+        self.named(module, optimizer)
         return self.of_module
 
     def named(self, module: nn.Module, optimizer: Optimizer) -> Named:
         """Return the names and the parameters of the optimizer, in its order; see `of`."""
-        names = self.of(module, optimizer)
-        if self._named is None:
-            self._named = named_params(optimizer, names)
-        return self._named
+        named = named_params(optimizer, self.of_module)
+        if named is not self._named or len(self._alive) != self._size:
+            self._find(module, named[1])
+            named = self._named = named_params(optimizer, self.of_module)
+        return named
 
-    def _find(self, module: nn.Module, held: list[Tensor]) -> None:
+    def _find(self, module: nn.Module, held: Sequence[Tensor]) -> None:
         self.of_module = parameter_names(module)
         alive: dict[int, ReferenceType[Tensor]] = {}
         for param in [*module.parameters(), *held]:
             alive[id(param)] = ref(param, partial(_forget, alive, id(param)))  # a later parameter may get the same id
-        self._alive, self._size, self._held, self._named = alive, len(alive), held, None
+        self._alive, self._size = alive, len(alive)
 
 
 def _forget(alive: dict[int, Any], key: int, _: object) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_clip._checks import check_count, check_rule
+from lightning_clip._checks import check_count, check_flag, check_rule
 from lightning_clip.datamodules._generated_batches import Arrays, one_hot
 from lightning_clip.datamodules.sequence_task import SequenceTaskDataModule
 
@@ -57,6 +57,7 @@ class MemorizationDataModule(SequenceTaskDataModule):
     ) -> None:
         super().__init__(length, **options)
         check_count("MemorizationDataModule", n_values=n_values, n_positions=n_positions)
+        check_flag("MemorizationDataModule", all_patterns=all_patterns)
         self.n_values = n_values
         self.n_positions = n_positions
         self.all_patterns = all_patterns

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_clip._checks import check_choice, check_count, check_non_negative, check_rule
+from lightning_clip._checks import check_choice, check_count, check_flag, check_non_negative, check_rule
 from lightning_clip.datamodules._tensor_rows import RowsDataModule, TensorRows
 
 Rows = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -85,6 +85,7 @@ class RegressionDataModule(RowsDataModule):
         pair = f"{name}(n_features={n_features!r}, n_informative={n_informative!r})"
         check_rule(pair, "n_informative must be at most n_features", holds=n_informative <= n_features)
         check_non_negative(name, noise=noise)
+        check_flag(name, standardize_target=standardize_target)
         self.save_hyperparameters()
         self.source = source
         self.n_samples, self.n_features, self.n_informative = n_samples, n_features, n_informative

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_clip._checks import check_choice, check_count, check_each, check_path, check_rule, did_you_mean
+from lightning_clip._checks import (
+    check_choice,
+    check_count,
+    check_each,
+    check_flag,
+    check_path,
+    check_rule,
+    did_you_mean,
+)
 from lightning_clip._errors import InputError
 from lightning_clip.datamodules._splits import check_fractions, split_edges
 from lightning_clip.datamodules._tensor_rows import as_is
@@ -100,6 +108,7 @@ class TimeSeriesDataModule(LightningDataModule):
         name = type(self).__name__
         check_count(name, window=window, horizon=horizon, stride=stride, batch_size=batch_size)
         check_choice(name, ("refuse", "mask"), missing=missing)
+        check_flag(name, last_step_only=last_step_only, scale=scale)
         if path is not None:
             check_path(name, path=path)
         check_each(name, str, columns=() if columns is None else columns, targets=() if targets is None else targets)

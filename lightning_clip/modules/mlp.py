@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanSquaredError
 
-from lightning_clip._checks import check_choice, check_non_negative, check_rule
+from lightning_clip._checks import check_choice, check_flag, check_non_negative, check_rule
 from lightning_clip._errors import ArgumentError
 from lightning_clip.modules.layers.feed_forward import (
     ACTIVATIONS,
@@ -97,6 +97,7 @@ class MLPRegressor(OptimizedModule):
         check_choice(name, ACTIVATIONS, activation=activation)
         check_choice(name, HIDDEN_INITS, init=init)
         check_non_negative(name, l1=l1, l2=l2)
+        check_flag(name, batch_norm=batch_norm, residual=residual)
         no_block = f"{name}(residual=True, {in_features=}, {hidden_sizes=})"
         rule = "a residual block needs a hidden layer with as many inputs as units, as in hidden_sizes=[25, 25]"
         check_rule(no_block, rule, holds=not residual or has_residual(sizes))

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MeanMetric
 
-from lightning_clip._checks import check_choice, check_count, check_decay, check_non_negative, check_positive
+from lightning_clip._checks import (
+    check_choice,
+    check_count,
+    check_decay,
+    check_flag,
+    check_non_negative,
+    check_positive,
+)
 from lightning_clip.modules._batch import checked_batch
 from lightning_clip.modules.layers.fused_layer import run_fused
 from lightning_clip.modules.layers.gradient_clamp import GradientClamp
@@ -98,25 +105,19 @@ class RecurrentModule(OptimizedModule):
         check_count(name, **sizes, num_layers=num_layers, **dims)
         check_choice(name, INITS, init=init)
         check_decay(name, dropout=dropout)
-        check_choice(name, (None, True, False), many_to_many=many_to_many)
+        check_flag(name, or_none=True, many_to_many=many_to_many)
         check_positive(
             name, or_none=True, init_gain=init_gain, weight_std=weight_std, grad_clip_output=grad_clip_output
         )
         check_non_negative(name, recurrent_l1=recurrent_l1, recurrent_l2=recurrent_l2)
         self.save_hyperparameters(ignore=["layer", "optimizer", "scheduler", "regularizer"])
-        self.in_features = in_features
-        self.out_features = out_features
-        self.task = task
-        self.many_to_many = many_to_many
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.embedding_dim = embedding_dim
-        self.dropout = dropout
-        self.init = init
-        self.init_gain = init_gain
+        self.in_features, self.out_features = in_features, out_features
+        self.task, self.many_to_many = task, many_to_many
+        self.hidden_size, self.num_layers = hidden_size, num_layers
+        self.embedding_dim, self.dropout = embedding_dim, dropout
+        self.init, self.init_gain = init, init_gain
         self.weight_std = weight_std
-        self.recurrent_l1 = recurrent_l1
-        self.recurrent_l2 = recurrent_l2
+        self.recurrent_l1, self.recurrent_l2 = recurrent_l1, recurrent_l2
         self.grad_clip_output = grad_clip_output
         self.encoder = InputEncoder(in_features, embedding_dim)
         self.recurrent = layer(

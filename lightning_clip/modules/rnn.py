@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_clip._checks import check_choice, check_instance, check_positive, check_rule
+from lightning_clip._checks import check_choice, check_flag, check_instance, check_positive, check_rule
 from lightning_clip.modules.layers.clipped_rnn import ClippedRNN
 from lightning_clip.modules.layers.layer_norm_rnn import LayerNormRNN
 from lightning_clip.modules.optimized_module import OptimizerCallable
@@ -59,6 +59,7 @@ class RNNModule(RecurrentModule):
         **options: Any,
     ) -> None:
         check_choice("RNNModule", ("tanh", "relu"), nonlinearity=nonlinearity)
+        check_flag("RNNModule", layer_norm=layer_norm)
         check_positive("RNNModule", or_none=True, grad_clip_gates=grad_clip_gates)
         check_instance("RNNModule", VanishingGradientRegularizer, or_none=True, regularizer=regularizer)
         kinds = {"layer_norm": layer_norm, "regularizer": regularizer, "grad_clip_gates": grad_clip_gates}

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from lightning_clip._checks import check_count, check_each
+from lightning_clip._checks import check_count, check_each, check_path
 from lightning_clip.core.record.history import History
 from lightning_clip.core.record.run_info import RunInfo
 from lightning_clip.reports.as_dict import comparison_dict, record_dict
@@ -194,6 +194,7 @@ def load_record(path: str | os.PathLike[str]) -> RunRecord:
         The record.
 
     Raises:
+        ArgumentError: `path` is not a path.
         FileNotFoundError: There is no such file.
         InputError: A line is not what it should be; names the file, the line, and what was expected.
 
@@ -210,6 +211,7 @@ def load_record(path: str | os.PathLike[str]) -> RunRecord:
         >>> record.run.model, [finding.title for finding in record.diagnose()]
         ('MLPRegressor', ['The gradient is NaN at step 0'])
     """
+    check_path("load_record", path=path)
     return RunRecord(*read_jsonl(path), Path(path))
 
 

@@ -119,7 +119,7 @@ def suggestions_of(history: History, run: RunInfo) -> list[Suggestion]:
             sample.add(record.norm_before)
     groups = _groups_of_record(history) if len(optimizers) == 1 else []
     return [
-        Suggestion(samples[index], groups, f"optimizer {index}" if len(optimizers) > 1 else "", source, note)
+        Suggestion(samples[index], groups, run.name_of(index) if len(optimizers) > 1 else "", source, note)
         for index in optimizers
     ]
 

@@ -6,7 +6,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_count, check_decay, check_fraction, check_positive_finite
+from lightning_clip._checks import (
+    check_choice,
+    check_count,
+    check_decay,
+    check_flag,
+    check_fraction,
+    check_positive_finite,
+)
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Keep, ScaleEach
 from lightning_clip.core.gradients import Gradients
@@ -115,6 +122,7 @@ class AdaGC(ClipStrategy):
         check_choice("AdaGC", POLICIES, history=history)
         check_explosion("AdaGC", explosion)
         check_fraction("AdaGC", floor=floor, min_scale=min_scale)
+        check_flag("AdaGC", paper=paper)
         if paper and (history, floor, min_scale) != ("winsorized", 0.01, 0.0):
             raise ArgumentError(
                 f"AdaGC(paper=True, history={history!r}, floor={floor!r}, min_scale={min_scale!r}): "

@@ -3,7 +3,14 @@
 import math
 from typing import Literal, Self
 
-from lightning_clip._checks import check_choice, check_count, check_fraction, check_non_negative, check_percentile
+from lightning_clip._checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_fraction,
+    check_non_negative,
+    check_percentile,
+)
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.actions import Action, Scale
 from lightning_clip.core.state import EXPLOSION, Intake, QuantileSketch, Window, check_explosion
@@ -74,6 +81,7 @@ class AutoClip(TotalNormStrategy):
         super().__init__()
         check_percentile("AutoClip", percentile=percentile)
         check_fraction("AutoClip", min_scale=min_scale)
+        check_flag("AutoClip", include_current=include_current)
         check_choice("AutoClip", ("observed", "winsorized"), history=history)
         check_count("AutoClip", min_history=min_history)
         check_explosion("AutoClip", explosion)

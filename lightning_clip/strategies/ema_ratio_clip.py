@@ -9,6 +9,7 @@ from lightning_clip._checks import (
     check_choice,
     check_count,
     check_decay,
+    check_flag,
     check_fraction,
     check_non_negative,
     check_positive,
@@ -115,6 +116,7 @@ class EmaRatioClip(TotalNormStrategy):
         check_non_negative("EmaRatioClip", norm_eps=norm_eps)
         check_choice("EmaRatioClip", POLICIES, history=history)
         check_explosion("EmaRatioClip", explosion)
+        check_flag("EmaRatioClip", bias_correction=bias_correction)
         self.trigger = trigger
         self.target = target
         self.fast = fast

@@ -5,7 +5,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from lightning_clip._checks import check_choice, check_count, check_positive, check_rule
+from lightning_clip._checks import check_choice, check_count, check_flag, check_positive, check_rule
 from lightning_clip.core.actions import Action, Keep
 from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.gradients import Gradients
@@ -74,6 +74,7 @@ class SpikeClip(ClipStrategy):
         check_positive("SpikeClip", theta=theta)
         check_element_rule("SpikeClip", decay=decay, warmup_steps=warmup_steps, history=history, min_scale=min_scale)
         check_choice("SpikeClip", ("own", "optimizer"), source=source)
+        check_flag("SpikeClip", bias_correction=bias_correction)
         if reset_every is not None:
             check_count("SpikeClip", reset_every=reset_every)
         given = f"SpikeClip(source={source!r}, bias_correction={bias_correction!r}, reset_every={reset_every!r})"

@@ -10,6 +10,7 @@ from lightning_clip._checks import (
     check_choice,
     check_count,
     check_decay,
+    check_flag,
     check_fraction,
     check_non_negative,
     check_positive,
@@ -124,6 +125,7 @@ class ZClip(TotalNormStrategy):
         check_choice("ZClip", tuple(_LEFT), mode=mode)
         check_choice("ZClip", POLICIES, history=history)
         check_explosion("ZClip", explosion)
+        check_flag("ZClip", robust_warmup=robust_warmup)
         check_non_negative("ZClip", eps=eps, min_relative_std=min_relative_std, norm_eps=norm_eps)
         self.z_thresh = z_thresh
         self.alpha = alpha
@@ -175,6 +177,7 @@ class ZClip(TotalNormStrategy):
         Returns:
             The strategy.
         """
+        check_flag("ZClip.reference", skip_update_on_spike=skip_update_on_spike)
         return cls(
             z_thresh,
             alpha=alpha,

@@ -48,8 +48,10 @@ def check_yaml(where: str, text: str) -> None:
         line = text.count("\n", 0, error.position) + 1
         found = ascii(chr(error.character) if isinstance(error.character, int) else error.character)
         raise InputError(f"{where}: line {line}: not a YAML file: it contains the character {found}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: not a YAML file: {' '.join(str(error).split())}") from error
+    except yaml.MarkedYAMLError as error:
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        raise InputError(f"{where}: not a YAML file: {place}{reason}") from error
     _check_node(where, node, set(), set())
 
 

@@ -100,7 +100,7 @@ def test_a_run_that_diverged_is_said_to_have():
 
 def test_several_optimizers_get_the_finder():
     """A `NormClip` has one threshold; the finder finds one for each optimizer."""
-    samples = [Suggestion(NormSample([1.0]), optimizer=f"optimizer {index}") for index in (0, 1)]
+    samples = [Suggestion(NormSample([1.0]), optimizer=f"Optimizer {index}") for index in (0, 1)]
     classes = [one["class_path"] for one in yaml.safe_load("\n".join(yaml_of(samples)))["trainer"]["callbacks+"]]
     assert classes == ["lightning_clip.GradientClipping", "lightning_clip.ClipThresholdFinder"]
-    assert "Threshold of optimizer 1" in to_text(suggested(samples), width=80)
+    assert "Threshold: Optimizer 1" in to_text(suggested(samples), width=80)

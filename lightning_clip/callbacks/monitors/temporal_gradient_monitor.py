@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_clip._checks import check_count, check_instance
+from lightning_clip._checks import check_count, check_flag, check_instance
 from lightning_clip._compat import is_kind
 from lightning_clip.callbacks._gradient_observer import observers
 from lightning_clip.callbacks._metrics import publish
@@ -105,6 +105,7 @@ class TemporalGradientMonitor(RecurrentMonitor):
         check_count(name, every_n_steps=every_n_steps, rows=rows)
         check_count(name, at_least=FEWEST_STEPS, max_steps=max_steps)
         check_instance(name, str, or_none=True, layer=layer)
+        check_flag(name, exact=exact)
         self.every_n_steps = every_n_steps
         self.rows = rows
         self.max_steps = max_steps

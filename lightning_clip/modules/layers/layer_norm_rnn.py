@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from lightning_clip._checks import check_count
+from lightning_clip._checks import check_count, check_flag
 from lightning_clip.modules.layers.unrolled_recurrence import State, UnrolledRecurrence
 
 
@@ -46,6 +46,7 @@ class LayerNormRNN(UnrolledRecurrence, nn.RNN):
         batch_first: bool = False,
     ) -> None:
         check_count("LayerNormRNN", input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_flag("LayerNormRNN", batch_first=batch_first)
         super().__init__(
             input_size, hidden_size, num_layers, nonlinearity, bias=False, dropout=dropout, batch_first=batch_first
         )

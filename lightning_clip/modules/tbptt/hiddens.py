@@ -1,4 +1,4 @@
-"""Operations on recurrent states: detach, select rows, reset rows, scale gradients.
+"""Operations on recurrent states: check, detach, select rows, reset rows, scale gradients.
 
 A state is a tensor, or tensors nested in tuples, lists and dictionaries.
 """
@@ -16,6 +16,24 @@ Hiddens = Any
 
 Cell = Callable[[Tensor, Hiddens], tuple[Tensor, Hiddens]]
 """Takes inputs `(batch, steps, …)` and a state; returns outputs `(batch, steps, …)` and the last state."""
+
+
+def loss_and_hiddens(module: object, returned: Any) -> tuple[Tensor | None, Hiddens]:
+    """Check that the `tbptt_step` of a module has returned a pair.
+
+    Args:
+        module: The module.
+        returned: What it returned.
+
+    Raises:
+        ArgumentTypeError: It is not a pair.
+    """
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        given = f"{len(returned)} values" if isinstance(returned, tuple) else f"one {type(returned).__name__}"
+        call = f"{type(module).__name__}.tbptt_step(chunk, hiddens)"
+        rule = "it must return the loss of the chunk and the state after it, as in `return loss, hiddens`"
+        raise ArgumentTypeError(f"{call} returned {given}: {rule}.")
+    return returned
 
 
 def map_hiddens(function: Callable[..., Tensor], hiddens: Hiddens, *others: Hiddens) -> Hiddens:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_clip._checks import check_count, check_rule
 from lightning_clip.modules.tbptt.chunk_plan import ChunkPlan, first_sequences, split_time
-from lightning_clip.modules.tbptt.hiddens import Hiddens, detach, is_finite
+from lightning_clip.modules.tbptt.hiddens import Hiddens, detach, is_finite, loss_and_hiddens
 from lightning_clip.modules.tbptt.losses import WeightedMean
 from lightning_clip.modules.tbptt.manual_schedulers import step_schedulers
 
@@ -180,7 +180,7 @@ class TruncatedBPTTMixin(LightningModule, ABC):
         plan = self._own_plan(batch)
         hiddens, total = None, torch.zeros_like(plan.total)
         for chunk, has_loss, count in zip(plan.chunks, plan.has_loss, plan.counts, strict=True):
-            loss, hiddens = self.tbptt_step(chunk, hiddens)
+            loss, hiddens = loss_and_hiddens(self, self.tbptt_step(chunk, hiddens))
             if has_loss and loss is not None:
                 total += loss.detach() * count
         return total, plan.total
@@ -209,7 +209,7 @@ class TruncatedBPTTMixin(LightningModule, ABC):
             del states[gone]
         loss, hiddens = None, states[first]
         for index in range(first, number + 1):
-            loss, hiddens = self.tbptt_step(chunks[index], hiddens)
+            loss, hiddens = loss_and_hiddens(self, self.tbptt_step(chunks[index], hiddens))
             states[index + 1] = detach(hiddens)
         return loss  # type: ignore[return-value]  # `None` only for chunks of weight 0, whose loss is not used
 

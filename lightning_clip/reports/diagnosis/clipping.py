@@ -45,7 +45,7 @@ def clips_mostly(evidence: Evidence) -> Iterator[Finding]:
             f"Clipped {count(part.clipped)} of {counted(one.finite_steps, 'step')} ({percent(part.clipped_fraction)})"
         )
         designed = knob.designed_fraction if knob is not None else None
-        less, lines = (knob or UNKNOWN).one_in_ten(one)
+        less, lines = (knob or UNKNOWN).one_in_ten(evidence, one)
         if knob is not None and designed is not None and abs(designed - part.clipped_fraction) < DESIGNED_TOLERANCE:
             yield Finding(
                 Severity.NOTE,
@@ -98,7 +98,7 @@ def never_clips(evidence: Evidence) -> Iterator[Finding]:
         if part.verdict is NEVER and one.finite_steps >= ENOUGH_STEPS:
             knob = Knob.of(evidence, one)
             limit = f", the threshold {number(one.threshold)}" if one.threshold is not None else ""
-            more, lines = (knob or UNKNOWN).one_in_ten(one)
+            more, lines = (knob or UNKNOWN).one_in_ten(evidence, one)
             yield Finding(
                 Severity.NOTE,
                 f"{one.label}Clipping never acted in {counted(part.steps, 'step')}",

@@ -84,12 +84,12 @@ def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
             f"targets are about {number(size)} in size, and gradients grow with them. Scale the targets"
         )
         if one.part.verdict is UNCLIPPED:
-            return f"{cause}, and clip:", (*SCALE_TARGETS, *clip_lines())
+            return f"{cause}, and clip:", (*SCALE_TARGETS, *clip_lines(evidence))
         return f"{cause}:", SCALE_TARGETS
     if one.part.verdict is UNCLIPPED:
         return (
             "Clip; the report of the clipped run will suggest a threshold. A lower learning rate also helps:",
-            clip_lines(),
+            clip_lines(evidence),
         )
     return (
         "Clipping did not contain it: lower the learning rate, or clip at a lower threshold:",

@@ -62,10 +62,11 @@ class Knob:
         known = _BY_DESIGN.get(self.strategy)
         return known[0](self.value) if known is not None and self.value is not None else None
 
-    def one_in_ten(self, one: OptimizerEvidence) -> tuple[str, Lines]:
+    def one_in_ten(self, evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
         """Say what to write so that about one step in ten is clipped, and the lines that do it.
 
         Args:
+            evidence: The record of a run, summarized.
             one: The optimizer whose norms decide.
         """
         known, goal = _BY_DESIGN.get(self.strategy), one.part.suggested_threshold
@@ -74,13 +75,16 @@ class Knob:
         if goal is None:
             return "", ()
         share = percent(one.total.quantile_sketch.fraction_above(float(literal(goal))))
-        if self.strategy in _NORMS:
-            value = f"{self.argument}={literal(goal)}"
-            arguments = f"{self.argument}={float(literal(goal))!r}"
-            return f"{value}, the P90 of these norms, would clip {share} of these steps", strategy_lines(
-                self.strategy, arguments
+        does = f"the P90 of these norms, would clip {share} of these steps"
+        if len(evidence.optimizers) > 1:
+            return (
+                f"a limit of {literal(goal)}, {does}. One callback limits each optimizer by its own norms",
+                clip_lines(evidence),
             )
-        return f"NormClip({literal(goal)}), the P90 of these norms, would clip {share} of these steps", clip_lines(goal)
+        if self.strategy in _NORMS:
+            lines = strategy_lines(self.strategy, f"{self.argument}={float(literal(goal))!r}")
+            return f"{self.argument}={literal(goal)}, {does}", lines
+        return f"NormClip({literal(goal)}), {does}", clip_lines(evidence)
 
 
 UNKNOWN = Knob("", "", None)

@@ -1,24 +1,51 @@
 """Lines that carry out a remedy, to be pasted into a training script; rules pass them on in `Finding.code`."""
 
 from lightning_clip.core.record.run_info import RunInfo
-from lightning_clip.reports.evidence import OptimizerEvidence
+from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import literal
 
 Lines = tuple[str, ...]
 
+_FIND_EACH: Lines = (
+    "from lightning_clip import ClipThresholdFinder, GradientClipping",
+    "clipping = GradientClipping()",
+    "trainer = Trainer(callbacks=[clipping, ClipThresholdFinder()])",
+)
 _IN_TORCH = {
     *("SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adafactor", "ASGD"),
     *("Rprop", "LBFGS", "SparseAdam"),
 }
 
 
-def clip_lines(max_norm: float = 1.0) -> Lines:
-    """Clip by the total norm.
+def clip_lines(evidence: Evidence) -> Lines:
+    """Clip by the total norm, and each of several optimizers by its own.
+
+    These are the same lines for every finding of a run, so two findings never contradict each other.
 
     Args:
-        max_norm: The threshold.
+        evidence: The record of a run, summarized.
     """
-    return strategy_lines("NormClip", f"max_norm={float(f'{max_norm:.2g}')!r}")
+    optimizers = evidence.optimizers
+    if len(optimizers) == 1:
+        return strategy_lines("NormClip", f"max_norm={_limit_of(optimizers[0])!r}")
+    globs = [_glob_of(evidence.run, one) for one in optimizers]
+    if not all(globs):
+        return _FIND_EACH
+    limits = [f'    "{glob}": {_limit_of(one)!r},' for glob, one in zip(globs, optimizers, strict=True)]
+    imported, *clip = strategy_lines("GroupNormClip", "limits")
+    return (imported, "limits = {", *limits, "}", *clip)
+
+
+def _limit_of(one: OptimizerEvidence) -> float:
+    """The P90 of its norms, or the median of a few; 1 where they show none, as after an explosion."""
+    shown = one.part.suggested_threshold or one.part.median
+    return float(literal(shown)) if shown > 0 and one.growth is None and one.explosion is None else 1.0
+
+
+def _glob_of(run: RunInfo, one: OptimizerEvidence) -> str:
+    """The glob of all parameters of an optimizer, and of no other; empty if there is none."""
+    names, part = [parameter.name for parameter in one.parameters], _part_of(run, one)
+    return "" if not names or not part else part if part in names else f"{part}.*"
 
 
 def strategy_lines(name: str, arguments: str) -> Lines:
@@ -62,9 +89,15 @@ def adam_lines(run: RunInfo, one: OptimizerEvidence) -> Lines:
 
 
 def _optimizer_lines(run: RunInfo, one: OptimizerEvidence, call: str) -> Lines:
-    part = run.trains[one.part.optimizer] if one.part.optimizer < len(run.trains) else ""
-    owner = f"model.{part}" if part and " " not in part else "model"
+    part = _part_of(run, one)
+    owner = f"model.{part}" if part else "model"
     return (f"params = {owner}.parameters()", f"optimizer = torch.optim.{call}")
+
+
+def _part_of(run: RunInfo, one: OptimizerEvidence) -> str:
+    """What the names of an optimizer's parameters begin with; empty if that is not one part of the network."""
+    part = run.trains[one.part.optimizer] if one.part.optimizer < len(run.trains) else ""
+    return part if " " not in part else ""
 
 
 def longer_memory_lines(lag: int, *, gru: bool) -> Lines:

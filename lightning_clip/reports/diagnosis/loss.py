@@ -101,7 +101,7 @@ def falling_rate(evidence: Evidence) -> Iterator[Finding]:
             "Start over with a rate in between, and clip, so that it does not have to fall:",
             kind="falling-rate",
             unless=("explosion", "exploded-early", "non-finite"),
-            code=(*rate_lines(evidence.run, one, 0.03), *clip_lines()),
+            code=(*rate_lines(evidence.run, one, 0.03), *clip_lines(evidence)),
         )
 
 

@@ -108,9 +108,7 @@ def fell_silent_parameters(evidence: Evidence) -> Iterator[Finding]:
             "pushes units that far:",
             kind="fell-silent",
             unless=("explosion", "non-finite", "overshoot"),
-            code=rate_lines(evidence.run, first, 0.1)
-            if first.is_adaptive
-            else clip_lines(first.part.suggested_threshold or 1.0),
+            code=rate_lines(evidence.run, first, 0.1) if first.is_adaptive else clip_lines(evidence),
         )
 
 

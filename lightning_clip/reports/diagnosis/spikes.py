@@ -34,7 +34,7 @@ def spikes(evidence: Evidence) -> Iterator[Finding]:
         loud = factors[-1] >= HIGH_FACTOR
         if held and not loud and not repeated:
             continue  # what clipping is for
-        remedy, lines = _remedy(one, repetition)
+        remedy, lines = _remedy(evidence, one)
         yield Finding(
             Severity.WARNING if repeated or (loud and not held) else Severity.NOTE,
             f"{one.label}{counted(len(found), 'spike')}{latest}, {height}{_pattern(repetition)}",
@@ -99,8 +99,9 @@ def _was(records: Sequence[StepRecord]) -> str:
     return "was" if len(records) == 1 else "were"
 
 
-def _remedy(one: OptimizerEvidence, repetition: Repetition | None) -> tuple[str, Lines]:
-    clip = clip_lines(one.part.suggested_threshold or one.part.median) if one.part.verdict is UNCLIPPED else ()
+def _remedy(evidence: Evidence, one: OptimizerEvidence) -> tuple[str, Lines]:
+    repetition = one.repetition
+    clip = clip_lines(evidence) if one.part.verdict is UNCLIPPED else ()
     until = "Until that is fixed, clip:" if clip else ""
     if repetition is not None and repetition.batches:
         return (

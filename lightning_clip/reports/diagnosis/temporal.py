@@ -14,8 +14,8 @@ REACHED_HALF = 0.5
 """A gradient that reaches back over less of the window is worth a note."""
 
 _CLIP = (
-    "Clip: GradientClipping(NormClip(1.0)) keeps one such step from ruining the weights. Smaller initial recurrent "
-    'weights (init="orthogonal", or init_gain below 1) make it rarer.'
+    "Clip, so that one such step cannot ruin the weights. Smaller initial recurrent weights "
+    '(init="orthogonal", or init_gain below 1) make it rarer:'
 )
 _CLIPPED = (
     "Clipping limits its length, but its direction is still that of the earliest steps. Smaller recurrent weights "
@@ -37,7 +37,7 @@ def explodes_through_time(evidence: Evidence) -> Iterator[Finding]:
                 "small change of the weights changes the gradient a lot.",
                 _CLIP if unclipped else _CLIPPED,
                 kind="temporal-explosion",
-                code=clip_lines() if unclipped else ORTHOGONAL_WEIGHTS,
+                code=clip_lines(evidence) if unclipped else ORTHOGONAL_WEIGHTS,
             )
 
 

@@ -30,7 +30,7 @@ def plot_report(history: History, run: RunInfo) -> Figure:
 
     - For each optimizer, the norm before and after clipping with the threshold; clipped steps, skipped steps, switches
       and the highest spikes are marked. Beside it, the distribution of the norms with candidates for a threshold.
-    - The loss of each step, if it is known.
+    - The loss of each step, if it is known; that of each optimizer where they have losses of their own, as in a GAN.
     - Lag × step: the gradient through time of each recurrent layer, if it was measured.
     - Parameter × step: the update ratio of each parameter, if it was measured.
     - The share of each parameter in the squared norm.
@@ -52,7 +52,9 @@ def plot_report(history: History, run: RunInfo) -> Figure:
     if not summary.steps:
         raise ArgumentError("plot_report(history, run): no optimizer step was recorded, so there is nothing to plot.")
     shown = summary.parameters[:_SHOWN_PARAMETERS]
-    losses = [one for one in evidence.optimizers if any(record.loss is not None for record in one.records)][:1]
+    losses = [
+        one for one in evidence.leading or evidence.optimizers if any(record.loss is not None for record in one.records)
+    ]
     lags = [own for own in evidence.profiles.values() if len(own) > 1]
     updates = [own for own in evidence.updates.values() if len(own) > 1]
     heights = [3.8] * len(summary.optimizers) + [2.2] * len(losses) + [2.8] * len(lags) + [3.0] * len(updates)
@@ -67,7 +69,8 @@ def plot_report(history: History, run: RunInfo) -> Figure:
         plot_norms(figure.add_subplot(grid[row, 0]), one, name, _switches(evidence, one))
         plot_distribution(figure.add_subplot(grid[row, 1]), one)
     for one in losses:
-        _plot_losses(figure.add_subplot(grid[next(rows), :]), one)
+        owner = "" if evidence.leading else f"{run.name_of(one.part.optimizer)}: "
+        _plot_losses(figure.add_subplot(grid[next(rows), :]), one, owner)
     for profiles in lags:
         plot_lags(figure.add_subplot(grid[next(rows), :]), profiles)
     for samples in updates:
@@ -89,7 +92,7 @@ def _switches(evidence: Evidence, one: OptimizerEvidence) -> list[float]:
     return [step * own / max(evidence.summary.steps, 1) for step in steps]
 
 
-def _plot_losses(axes: Any, one: OptimizerEvidence) -> None:
+def _plot_losses(axes: Any, one: OptimizerEvidence, owner: str) -> None:
     known = [(record.step, record.loss) for record in one.records if record.loss is not None]
     steps, losses = np.array(known, dtype=float).T
     axes.plot(steps, np.where(np.isfinite(losses), losses, np.nan), color=LOSS, linewidth=1)
@@ -98,12 +101,16 @@ def _plot_losses(axes: Any, one: OptimizerEvidence) -> None:
     finite = losses[np.isfinite(losses)]
     if finite.size and (finite > 0).all() and finite.max() > 20 * finite.min():
         axes.set_yscale("log")
-    latest = "" if one.records[0].step == 0 else f", the last {len(one.records):,} steps"
+    latest = "" if one.is_whole else f", the last {len(one.records):,} steps"
     tidy(axes)
     axes.set_xlim(one.records[0].step, one.records[-1].step + 1)
     whole_numbers(axes.xaxis)
     plain_log(axes.yaxis)
-    axes.set(title=f"Training loss of each step{latest}", xlabel="optimizer step", ylabel="loss")
+    axes.set(
+        title=f"{owner}{'training' if owner else 'Training'} loss of each step{latest}",
+        xlabel="optimizer step",
+        ylabel="loss",
+    )
     axes.grid(visible=True, alpha=0.25)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import count, counted, literal, number, percent
 from lightning_clip.reports.sections.chart import BAD, LIMIT, LINE, SHADED, SWITCH, Chart, Role, Segment, draw_chart
-from lightning_clip.reports.sections.tables import fitted, pairs
+from lightning_clip.reports.sections.tables import fitted, headline, pairs
 from lightning_clip.reports.summary import STEP_LIMITER, UNCLIPPED, OptimizerSummary, Summary
 from lightning_clip.reports.thresholds import thresholds_of
 
@@ -33,7 +33,7 @@ def optimizers(evidence: Evidence) -> Iterator[RenderableType]:
             yield Text("  ").append(evidence.run.name_of(part.optimizer), style="bold underline")
         yield ChartView(part, _switches(summary), thresholds)
         yield NormTable(part)
-        yield pairs(_verdict(part))
+        yield pairs(_verdict(part, is_only=len(summary.optimizers) == 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ChartView:
             thresholds=self.thresholds,
         )
         every = f", each column the peak of {count(chart.steps_per_column)} steps" if chart.steps_per_column > 1 else ""
-        yield Text(f"  Total norm of the gradients (log scale{every})", style="bold")
+        yield headline(f"Total norm of the gradients (log scale{every})")
         for line in chart.lines:
             yield Text.assemble("  ", *((text, _STYLES[role]) for text, role in line), no_wrap=True)
         yield Padding(self._legend(chart, options.max_width), (0, 0, 1, 2))
@@ -111,7 +111,7 @@ class NormTable:
         yield from fitted(console, options, table, drop=("P90", "min", "P99"))
 
 
-def _verdict(part: OptimizerSummary) -> Iterator[tuple[str, Text]]:
+def _verdict(part: OptimizerSummary, *, is_only: bool) -> Iterator[tuple[str, Text]]:
     finite = part.steps - part.nonfinite
     text = Text()
     if part.verdict is not UNCLIPPED:
@@ -126,13 +126,14 @@ def _verdict(part: OptimizerSummary) -> Iterator[tuple[str, Text]]:
         shares = ", ".join(f"{label} for {counted(steps, 'step')}" for label, steps in part.strategies.items())
         yield "Strategies", Text(shares)
     if part.suggested_threshold is not None:
-        yield "Threshold", Text(_suggestion(part, part.suggested_threshold))
+        yield "Threshold", Text(_suggestion(part, part.suggested_threshold, is_only))
 
 
-def _suggestion(part: OptimizerSummary, threshold: float) -> str:
+def _suggestion(part: OptimizerSummary, threshold: float, is_only: bool) -> str:
     if part.verdict is STEP_LIMITER:
         return f"the P90 is {number(part.p90)}: one norm in ten was above it"
-    return f"the P90 is {literal(threshold)}: NormClip({literal(threshold)}) would clip about one step in ten"
+    limit = f"NormClip({literal(threshold)})" if is_only else f"a limit of {literal(threshold)} for this optimizer"
+    return f"the P90 is {literal(threshold)}: {limit} would clip about one step in ten"
 
 
 def _bad_steps(part: OptimizerSummary) -> Text:

@@ -12,7 +12,7 @@ from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, bar, count, number, percent, shorten, shorten_all
 from lightning_clip.reports.modules import MANY_PARAMETERS, ModuleSummary, by_module
 from lightning_clip.reports.sections.recurrent import listed_layers
-from lightning_clip.reports.sections.tables import fitted
+from lightning_clip.reports.sections.tables import fitted, headline
 from lightning_clip.reports.summary import ParameterSummary
 
 SHOWN_PARAMETERS = 12
@@ -54,7 +54,7 @@ class ModuleTable:
         numbers = Measurement.get(console, options.update(max_width=10_000), self._table(shown, 0)).maximum
         rest = self.modules[len(shown) :]
         together = percent(sum(one.share for one in rest))
-        yield Text("  Norm by module (share of the squared total)", style="bold")
+        yield headline("Norm by module (share of the squared total)")
         table = self._table(shown, max(_NARROWEST_NAME, options.max_width - 2 - numbers))
         notes = [f"… and {count(len(rest))} more, {together} combined"] if rest else []
         yield from fitted(console, options, table, drop=("elements", "parameters"), notes=notes)
@@ -90,7 +90,7 @@ class ParameterTable:
         shown = self.parameters if len(self.parameters) <= self.most + 1 else self.parameters[: self.most]
         numbers = Measurement.get(console, options.update(max_width=10_000), _table(shown, name_width=0)).maximum
         rest = self.parameters[len(shown) :]
-        yield Text(f"  {self.title}", style="bold")
+        yield headline(self.title)
         name_width = max(_NARROWEST_NAME, options.max_width - 2 - numbers)
         together = percent(sum(one.share for one in rest))
         notes = [f"… and {count(len(rest))} more, {together} combined"] if rest else []

@@ -11,7 +11,7 @@ from lightning_clip.core.recurrent.names import PATHS, RecurrentName
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import bar, counted, percent, shorten_all
 from lightning_clip.reports.recurrent_summary import RecurrentLayerSummary
-from lightning_clip.reports.sections.tables import fitted
+from lightning_clip.reports.sections.tables import fitted, headline
 from lightning_clip.reports.summary import Summary
 
 SHOWN_LAYERS = 6
@@ -63,12 +63,12 @@ class RecurrentTables:
         layers = self.summary.recurrent
         paths = [path for path in PATHS if any(path in layer.paths for layer in layers)]
         rows = [*_path_rows(layers), *self._others()]
-        yield Text("  Norm by recurrent layer (share of the squared total)", style="bold")
+        yield headline("Norm by recurrent layer (share of the squared total)")
         yield from fitted(console, options, _table(rows, paths, options.max_width))
         for gates in dict.fromkeys(tuple(layer.gates) for layer in layers if layer.gates):
             own = [layer for layer in layers if tuple(layer.gates) == gates]
             steps = counted(max(layer.measured for layer in own), "step")
-            yield Text(f"  Norm by gate (share of the layer's squared norm, mean of {steps})", style="bold")
+            yield headline(f"Norm by gate (share of the layer's squared norm, mean of {steps})")
             yield from fitted(console, options, _table(list(_gate_rows(own)), gates, options.max_width))
 
     def _others(self) -> Iterator[Row]:

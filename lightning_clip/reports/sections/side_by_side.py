@@ -13,7 +13,7 @@ from rich.text import Text
 from lightning_clip.reports.comparison import Comparison, Difference
 from lightning_clip.reports.formats import DASH, count, duration, number, percent, shorten_all
 from lightning_clip.reports.sections.chart import BAD, draw_line
-from lightning_clip.reports.sections.tables import fitted
+from lightning_clip.reports.sections.tables import fitted, headline
 from lightning_clip.reports.text import Report
 
 _FORMATS = {"steps": count, "seconds": duration, "clipped fraction": percent, "skipped steps": count}
@@ -85,7 +85,7 @@ class NormLines:
         names = shorten_all(list(self.comparison.names), options.max_width // 4)
         width = options.max_width - max(map(len, names)) - 6  # the indent, and two between and after the columns
         low, high = float(shown.min()), float(shown.max())
-        yield Text(f"  Norm before clipping, from {number(low)} to {number(high)} (log scale)", style="bold")
+        yield headline(f"Norm before clipping, from {number(low)} to {number(high)} (log scale)")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
@@ -136,7 +136,7 @@ def _findings(comparison: Comparison) -> Iterator[RenderableType]:
     if not comparison.findings:
         yield Text("  No run has a finding.")
         return
-    yield Text("  Findings", style="bold")
+    yield headline("Findings")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("", overflow="fold")
     for name in comparison.names:

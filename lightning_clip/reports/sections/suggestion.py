@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from lightning_clip.reports.formats import DASH, bar, counted, number, percent
-from lightning_clip.reports.sections.tables import NamedTable, pairs
+from lightning_clip.reports.sections.tables import NamedTable, headline, pairs
 from lightning_clip.reports.suggestion import GroupNorms, Suggestion
 from lightning_clip.reports.text import Report
 
@@ -27,7 +27,7 @@ def suggested(suggestions: Sequence[Suggestion]) -> Report:
     """
     parts: list[RenderableType] = []
     for one in suggestions:
-        title = " ".join(("Threshold", *([f"of {one.optimizer}"] if one.optimizer else [])))
+        title = f"Threshold: {one.optimizer}" if one.optimizer else "Threshold"
         parts.append(Rule(Text(title, style="bold"), style="cyan", align="left"))
         parts += _about(one)
     if any(one.threshold is not None for one in suggestions):
@@ -78,7 +78,8 @@ def _about(one: Suggestion) -> Iterator[RenderableType]:
         return
     by_step = "; a higher threshold lets one step of SGD move the weights by more than 10% of their norm"
     why = by_step if threshold >= 0.99 * sample.step_limit else "; the P90 of these norms"
-    rows.append(("Suggested", f"NormClip({threshold:g}), which would clip {percent(one.clipped(threshold))}{why}"))
+    limit = f"a limit of {threshold:g}" if one.optimizer else f"NormClip({threshold:g})"
+    rows.append(("Suggested", f"{limit}, which would clip {percent(one.clipped(threshold))}{why}"))
     if one.note:
         rows.append(("Note", one.note))
     if len(sample.norms) < _FEW_STEPS:
@@ -111,5 +112,5 @@ def _group_table(groups: Sequence[GroupNorms]) -> NamedTable:
 
 
 def _lines(title: str, lines: Sequence[str]) -> Iterator[RenderableType]:
-    yield Text(f"  {title}", style="bold")
+    yield headline(title)
     yield Padding(Text("\n".join(lines), no_wrap=True), (0, 0, 1, 0))

@@ -1,4 +1,4 @@
-"""`NamedTable`, `pairs` and `fitted`: the layouts that sections share, and how a table fits a narrow console."""
+"""`NamedTable`, `headline`, `pairs`, `fitted`: layouts that sections share, and how a table fits a narrow console."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
@@ -47,7 +47,7 @@ class NamedTable:
         numbers = Measurement.get(console, options.update(max_width=10_000), self._table(shown, 0)).maximum
         left_out = len(self.rows) - len(shown)
         notes = [*([f"… and {count(left_out)} more{self.rest}"] if left_out else []), *self.notes]
-        yield Text(f"  {self.title}", style="bold")
+        yield headline(self.title)
         width = max(_NARROWEST_NAME, options.max_width - 2 - numbers)
         yield from fitted(console, options, self._table(shown, width), notes=notes)
 
@@ -71,6 +71,15 @@ class NamedTable:
             )
             before = name
         return table
+
+
+def headline(text: str | Text) -> Padding:
+    """The line above a part of a section, indented also where it wraps.
+
+    Args:
+        text: What the part shows.
+    """
+    return Padding(Text("", style="bold").append(text), (0, 0, 0, 2))
 
 
 def pairs(rows: Iterable[tuple[str, str | Text]]) -> Padding:

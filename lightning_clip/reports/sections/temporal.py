@@ -13,7 +13,7 @@ from lightning_clip.reports.diagnosis.temporal import growth_in_words
 from lightning_clip.reports.evidence import Evidence
 from lightning_clip.reports.formats import DASH, count, counted, number
 from lightning_clip.reports.sections.chart import BAD
-from lightning_clip.reports.sections.tables import pairs
+from lightning_clip.reports.sections.tables import headline, pairs
 
 _STYLES = {Flow.EXPLODING: "red", Flow.VANISHING: "yellow", Flow.HEALTHY: "green"}
 _SHORTEST = 8
@@ -76,7 +76,7 @@ class LagChart:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         profile = self.profile
         which = f"the latest of {count(self.among)} profiles, " if self.among > 1 else ""
-        yield Text(f"  Gradient through time in {profile.layer} ({which}at step {count(profile.step)})", style="bold")
+        yield headline(f"Gradient through time in {profile.layer} ({which}at step {count(profile.step)})")
         if any(map(math.isfinite, profile.norms)):
             yield from self._bars(lag_bars(profile.norms), options.max_width)
         else:

@@ -13,7 +13,7 @@ from lightning_clip.core.record.step_record import StepRecord
 from lightning_clip.reports.evidence import Evidence, OptimizerEvidence
 from lightning_clip.reports.formats import DASH, TIMES, count, number, percent, shorten_all
 from lightning_clip.reports.places import chunk_of
-from lightning_clip.reports.sections.tables import fitted
+from lightning_clip.reports.sections.tables import fitted, headline
 from lightning_clip.reports.spikes import FEWEST_BEFORE, running_medians
 
 SHOWN_STEPS = 5
@@ -83,9 +83,8 @@ class WorstTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         numbers = Measurement.get(console, options.update(max_width=10_000), self._table(0)).maximum
-        yield Text(f"  {self.title}", style="bold").append(
-            f" ({TIMES} the median of the steps before)", style="dim not bold"
-        )
+        by = Text(f" ({TIMES} the median of the steps before)", style="dim not bold")
+        yield headline(Text(self.title).append_text(by))
         width = max(_NARROWEST_NAME, options.max_width - 2 - numbers)
         yield from fitted(console, options, self._table(width), drop=("epoch", "share", "loss"))
 

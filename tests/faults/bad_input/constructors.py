@@ -1,6 +1,8 @@
 """Bad arguments of the public classes, as a script gives them. The message quotes the call."""
 
+import inspect
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -38,12 +40,39 @@ def _shown(value: str) -> str:
     )
 
 
+# Arguments that a class needs beside the one that is tried.
+_SIZES = {"in_features": "2", "out_features": "1"}
+_NEEDED = {
+    "StrategySwitcher": {"rungs": "[NormClip(1.0)]"},
+    "LayerNormRNN": {"input_size": "3", "hidden_size": "4"},
+    "RecurrentModule": {"layer": "torch.nn.RNN", **_SIZES, "optimizer": "torch.optim.SGD"},
+}
+
+
+def _flags() -> list[Script]:
+    """Every argument of a public class, or of its preset, that is true or false: other values would pass for one."""
+    cases = []
+    for name in sorted({*lightning_clip.__all__, *modules.__all__, *datamodules.__all__}):
+        kind = scope()[name]
+        makers = {name: kind, f"{name}.reference": getattr(kind, "reference", None)} if inspect.isclass(kind) else {}
+        for call, make in makers.items():
+            for argument in _flags_of(make) if make is not None else ():
+                cases += _wrong(call, argument, "'yes'", "1", **_NEEDED.get(name, {}))
+    return cases
+
+
+def _flags_of(make: Callable[..., object]) -> list[str]:
+    """The names of the arguments that are declared as `bool` or `bool | None`."""
+    return [name for name, one in inspect.signature(make).parameters.items() if one.annotation in (bool, bool | None)]
+
+
 _NAN, _INF = "float('nan')", "float('inf')"
 _LIMIT = ("-1", "0", _NAN, _INF, "'1'", "None", "True", "[1]")
 _FRACTION = ("-0.1", "1.5", _NAN, "'abc'", "True")
 _COUNT = ("0", "-1", "1.5", "'abc'", "True", "None")
 
 CASES = [
+    *_flags(),
     *_wrong("NormClip", "max_norm", *_LIMIT, "torch.tensor(1.0)", "1j"),
     *_wrong("NormClip", "norm_type", "-1", "0", _NAN, "'2'"),
     *_wrong("NormClip", "eps", "-1", _NAN, "None"),
@@ -158,6 +187,8 @@ CASES = [
     _call("GradientClipping(sinks=JsonlSink('r.jsonl'))", "sinks", "JsonlSink"),
     _call("GradientClipping('autoclp')", "'autoclp'", "did you mean 'AutoClip'?"),
     _call("GradientClipping('NormClp')", "'NormClp'", "did you mean 'NormClip'?"),
+    _call("load_record(None)", "path=None", "the path of a file"),
+    _call("load_record('')", "path=''", "the path of a file"),
     _call("JsonlSink(3)", "3"),
     _call("JsonlSink(None)", "None"),
     _call("JsonlSink('')", "''"),
@@ -182,7 +213,7 @@ CASES = [
     *_wrong("LSTMModule", "init", "'orthogonl'"),
     *_wrong("LSTMModule", "grad_clip_gates", _NAN, "-1", "'abc'"),
     *_wrong("LSTMModule", "task", "'regresion'", "7"),
-    *_wrong("LSTMModule", "many_to_many", "'yes'", "7"),
+    *_wrong("LSTMModule", "many_to_many", "'yes'", "7", "1"),
     *_wrong("LSTMModule", "scheduler_interval", "'day'"),
     *_wrong("LSTMModule", "optimizer", "7", "'SGD'"),
     Script("ctor", "LSTMModule(hiden_size=3)", ("hiden_size",), scope=scope),

@@ -73,7 +73,15 @@ def _misfit(name: str, model: str, data: str, *says: str) -> Command:
 
 
 CASES = [
-    _fit("no model", ("--data=RegressionDataModule",), "model"),
+    _fit("no model", ("--data=RegressionDataModule",), "fit: name a class with --model", "--config"),
+    _fit("no data", ("--model=MLPRegressor",), "fit: name a data module with --data", "lightning-clip list data"),
+    _fit("a file without --config", (*TABLE, "run.yaml"), "did you mean --config run.yaml?"),
+    _fit(
+        "a class of another kind",
+        ("--model=mine.Net", TABLE[1]),
+        "model: mine.Net is not a subclass of LightningModule",
+        files={"mine.py": "class Net: pass\n"},
+    ),
     _fit("no data", ("--model=MLPRegressor",), "data"),
     _fit(
         "model misspelled",

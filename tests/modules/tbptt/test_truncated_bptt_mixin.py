@@ -272,3 +272,18 @@ def test_a_bad_chunk_does_not_poison_the_rest_of_its_batch(cell, backward_steps)
     assert skipped == list(range(1, 1 + backward_steps // 5))
     assert guard.total == len(skipped)
     assert all(param.isfinite().all() for param in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "given"), [(lambda loss, state: loss, "one Tensor"), (lambda loss, state: (loss, state, 0), "3 values")]
+)
+def test_a_step_that_returns_no_pair_is_told(wrong, given):
+    """The error names the module and what to return."""
+
+    class Forgetful(Splitting):
+        def tbptt_step(self, chunk, hiddens):
+            return wrong(*super().tbptt_step(chunk, hiddens))
+
+    message = rf"^Forgetful\.tbptt_step\(chunk, hiddens\) returned {given}: it must return the loss of the chunk and"
+    with pytest.raises(TypeError, match=message):
+        fit(Forgetful("gru", truncated_bptt_steps=5), loader())

@@ -26,9 +26,10 @@ RUNS = [
     RunInfo("M", "NoClip()", "SomebodysOwn(lr=0.1)"),
     RunInfo(),
 ]
-ONE = Evidence.of(history_of([1.0] * 30), RUNS[0]).optimizers[0]
+EVIDENCE = [Evidence.of(history_of([1.0] * 30), RUNS[0])]
+ONE = EVIDENCE[0].optimizers[0]
 ARGUMENTS = {
-    "max_norm": [1.0, 0.0123, 1e6],
+    "evidence": EVIDENCE,
     "name": ["NormClip"],
     "arguments": ["max_norm=2.0"],
     "run": RUNS,

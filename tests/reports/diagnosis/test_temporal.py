@@ -34,7 +34,8 @@ def test_an_explosion_without_clipping_is_to_be_clipped():
     assert finding.severity is Severity.WARNING
     assert finding.title == "The gradient explodes through time in recurrent: × 20,100 over 99 steps"
     assert finding.detail.startswith("Seen in all 3 profiles, the latest at step 200.")
-    assert "GradientClipping(NormClip(1.0))" in finding.remedy
+    assert finding.remedy.startswith("Clip, so that one such step cannot ruin the weights.")
+    assert finding.code[1].startswith("clipping = GradientClipping(NormClip(max_norm=1.")
 
 
 def test_an_explosion_under_clipping_needs_something_else():

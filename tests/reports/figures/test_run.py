@@ -39,9 +39,11 @@ def test_the_distribution_holds_all_steps():
 
 
 def test_each_optimizer_has_a_row_and_layers_come_last():
-    """Two optimizers give four plots, one for the loss and one for parameters; 20 of 60 parameters are shown."""
+    """Two optimizers give four plots of norms and one of the loss of each; 20 of 60 parameters are shown."""
     axes = plot_report(*adversarial()).axes
-    assert len(axes) == 6
+    assert len(axes) == 7
+    titles = [one.get_title() for one in axes[4:6]]
+    assert titles == [f"Optimizer {index}: training loss of each step" for index in (0, 1)]
     assert axes[-1].get_xlabel() == "percent of the squared norm of its optimizer"
     assert len(plot_report(*recurrent()).axes[-1].patches) == 20
 

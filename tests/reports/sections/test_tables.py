@@ -7,7 +7,7 @@ from rich.table import Table
 from lightning_clip.core import RunInfo
 from lightning_clip.reports import RunRecord, render_report, to_text
 from lightning_clip.reports.formats import shorten_all
-from lightning_clip.reports.sections.tables import fitted
+from lightning_clip.reports.sections.tables import fitted, headline
 from tests.reports.runs import TEXTS, bad_batch, recurrent
 from tests.support.recorded import history_of
 
@@ -116,3 +116,9 @@ def test_names_keep_as_much_of_a_shared_beginning_as_fits():
     """Names that are all the same, as in a column of largest gradients, are not cut to their last part."""
     assert shorten_all(["layers.0.weight"] * 2, 14) == ["…0.weight"] * 2
     assert shorten_all(["a.layers.0.weight", "a.layers.1.weight"], 16) == ["…layers.0.weight", "…layers.1.weight"]
+
+
+def test_a_headline_that_wraps_stays_indented():
+    """Every line of it begins below the first, at the same place."""
+    lines = to_text(headline("Total norm of the gradients (log scale)"), width=24).rstrip().splitlines()
+    assert lines == ["  Total norm of the", "  gradients (log scale)"]
