@@ -6,6 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from lightning_clip.core.gradients import Gradients
 from lightning_clip.functional.elementwise import clamp_
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scalars import Scalar, as_tensor
+
+_IS_CPU = attrgetter("is_cpu")
 
 
 class Action(ABC):
@@ -228,8 +231,8 @@ class Sequential(Action):
 
 
 def _by_device(tensors: Sequence[Tensor]) -> dict[torch.device, list[Tensor]]:
-    if len(devices := {tensor.device for tensor in tensors}) == 1:
-        return {devices.pop(): list(tensors)}
+    if all(map(_IS_CPU, tensors)):
+        return {tensors[0].device: list(tensors)}
     groups: dict[torch.device, list[Tensor]] = {}
     for tensor in tensors:
         groups.setdefault(tensor.device, []).append(tensor)
