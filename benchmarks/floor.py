@@ -27,8 +27,8 @@ NOTES = (
     "from step to step took 7% to 9% less, but another float per element for the whole run; measuring each block right "
     "after it is multiplied saves under 5% of a step.",
     "Where `AGC` misses it, what is left are four copies into the cache: gradients for the norms before, for the units "
-    "and for the norms after, and weights. Blocks of 2^15 and 2^17 elements were not measurably faster, and to get the first two "
-    "from one copy, the rule would have to measure what is recorded.",
+    "and for the norms after, and weights. Blocks of 2^15 and 2^17 elements were not measurably faster, and to get the "
+    "first two from one copy, the rule would have to measure what is recorded.",
     "`SpikeClip` is shown where every block has a spike, with θ = 0.1. At its own θ a block without a spike takes half "
     "of the passes, and the figure is in the table above.",
 )

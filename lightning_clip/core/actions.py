@@ -6,7 +6,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -15,8 +14,6 @@ from lightning_clip.core.gradients import Gradients
 from lightning_clip.functional.elementwise import clamp_
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scalars import Scalar, as_tensor
-
-_IS_CPU = attrgetter("is_cpu")
 
 
 class Action(ABC):
@@ -231,7 +228,7 @@ class Sequential(Action):
 
 
 def _by_device(tensors: Sequence[Tensor]) -> dict[torch.device, list[Tensor]]:
-    if all(map(_IS_CPU, tensors)):
+    if {tensor.is_cpu for tensor in tensors} == {True}:
         return {tensors[0].device: list(tensors)}
     groups: dict[torch.device, list[Tensor]] = {}
     for tensor in tensors:

@@ -1,7 +1,7 @@
 """Which gradients there are at a step; what was found at the step before is checked and used again."""
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter, is_
+from operator import is_
 from weakref import WeakKeyDictionary
 
 import torch
@@ -37,7 +37,6 @@ def named_params(optimizer: Optimizer, names: Mapping[int, str]) -> Named:
 
 
 _ALL_PLAIN, _STRIDED = {Tensor}, {torch.strided}
-_LAYOUT, _REQUIRES_GRAD = attrgetter("layout"), attrgetter("requires_grad")
 
 
 def collected(
@@ -56,7 +55,7 @@ def collected(
         grads = [param.grad for param in params]
         if set(map(type, grads)) == _ALL_PLAIN:
             plain: list[Tensor] = grads  # type: ignore[assignment]  # no `None` is among them
-            if set(map(_LAYOUT, plain)) == _STRIDED and not any(map(_REQUIRES_GRAD, plain)):
+            if {grad.layout for grad in plain} == _STRIDED and True not in {grad.requires_grad for grad in plain}:
                 return tuple(names), list(params), plain, True
     held: dict[int, tuple[str, Tensor, Tensor]] = {}
     are_plain = True

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -10,8 +9,6 @@ from torch import Tensor
 from lightning_clip.functional.alike import norms_of_alike
 from lightning_clip.functional.blocks import Block, blocks_of, joined
 from lightning_clip.functional.sharded import is_sharded, reduce_powers, reduce_units, sharding_of
-
-_DTYPE, _DEVICE, _IS_CPU = attrgetter("dtype"), attrgetter("device"), attrgetter("is_cpu")
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -144,9 +141,9 @@ def _are_plain(tensors: Sequence[Tensor]) -> bool:
 
 def _are_together(tensors: Sequence[Tensor]) -> bool:
     """Whether all tensors have the same dtype and are on the same device; a tuple for each would take twice as long."""
-    if len(set(map(_DTYPE, tensors))) > 1:
+    if len({tensor.dtype for tensor in tensors}) > 1:
         return False
-    return all(map(_IS_CPU, tensors)) or len(set(map(_DEVICE, tensors))) == 1
+    return {tensor.is_cpu for tensor in tensors} == {True} or len({tensor.device for tensor in tensors}) == 1
 
 
 def _norms_of_mixed(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
