@@ -228,8 +228,8 @@ class Sequential(Action):
 
 
 def _by_device(tensors: Sequence[Tensor]) -> dict[torch.device, list[Tensor]]:
-    if len(devices := {tensor.device for tensor in tensors}) == 1:
-        return {devices.pop(): list(tensors)}
+    if {tensor.is_cpu for tensor in tensors} == {True}:
+        return {tensors[0].device: list(tensors)}
     groups: dict[torch.device, list[Tensor]] = {}
     for tensor in tensors:
         groups.setdefault(tensor.device, []).append(tensor)

@@ -41,7 +41,7 @@ def named_params(optimizer: Optimizer, names: Mapping[int, str]) -> Named:
     return named
 
 
-_ALL_PLAIN = {Tensor}
+_ALL_PLAIN, _STRIDED = {Tensor}, {torch.strided}
 
 
 def collected(
@@ -60,7 +60,7 @@ def collected(
         grads = [param.grad for param in params]
         if set(map(type, grads)) == _ALL_PLAIN:
             plain: list[Tensor] = grads  # type: ignore[assignment]  # no `None` is among them
-            if not [grad for grad in plain if grad.requires_grad or grad.layout is not torch.strided]:
+            if {grad.layout for grad in plain} == _STRIDED and True not in {grad.requires_grad for grad in plain}:
                 return tuple(names), list(params), plain, True
     held: dict[int, tuple[str, Tensor, Tensor]] = {}
     are_plain = True

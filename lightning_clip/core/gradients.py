@@ -227,7 +227,7 @@ class Gradients:
         return norms, total, scalar(total)
 
     def _measure_tensors(self, norm_type: float) -> tuple[Tensor, Tensor, Scalar]:
-        norms = tensor_norms(self.tensors, norm_type)
+        norms = tensor_norms(self.tensors, norm_type, are_plain=self.are_plain)
         total = combine_norms(norms, norm_type)
         number = scalar(total)
         # The squares of a finite gradient can overflow float32. On the CPU checking the total is free.

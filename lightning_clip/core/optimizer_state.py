@@ -65,12 +65,13 @@ def second_moments(grads: Gradients, *, asked_by: object) -> SecondMoments:
     group_of = {id(param): group for group in grads.optimizer.param_groups for param in group["params"]}
     found = [_state_of(grads.optimizer, group_of[id(param)], param, asked_by) for param in grads.params]
     largest = [state.get("max_exp_avg_sq") for state, _, _ in found]
+    local = (lambda tensor: tensor) if grads.are_plain else local_values
     return SecondMoments(
         values=[
-            local_values(state["exp_avg_sq"]) if state else torch.zeros_like(tensor)
+            local(state["exp_avg_sq"]) if state else torch.zeros_like(tensor)
             for (state, _, _), tensor in zip(found, grads.locals, strict=True)
         ],
-        largest=None if any(one is None for one in largest) else [local_values(one) for one in largest],  # type: ignore[arg-type]
+        largest=None if any(one is None for one in largest) else [local(one) for one in largest],  # type: ignore[arg-type]
         decays=_column([decay for _, decay, _ in found], grads.device),
         steps=_column([steps for _, _, steps in found], grads.device),
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_clip.functional.blocks import CACHED
+from lightning_clip.functional.scratch import CACHED, stacked
 
 _FEW = 32
 """So many tensors of a shape are worth a copy that makes one tensor of them."""
@@ -56,10 +56,9 @@ def _can_be_stacked(tensors: Sequence[Tensor]) -> bool:
 
 
 def _of_rows(tensors: Sequence[Tensor]) -> Tensor:
-    size = tensors[0].numel()
+    size, parts = tensors[0].numel(), []
     portion = CACHED // size
-    parts = [
-        torch.linalg.vector_norm(torch.stack(tensors[i : i + portion]).view(-1, size), 2.0, 1)  # type: ignore[arg-type]
-        for i in range(0, len(tensors), portion)
-    ]
+    for i in range(0, len(tensors), portion):
+        rows = stacked(tensors[i : i + portion]).view(-1, size)
+        parts.append(torch.linalg.vector_norm(rows, 2.0, 1))
     return torch.cat(parts)

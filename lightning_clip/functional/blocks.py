@@ -1,18 +1,18 @@
 """`Block`: several small tensors as one flat tensor, so that an operation on all of them is one operation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scratch import CACHED, scratch
 
-CACHED = 2**16
-"""The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
+Layout = list[tuple[torch.Size, torch.dtype, torch.device]]
 
 
-def layout_of(tensors: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+def layout_of(tensors: Sequence[Tensor]) -> Layout:
     """Return what two lists of tensors have in common if they are divided into the same blocks."""
     return [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
 
@@ -22,7 +22,7 @@ class Block:
 
     Args:
         members: The positions of the tensors in the list.
-        tensors: The list, of dense tensors.
+        shapes: The shapes of all tensors of the list, which are dense.
 
     Attributes:
         members: The positions of the tensors in the list.
@@ -30,12 +30,12 @@ class Block:
         numel: The number of elements of all members.
     """
 
-    def __init__(self, members: Sequence[int], tensors: Sequence[Tensor]) -> None:
+    def __init__(self, members: Sequence[int], shapes: Sequence[torch.Size]) -> None:
         self.members = list(members)
-        self.numels = [tensors[i].numel() for i in self.members]
+        own = [shapes[i] for i in self.members]
+        self._shape = own[0] if own.count(own[0]) == len(own) else None
+        self.numels = [own[0].numel()] * len(own) if self._shape is not None else [shape.numel() for shape in own]
         self.numel = sum(self.numels)
-        shapes = {tensors[i].shape for i in self.members}
-        self._shape = shapes.pop() if len(shapes) == 1 else None
         self._repeats: Tensor | None = None
 
     def of(self, values: Sequence[Tensor]) -> list[Tensor]:
@@ -60,6 +60,10 @@ class Block:
             return torch.cat([tensor.reshape(-1) for tensor in members], out=out)
         flat: Tensor = _flatten_dense_tensors(members)  # type: ignore[no-untyped-call]
         return flat
+
+    def gather(self, tensors: Sequence[Tensor], *, second: bool = False) -> Tensor:
+        """Like `flatten`, but in memory that the next call overwrites; see `scratch`."""
+        return self.flatten(tensors, out=scratch(self.numel, tensors[self.members[0]], second=second))
 
     def unflatten(self, flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
         """Return views of a flat tensor in the shapes of the members.
@@ -86,6 +90,33 @@ class Block:
             return norms
         return torch.stack(torch._foreach_norm(torch.split(flat, self.numels), 2.0))
 
+    def peaks(self, sizes: Tensor) -> Tensor:
+        """The largest element of each member.
+
+        Args:
+            sizes: `(numel,)`, none of them negative.
+
+        Returns:
+            One number for each member.
+        """
+        if self._shape is not None:
+            return sizes.view(len(self.members), -1).amax(1)
+        return torch.stack(torch._foreach_max(torch.split(sizes, self.numels)))
+
+    def beside(self, flat: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring the elements and a number for each tensor into shapes in which an operation combines them.
+
+        Args:
+            flat: `(numel,)`.
+            values: One number for each tensor of the list, `(n,)`.
+
+        Returns:
+            The elements, in the same memory, and the numbers, with their device and dtype.
+        """
+        if self._shape is None:
+            return flat, self.spread(values, like=flat)
+        return flat.view(len(self.members), -1), self._own(values.to(flat.device, flat.dtype)).unsqueeze(1)
+
     def spread(self, values: Tensor, *, like: Tensor) -> Tensor:
         """Give each element the number of its tensor.
 
@@ -102,16 +133,16 @@ class Block:
             if own.count(own[0]) == len(own):
                 return torch.full((), own[0], dtype=like.dtype, device=like.device)
         chosen = values.to(like.device, like.dtype)
-        if len(self.members) != len(values):
-            chosen = chosen[self.members[0] : self.members[-1] + 1] if self._is_range() else self._chosen(chosen)
         if self._repeats is None or self._repeats.device != chosen.device:
             self._repeats = torch.tensor(self.numels, device=chosen.device)
-        return chosen.repeat_interleave(self._repeats, output_size=self.numel)
+        return self._own(chosen).repeat_interleave(self._repeats, output_size=self.numel)
 
-    def _is_range(self) -> bool:
-        return self.members[-1] - self.members[0] + 1 == len(self.members)
-
-    def _chosen(self, values: Tensor) -> Tensor:
+    def _own(self, values: Tensor) -> Tensor:
+        """The numbers of the members."""
+        if len(self.members) == len(values):
+            return values
+        if self.members[-1] - self.members[0] + 1 == len(self.members):
+            return values[self.members[0] : self.members[-1] + 1]
         return torch.stack([values[i] for i in self.members])
 
 
@@ -127,7 +158,7 @@ def only(values: Tensor) -> float | None:
     return numbers[0] if numbers.count(numbers[0]) == len(numbers) else None
 
 
-def blocks_of(tensors: Sequence[Tensor], *, among: Iterable[int] | None = None) -> list[Block]:
+def blocks_of(tensors: Sequence[Tensor]) -> list[Block]:
     """Divide dense tensors into blocks.
 
     On the CPU, a block has at most 2^16 elements, unless a single tensor has more: then the temporary values of a rule
@@ -136,35 +167,38 @@ def blocks_of(tensors: Sequence[Tensor], *, among: Iterable[int] | None = None) 
 
     Args:
         tensors: `n` dense tensors.
-        among: The positions of those to divide; all by default.
 
     Returns:
-        The blocks; each of these tensors is in one of them, unless it is empty.
+        The blocks; each tensor is in one of them, unless it is empty.
 
     Example:
         >>> [block.members for block in blocks_of([torch.ones(2), torch.ones(1, dtype=torch.float64), torch.ones(3)])]
         [[0, 2], [1]]
     """
+    return _divided(layout_of(tensors))
+
+
+def _divided(layout: Layout) -> list[Block]:
+    shapes = [shape for shape, _, _ in layout]
     groups: dict[tuple[torch.device, torch.dtype], list[list[int]]] = {}
     filled: dict[tuple[torch.device, torch.dtype], int] = {}
-    for i in range(len(tensors)) if among is None else among:
-        tensor = tensors[i]
-        key, numel = (tensor.device, tensor.dtype), tensor.numel()
+    for i, (shape, dtype, device) in enumerate(layout):
+        key, numel = (device, dtype), shape.numel()
         if not numel:
             continue
         group = groups.setdefault(key, [[]])
-        if group[-1] and tensor.is_cpu and filled[key] + numel > CACHED:
+        if group[-1] and filled[key] + numel > CACHED and device.type == "cpu":
             group.append([])
         filled[key] = numel + (filled[key] if group[-1] else 0)
         group[-1].append(i)
-    return [Block(members, tensors) for group in groups.values() for members in group]
+    return [Block(members, shapes) for group in groups.values() for members in group]
 
 
 class Blocks:
     """The blocks of the same tensors at each step, divided again only when their shapes, dtypes or devices change."""
 
     def __init__(self) -> None:
-        self._found: tuple[list[tuple[torch.Size, torch.dtype, torch.device]], list[Block]] = [], []
+        self._found: tuple[Layout, list[Block]] = [], []
 
     def of(self, tensors: Sequence[Tensor]) -> list[Block]:
         """Return the blocks of all tensors.
@@ -174,7 +208,7 @@ class Blocks:
         """
         layout = layout_of(tensors)
         if layout != self._found[0]:
-            self._found = layout, blocks_of(tensors)
+            self._found = layout, _divided(layout)
         return self._found[1]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_clip.functional.alike import norms_of_alike
-from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.functional.blocks import Block, blocks_of, joined
 from lightning_clip.functional.sharded import is_sharded, reduce_powers, reduce_units, sharding_of
 
 
@@ -36,7 +36,9 @@ def local_values(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: torch.dtype | None = None) -> Tensor:
+def tensor_norms(
+    tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: torch.dtype | None = None, are_plain: bool = False
+) -> Tensor:
     """The norm of each tensor, accumulated in float32 or better.
 
     Half-precision gradients are accumulated in float32: 1,000 elements of 3,000 have a norm of 94,868, which would be
@@ -47,6 +49,7 @@ def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: to
         tensors: `n` tensors of any shape, on one or more devices.
         norm_type: p of the p-norm, greater than 0; `inf` for the largest absolute element.
         dtype: A wider type to accumulate in, for instance `torch.float64` for gradients whose squares overflow.
+        are_plain: Whether the caller knows that all tensors are plain; see `is_plain`.
 
     Returns:
         The norms, `(n,)`, on the device of the first tensor.
@@ -60,9 +63,9 @@ def tensor_norms(tensors: Sequence[Tensor], norm_type: float = 2.0, *, dtype: to
     if not tensors:
         return torch.zeros(0, dtype=dtype or torch.float32)
     first = tensors[0]
-    if len({(type(t), t.dtype, t.device, t.layout) for t in tensors}) == 1 and is_plain(first):
+    if (are_plain or _are_plain(tensors)) and _are_together(tensors):
         alike = norms_of_alike(tensors) if norm_type == 2 and dtype in (None, first.dtype) else None
-        return torch.stack(_foreach_norms(tensors, norm_type, dtype)) if alike is None else alike
+        return _norms_of_plain(tensors, norm_type, dtype) if alike is None else alike
     norms = _norms_of_mixed([local_values(t) for t in tensors], norm_type, dtype)
     norms = reduce_powers(norms, [sharding_of(t) for t in tensors], norm_type)
     return torch.stack([norm.to(first.device) for norm in norms])
@@ -132,45 +135,57 @@ def unit_norms(
     return reduce_units(norms, sharding_of(tensor), dims, norm_type)
 
 
+def _are_plain(tensors: Sequence[Tensor]) -> bool:
+    return is_plain(tensors[0]) and len({(type(tensor), tensor.layout) for tensor in tensors}) == 1
+
+
+def _are_together(tensors: Sequence[Tensor]) -> bool:
+    """Whether all tensors have the same dtype and are on the same device; a tuple for each would take twice as long."""
+    if len({tensor.dtype for tensor in tensors}) > 1:
+        return False
+    return {tensor.is_cpu for tensor in tensors} == {True} or len({tensor.device for tensor in tensors}) == 1
+
+
 def _norms_of_mixed(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
     """The norms of plain tensors of several types or on several devices, with one pass per type and device."""
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for i, tensor in enumerate(tensors):
         groups.setdefault((tensor.device, tensor.dtype), []).append(i)
-    norms = {
-        i: norm
-        for members in groups.values()
-        for i, norm in zip(members, _foreach_norms([tensors[i] for i in members], norm_type, dtype), strict=True)
-    }
+    norms: dict[int, Tensor] = {}
+    for members in groups.values():
+        own = _norms_of_plain([tensors[i] for i in members], norm_type, dtype)
+        norms.update(zip(members, own.unbind(), strict=True))
     return [norms[i] for i in range(len(tensors))]
 
 
-def _foreach_norms(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> list[Tensor]:
-    if math.isinf(norm_type) and any(t.numel() == 0 for t in tensors):  # torch has no maximum of an empty tensor
-        tensors = [t if t.numel() else t.new_zeros(1) for t in tensors]
+def _norms_of_plain(tensors: Sequence[Tensor], norm_type: float, dtype: torch.dtype | None) -> Tensor:
+    """The norms `(n,)` of plain tensors of one dtype on one device."""
     given = tensors[0].dtype
     if dtype is not None or given is not torch.float32:  # torch requires complex to stay complex
         given = torch.promote_types(given, dtype or torch.float32)
-    dtype = given
-    if math.isinf(norm_type) and tensors[0].device.type == "cpu" and not dtype.is_complex:
-        return [norm.to(dtype) if norm.dtype != dtype else norm for norm in _largest(tensors)]
-    return list(torch._foreach_norm(list(tensors), norm_type, dtype=dtype))
+    if math.isinf(norm_type) and tensors[0].is_cpu and not given.is_complex:
+        return _largest(tensors).to(given)
+    if math.isinf(norm_type) and any(t.numel() == 0 for t in tensors):  # torch has no maximum of an empty tensor
+        tensors = [t if t.numel() else t.new_zeros(1) for t in tensors]
+    return torch.stack(torch._foreach_norm(list(tensors), norm_type, dtype=given))
 
 
-def _largest(tensors: Sequence[Tensor]) -> list[Tensor]:
+def _largest(tensors: Sequence[Tensor]) -> Tensor:
     """The largest absolute elements; 20 times as fast as torch's infinity norm, which is not vectorized on the CPU."""
-    if torch.compiler.is_compiling():  # a compiler knows no `_foreach_max`, and joins operations by itself
-        return [_largest_of(tensor) for tensor in tensors]
-    found = dict.fromkeys(range(len(tensors)), tensors[0])
-    for block in blocks_of(tensors):
-        if len(block.members) == 1:  # in place of a copy of a large tensor
-            found[block.members[0]] = _largest_of(tensors[block.members[0]])
-            continue
-        sizes = block.unflatten(block.flatten(tensors).abs_(), tensors)
-        found.update(zip(block.members, torch._foreach_max(sizes), strict=True))
-    return list(found.values())
+    if torch.compiler.is_compiling():  # a compiler joins operations by itself
+        return torch.stack([_largest_of(tensor) for tensor in tensors])
+    found = [(block, _largest_in(block, tensors)) for block in blocks_of(tensors)]
+    return joined(found, tensors)
+
+
+def _largest_in(block: Block, tensors: Sequence[Tensor]) -> Tensor:
+    if len(block.members) == 1:  # in place of a copy of a large tensor
+        return _largest_of(tensors[block.members[0]]).view(1)
+    return block.peaks(block.gather(tensors).abs_())
 
 
 def _largest_of(tensor: Tensor) -> Tensor:
+    if not tensor.numel():
+        return tensor.new_zeros(())
     low, high = tensor.aminmax()
     return torch.maximum(low.abs(), high.abs())

@@ -14,7 +14,7 @@ from lightning_clip.core.state import PerParameter, has_signal, to_store
 from lightning_clip.core.state.element_magnitudes import ELEMENT_HISTORIES, ElementHistory
 from lightning_clip.core.strategy import ClipStrategy
 from lightning_clip.functional.averaging import next_average
-from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.functional.blocks import Blocks
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scaling import clip_coef
 
@@ -64,6 +64,7 @@ class AdaptiveMaxClip(ClipStrategy):
         self.history = history
         self.min_scale = min_scale
         self.state = PerParameter(mean=0.0, steps=0.0)
+        self._blocks = Blocks()
 
     @classmethod
     def reference(cls, decay: float = 0.999) -> Self:
@@ -86,13 +87,17 @@ class AdaptiveMaxClip(ClipStrategy):
         limits = self._next_limits(grads, peaks)
         coefs = clip_coef(peaks, limits, min_scale=self.min_scale)
         factors: list[Tensor | None] = [None] * len(grads)
-        exceeded = None if not is_free_to_read(coefs) else (coefs < 1).nonzero().view(-1).tolist()
-        for block in blocks_of(grads.locals, among=exceeded):
-            sizes = block.flatten(grads.locals).abs()
-            above = sizes > block.spread(limits, like=sizes)
-            flat = torch.where(above, block.spread(coefs, like=coefs.to(sizes.device)), 1.0)
-            for i, factor in zip(block.members, block.unflatten(flat, grads.locals), strict=True):
-                factors[i] = factor
+        exceeded = (coefs < 1).tolist() if is_free_to_read(coefs) else [True] * len(grads)
+        for block in self._blocks.of(grads.locals) if any(exceeded) else ():
+            if not any(exceeded[i] for i in block.members):
+                continue
+            flat = block.gather(grads.locals)
+            sizes, limit = block.beside(flat.abs() if flat.is_complex() else flat.abs_(), limits)
+            # 1 for an element within the limit and 0 above it: at least the factor, this is 1 or the factor.
+            within, coef = block.beside(sizes.le_(limit).view(-1).to(coefs.dtype), coefs)
+            coef = torch.maximum(within, coef).view(-1)
+            for i, factor in zip(block.members, block.unflatten(coef, grads.locals), strict=True):
+                factors[i] = factor if exceeded[i] else None
         return Multiply(factors, acts=True)
 
     def _next_limits(self, grads: Gradients, peaks: Tensor) -> Tensor:

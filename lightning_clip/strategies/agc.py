@@ -14,10 +14,11 @@ from lightning_clip.core.element_actions import Multiply
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.blocks import CACHED, layout_of
+from lightning_clip.functional.blocks import layout_of
 from lightning_clip.functional.norms import is_plain, tensor_norms, unit_norms
 from lightning_clip.functional.reading import is_free_to_read
 from lightning_clip.functional.scaling import clip_coef
+from lightning_clip.functional.scratch import CACHED, stacked
 
 
 class AGC(ClipStrategy):
@@ -138,13 +139,15 @@ class AGC(ClipStrategy):
 
     def _of_units(self, grads: Gradients, members: list[int], dims: Any) -> Tensor:
         """The factors `(n, …)` of tensors of the same shape, measured in portions that fit into the cache."""
-        portion = max(1, CACHED // max(1, grads.params[members[0]].numel()))
+        tensors, params = grads.tensors, grads.params
+        portion = max(1, CACHED // max(1, params[members[0]].numel()))
         inner = tuple(dim + 1 for dim in dims)
         norms, weight_norms = [], []
         for start in range(0, len(members), portion):
             own = members[start : start + portion]
-            tensors, weights = torch.stack([grads.tensors[i] for i in own]), torch.stack([grads.params[i] for i in own])
-            norms.append(unit_norms(tensors, inner, norm_type=self.norm_type, dtype=grads.norms().dtype))
+            gradients = stacked([tensors[i] for i in own])
+            norms.append(unit_norms(gradients, inner, norm_type=self.norm_type, dtype=grads.norms().dtype))
+            weights = stacked([params[i].detach() for i in own])
             weight_norms.append(unit_norms(weights, inner, norm_type=self.norm_type))
         return self._coef(torch.cat(norms), torch.cat(weight_norms))
 
@@ -202,7 +205,7 @@ class _Plan:
 
 def _put(factors: list[Tensor | None], members: list[int], coefs: Tensor, tensors: list[Tensor]) -> None:
     """Keep the factors `(n, …)` of some tensors, unless it is free to see that all are 1."""
-    if is_free_to_read(coefs) and not bool((coefs < 1).any()):
+    if is_free_to_read(coefs) and not (coefs.numel() and bool(coefs.amin() < 1)):
         return
     for i, coef in zip(members, coefs.unbind(), strict=True):
-        factors[i] = coef.to(tensors[i].device)
+        factors[i] = coef if coefs.is_cpu and tensors[i].is_cpu else coef.to(tensors[i].device)

@@ -12,9 +12,9 @@ from lightning_clip.core.element_actions import Replace
 from lightning_clip.core.globs import Globs
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.core.strategy import ClipStrategy
-from lightning_clip.functional.blocks import CACHED
 from lightning_clip.functional.norms import is_plain
 from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scratch import CACHED
 from lightning_clip.functional.sharded import part_of, whole_of
 
 

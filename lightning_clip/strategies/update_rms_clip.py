@@ -14,6 +14,8 @@ from lightning_clip.functional.blocks import Block, Blocks, joined, only
 from lightning_clip.functional.scaling import clip_coef
 from lightning_clip.functional.sharded import reduce_powers, sharding_of
 
+_LEAST_DECAY = 1e-7
+
 
 class UpdateRMSClip(ClipStrategy):
     r"""Scale the gradient of each parameter so that Adam's normalized update stays near a given size.
@@ -88,29 +90,32 @@ class UpdateRMSClip(ClipStrategy):
             `(n,)`, dimensionless; 0 for an empty tensor.
         """
         moments, locals_ = second_moments(grads, asked_by=self), grads.locals
-        corrections = moments.corrections(steps_ahead=1)
-        parts = moments.decays / corrections, (1 - moments.decays) / corrections, 1 / corrections
-        shared = [(values, only(values)) for values in parts]
+        # All averages are divided by the weight of the old one, which saves a pass over them; the norms get it back.
+        # It is 0 for an optimizer without memory, whose updates are all of size 1.
+        decays = moments.decays.clamp(min=_LEAST_DECAY)
+        weights = decays / moments.corrections(steps_ahead=1)
+        shared = [(values, only(values)) for values in ((1 - decays) / decays, 1 / decays, self.eps**2 / weights)]
         found: list[tuple[Block, Tensor]] = []
         for block in self._blocks.of(locals_):
-            gradient = block.flatten(locals_)
+            gradient = block.gather(locals_)
             gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-            kept, new, whole = (
+            new, whole, floor = (
                 block.spread(values, like=gradient) if number is None else number for values, number in shared
             )
-            value = block.flatten(moments.values).to(gradient.dtype).mul_(kept)
+            value = block.gather(moments.values, second=True).to(gradient.dtype)
             if isinstance(new, Tensor):
                 value.addcmul_(gradient * gradient, new)
             else:
                 value.addcmul_(gradient, gradient, value=new)
             if moments.largest is not None:
                 value = torch.maximum(value, block.flatten(moments.largest).to(gradient.dtype).mul_(whole))
-            root = value.clamp_(min=max(self.eps**2, torch.finfo(value.dtype).tiny)).sqrt_()
-            found.append((block, block.norms(gradient.div_(root))))
+            tiny = torch.finfo(value.dtype).tiny
+            floor = floor.clamp(min=tiny) if isinstance(floor, Tensor) else max(floor, tiny)
+            found.append((block, block.norms(gradient.div_(value.clamp_(min=floor).sqrt_()))))
         norms = joined(found, locals_)
         if not grads.are_plain:
             norms = torch.stack(reduce_powers(list(norms), [sharding_of(tensor) for tensor in grads.tensors], 2.0))
-        return norms / self._roots_of(grads.numels(), norms)
+        return norms / (self._roots_of(grads.numels(), norms) * weights.sqrt().to(norms))
 
     def _roots_of(self, numels: list[int], like: Tensor) -> Tensor:
         """The square roots of the numbers of elements, cached: copying a list to an accelerator blocks the host."""

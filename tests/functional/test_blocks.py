@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lightning_clip.functional.blocks import CACHED, blocks_of
+from lightning_clip.functional.blocks import blocks_of
+from lightning_clip.functional.scratch import CACHED
 
 
 def test_a_flat_copy_shares_no_memory_and_keeps_the_order():

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.gradients import Gradients
-from lightning_clip.functional.blocks import CACHED, Block, blocks_of, layout_of
+from lightning_clip.functional.blocks import Block, blocks_of, layout_of
 from lightning_clip.functional.reading import is_free_to_read
+from lightning_clip.functional.scratch import CACHED
 from lightning_clip.functional.sharded import is_sharded
 
 
