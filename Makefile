@@ -51,12 +51,14 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# The studies continue where they were interrupted, in runs/figures. Two pictures need Keras.
+# The studies continue where they were interrupted, in runs/figures. Two pictures need Keras. A picture that would look
+# the same is left alone.
+figures: export OMP_NUM_THREADS = 1
 figures: $(INSTALLED)
 	$(BIN)/python docs/report_picture.py
 	$(BIN)/python docs/strategy_pictures.py
-	OMP_NUM_THREADS=1 $(BIN)/python docs/run_pictures.py
-	OMP_NUM_THREADS=1 $(BIN)/python docs/study_pictures.py
+	$(BIN)/python docs/run_pictures.py
+	$(BIN)/python docs/study_pictures.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt keras || true
 	if $(BIN)/python -m pip show --quiet keras; then KERAS_BACKEND=torch $(BIN)/python docs/keras_pictures.py; fi
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +35,8 @@ def record() -> RunRecord:
     )
     model = RNNModule(1, 1, task="regression", hidden_size=16, optimizer=lambda params: torch.optim.Adam(params, 0.003))
     trainer.fit(model, DataLoader(TensorDataset(inputs, targets), batch_size=16))
-    return clipping.record
+    whole = clipping.record
+    return replace(whole, run=replace(whole.run, seconds=None))  # the time would be another one each time
 
 
 def main() -> None:

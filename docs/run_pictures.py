@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from matplotlib.figure import Figure
+from picture_files import save_png
 from torch.utils.data import DataLoader
 
 from lightning_clip import (
@@ -27,7 +27,6 @@ TARGET = Path(__file__).parent / "pictures" / "runs"
 LENGTH, STEPS = 50, 800
 WRONG_TARGETS = {120: 3_000.0, 320: 20.0, 321: 20.0, 322: 20.0, 480: 3_000.0, 640: 20.0}
 """The batches in which the target of the first sequence is wrong, and what it is."""
-DOTS_PER_INCH = 110
 
 
 def train(strategy: ClipStrategy, *callbacks: Callback) -> RunRecord:
@@ -60,13 +59,9 @@ def main() -> None:
     skips = Chain([SkipAbove(50.0), NormClip(1.0)])
     switched = train(skips, StrategySwitcher([Chain([SkipAbove(50.0), NormClip(0.3)])]), *monitors)
     TARGET.mkdir(parents=True, exist_ok=True)
-    save(switched.figure(), "run")
-    save(train(NoClip()).compare(switched, names=["no clipping", "with clipping"]).figure(), "two-runs")
-
-
-def save(figure: Figure, name: str) -> None:
-    """Write a picture, without a date in it."""
-    figure.savefig(TARGET / f"{name}.png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    save_png(switched.figure(), TARGET / "run.png")
+    both = train(NoClip()).compare(switched, names=["no clipping", "with clipping"])
+    save_png(both.figure(), TARGET / "two-runs.png")
 
 
 if __name__ == "__main__":

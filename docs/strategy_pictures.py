@@ -5,7 +5,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from picture_files import save_svg
 from torch import Tensor, nn
 
 import lightning_clip.strategies  # noqa: F401  (a class is found once it is defined)
@@ -21,6 +22,7 @@ from lightning_clip import (
     NormClip,
     SkipAbove,
     SkipSpikes,
+    SpikeClip,
     StrategySchedule,
     ThresholdSchedule,
     Tightest,
@@ -40,11 +42,19 @@ WITH_ARGUMENTS: dict[str, ClipStrategy] = {
     "GroupNormClip": GroupNormClip({"rnn.*": 0.1, "head.*": 0.3}),
     "NormClip": NormClip(0.3),
     "SkipAbove": SkipAbove(2.0),
+    "SpikeClip": SpikeClip(200.0),
     "StrategySchedule": StrategySchedule({0: NormClip(0.1), 100: AutoClip(percentile=90)}),
     "ThresholdSchedule": ThresholdSchedule(NormClip(1.0), shape="linear", start=1.0, end=0.1, steps=STEPS),
     "Tightest": Tightest([EmaRatioClip(), NormClip(0.3)]),
     "ValueClip": ValueClip(0.05),
 }
+
+LIMITED = {
+    "PerParameterNormClip": "limit per parameter",
+    "SpectralClip": "limit per singular value",
+    "ValueClip": "limit per element",
+}
+"""What a limit is for, where it is not for the norm of all gradients."""
 
 
 def batch(random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -80,31 +90,33 @@ def run(strategies: Sequence[ClipStrategy]) -> list[list[StepRecord]]:
     return [buffer.flush() for buffer in buffers]
 
 
-def draw(name: str, records: Sequence[StepRecord], path: Path) -> None:
-    """Draw the norms of the records before and after clipping, and the limit, to a file."""
-    figure, axes = plt.subplots(figsize=(7.2, 2.6), layout="constrained")
+def draw(title: str, records: Sequence[StepRecord], limit_name: str) -> Figure:
+    """Draw the norms of the records before and after clipping, and the limit."""
+    figure = Figure(figsize=(7.2, 2.6), layout="constrained")
+    axes = figure.subplots()
     steps = [record.step for record in records]
     before = [record.norm_before for record in records]
     limits = [record.threshold if record.threshold and record.threshold < 1e6 else None for record in records]
     axes.plot(steps, before, color="0.6", linewidth=1.0, label="norm before")
-    axes.plot(steps, [record.norm_after for record in records], color="#0072B2", linewidth=1.2, label="norm after")
+    after = [float("nan") if record.skipped else record.norm_after for record in records]
+    axes.plot(steps, after, color="#0072B2", linewidth=1.2, label="norm after")
     if any(limit is not None for limit in limits):
         values = [float("nan") if limit is None else limit for limit in limits]
-        axes.plot(steps, values, color="#D55E00", linewidth=1.0, linestyle="--", label="limit")
+        axes.plot(steps, values, color="#D55E00", linewidth=1.0, linestyle="--", label=limit_name)
     skipped = [record.step for record in records if record.skipped]
     axes.plot(skipped, [before[step] for step in skipped], "kx", label="skipped" if skipped else None)
-    clipped = sum(record.clipped or record.skipped for record in records)
+    clipped = sum(record.clipped and not record.skipped for record in records)
+    done = [f"clips {clipped}"] * (bool(clipped) or not skipped) + [f"skips {len(skipped)}"] * bool(skipped)
     axes.set(yscale="log", ylim=(min(before) / 3, max(before) * 1.5), xlim=(0, len(records)), xlabel="step")
-    axes.set_title(f"{name}: clips {clipped} of {len(records)} steps", fontsize=10, loc="left")
+    axes.set_title(f"{title}: {' and '.join(done)} of {len(records)} steps", fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    return figure
 
 
 def main() -> None:
     """Write one SVG per strategy of the package."""
-    mpl.rcParams |= {"svg.hashsalt": "lightning_clip", "svg.fonttype": "none", "font.size": 9, "backend": "agg"}
+    mpl.rcParams |= {"svg.hashsalt": "lightning_clip", "svg.fonttype": "none", "font.size": 9}
     ours = "lightning_clip."
     classes = {name: cls for name, cls in strategy_classes().items() if cls.__module__.startswith(ours)}
     del classes["NoClip"], classes["Shadow"]  # they act on nothing
@@ -113,7 +125,8 @@ def main() -> None:
     for strategy, records in zip(strategies, run(strategies), strict=True):
         name, label = type(strategy).__name__, strategy.label
         title = label if label.startswith(name) else f"{name}, at its end {label}"
-        draw(title, records, FOLDER / f"{type(strategy).__module__.rpartition('.')[2]}.svg")
+        figure = draw(title, records, LIMITED.get(name, "limit"))
+        save_svg(figure, FOLDER / f"{type(strategy).__module__.rpartition('.')[2]}.svg")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from picture_files import save_png
 
 from lightning_clip import RegressionDataModule, read_jsonl
 from lightning_clip.studies import ResultsFolder, StudyResults, load_study, run_study
@@ -19,7 +19,6 @@ from lightning_clip.studies.story import study_figure
 
 TARGET = Path(__file__).parent / "pictures" / "studies"
 STUDIES = ("mlp-regression", "mlp-strategies", "mlp-thresholds", "mlp-remedies", "mlp-diabetes", "cliff")
-DOTS_PER_INCH = 110
 COLOR = "#0072B2"
 
 
@@ -29,7 +28,6 @@ def main(folders: Sequence[str]) -> None:
     Args:
         folders: The folders of studies that have already run; the other studies run now, into `runs/figures`.
     """
-    mpl.rcParams["svg.hashsalt"] = "lightning_clip"
     TARGET.mkdir(parents=True, exist_ok=True)
     save(target_figure(), "tutorial-target")
     given = {ResultsFolder(folder).read().study: ResultsFolder(folder) for folder in folders}
@@ -80,8 +78,8 @@ def curves_of(
 
 
 def save(figure: Figure, name: str) -> None:
-    """Write a picture, without a date in it."""
-    figure.savefig(TARGET / f"{name}.png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    """Write a picture of the page."""
+    save_png(figure, TARGET / f"{name}.png")
 
 
 if __name__ == "__main__":

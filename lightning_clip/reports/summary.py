@@ -171,10 +171,15 @@ def summarize(history: History, run: RunInfo) -> Summary:
     return Summary(
         run=run,
         optimizers=optimizers,
-        parameters=tuple(sorted(parameters, key=lambda one: -one.share)),
+        parameters=tuple(sorted(parameters, key=_by_share)),
         events=tuple(history.events),
         recurrent=summarize_recurrent(shares, history.measurements.of(GATE_NORMS)),
     )
+
+
+def _by_share(one: ParameterSummary) -> float:
+    """The largest share first; shares that differ by rounding alone keep the order of the network."""
+    return -float(f"{one.share:.5g}")
 
 
 def verdict_on(total: Aggregate) -> Verdict:

@@ -82,6 +82,13 @@ def test_parameters_are_sorted_by_their_share_of_the_squared_norm():
     assert first.clipped_fraction == pytest.approx(0.9)
 
 
+def test_parameters_whose_shares_differ_by_rounding_keep_the_order_of_the_network():
+    """The two biases of an RNN have the same gradient; on another machine, the other one is larger by the last bit."""
+    shares = {"tiny": 1e-9, "bias_ih": 0.25, "bias_hh": 0.25 * (1 + 1e-7), "weight": 0.5, "smaller": 1e-8}
+    summary = summarize(history_of([2.0] * 3, max_norm=1.0, shares=shares), RunInfo())
+    assert [one.name for one in summary.parameters] == ["weight", "bias_ih", "bias_hh", "smaller", "tiny"]
+
+
 def test_optimizers_are_kept_apart():
     """Each optimizer has its own numbers; the run counts the steps of all."""
     history = history_of([1.0] * 3, optimizer=1)

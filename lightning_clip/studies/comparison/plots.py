@@ -20,6 +20,7 @@ _CURVE_HEIGHT = 3.2
 _ROW_HEIGHT, _AXIS_HEIGHT = 0.3, 1.0
 _APART = 0.14
 _WIDE = 10**1.5
+_LEGEND_COLUMNS = 4
 
 
 def plot_curves(figure: Any, by_axis: Pivot, metric: str) -> None:
@@ -45,7 +46,9 @@ def plot_curves(figure: Any, by_axis: Pivot, metric: str) -> None:
         plot.set_title(title, loc="right", fontsize="medium")
     if any(row.all_diverged for row in by_axis.standings):
         plots[0].scatter([], [], marker="x", color="gray", label="every run diverged")
-    plots[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
+    entries = len(plots[0].get_legend_handles_labels()[0])
+    columns = -(-entries // -(-entries // _LEGEND_COLUMNS))  # as few rows as possible, all about as long
+    plots[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False)
     last = plots[-1]
     if is_wide(by_axis.values):
         last.set_xscale("log")
@@ -118,8 +121,8 @@ def _line(plot: Any, number: int, lines: int, name: str, points: list[tuple[floa
         [y for _, y in points],
         color=_COLORS[number % len(_COLORS)],
         marker=_MARKERS[number % len(_MARKERS)],
-        linewidth=1.8 + min(1.2 * left, 4),
-        markersize=6 + min(3 * left, 9),
+        linewidth=1.6 + min(0.8 * left, 3),
+        markersize=5 + min(2 * left, 7),
         label=name,
     )
 
@@ -145,6 +148,9 @@ def plot_points(figure: Any, results: Sequence[RunResult], rows: Sequence[Standi
         _plot_group(plot, own, results, metric)
         if len(groups) > 1:
             plot.set_title(own[0].group_name, loc="left", fontsize="medium")
+    for plot in plots:
+        if plot.get_xscale() == "linear":  # plots that share an axis share its scale
+            plot.xaxis.set_major_formatter("{x:,g}")
 
 
 def _plot_group(plot: Any, rows: Sequence[Standing], results: Sequence[RunResult], metric: str) -> None:
@@ -163,8 +169,6 @@ def _plot_group(plot: Any, rows: Sequence[Standing], results: Sequence[RunResult
         plot.set_xscale("log")
     elif shown == STEPS_TO_SOLVE and found:
         plot.set_xlim(0, max(plot.get_xlim()[1], 1.05 * max(found)))
-    if not is_wide(found):
-        plot.xaxis.set_major_formatter("{x:,g}")
     plot.set_yticks(range(len(rows)), [row.name for row in rows])
     plot.set_ylim(len(rows) - 0.4, -0.6)
     plot.tick_params(labelbottom=True)

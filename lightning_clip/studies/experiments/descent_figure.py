@@ -86,8 +86,8 @@ def plot_descents(surface: Surface, ways: Mapping[str, Way], *, small: float, ti
     left.legend(loc="upper right")
     right.axhline(small, color="gray", linewidth=1, linestyle="--", label=f"solved: {number(small)}")
     right.set(xlabel="step", ylabel=surface.names[2], title="Error along the path")
-    right.set(yscale="log", ylim=(_SMALLEST / 30, None))
-    right.legend(loc="lower left")
+    right.set(yscale="log", ylim=(_SMALLEST, None))
+    right.legend(loc="upper right", bbox_to_anchor=(1, 0.8))
     figure.suptitle(title)
     return figure
 

@@ -51,6 +51,13 @@ def test_each_value_of_another_axis_has_its_plot():
     np.testing.assert_array_equal(scaled.lines[1].get_ydata(), [2.5, 3.5, 4.5])
 
 
+def test_the_rows_of_the_legend_are_about_as_long():
+    """Five entries are three and two, not four and one."""
+    runs = [result(name, 0, 1.0, length=length) for name in "abcde" for length in (1, 2, 3)]
+    (plot,) = plot_comparison(runs).axes
+    assert plot.get_legend()._ncols == 3
+
+
 def test_counts_of_unequal_numbers_of_runs_are_fractions():
     """In an interrupted study, some settings have fewer runs."""
     runs = [solving("a", seed, 500, length=length) for length in (1, 2, 3) for seed in range(length)]
@@ -97,6 +104,19 @@ def test_points_that_lie_on_each_other_are_moved_apart():
     offsets = plot.collections[0].get_offsets()
     assert len({tuple(point) for point in offsets}) == 5
     assert np.abs(offsets[:, 1]).max() < 0.5
+
+
+def test_plots_that_share_a_logarithmic_axis_have_powers_of_ten():
+    """A group whose own numbers span little has the same axis as the group above it."""
+    runs = [result(name, seed, 10.0 ** (4 * seed), model="wide") for name in "ab" for seed in range(3)]
+    runs += [result(name, seed, 2.0 + seed, model="narrow") for name in "ab" for seed in range(3)]
+    figure = plot_comparison(runs)
+    figure.draw_without_rendering()
+    labels = [{label.get_text() for label in plot.get_xticklabels()} for plot in figure.axes]
+    assert labels[0] == labels[1]
+    assert "$\\mathdefault{10^{4}}$" in labels[0]
+    (narrow,) = plot_comparison(runs[6:]).axes
+    assert narrow.xaxis.get_major_formatter()(2000) == "2,000"
 
 
 @pytest.mark.parametrize("runs", [rates, tasks, lengths, remedies, study, grid])
