@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo docs figures claims test test-guests test-parity test-types test-oldest test-wheel test-newcomer test-upstream reliability lint bench clean
+.PHONY: help install demo docs figures claims test test-guests test-parity test-types test-oldest wheel test-wheel test-newcomer test-upstream reliability lint bench clean
 
 help:
 	@echo "make demo   train the same network with and without clipping and compare the runs"
@@ -12,7 +12,8 @@ help:
 	@echo "make test-parity  compare the strategies with other packages, those of them that can be installed"
 	@echo "make test-types   check the public names with mypy and pyright"
 	@echo "make test-oldest  test with the oldest versions of torch, Lightning and the other packages that are supported"
-	@echo "make test-wheel   build the wheel and the sdist, and test the wheel where the source folder is absent"
+	@echo "make test-wheel   build the sdist and from it the wheel, and test the wheel where the source folder is absent"
+	@echo "make test-newcomer  install the wheel in an empty environment, and run the commands of the documentation"
 	@echo "make test-upstream LIGHTNING_TESTS=<folder>"
 	@echo "            run Lightning's own tests (tests/tests_pytorch of a checkout) with our callbacks on every Trainer"
 	@echo "make reliability"
@@ -96,18 +97,22 @@ test-oldest:
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt --editable ".[plot]" pytest pytest-xdist psutil
 	build/oldest/bin/python -m pytest -n 2 -W default -k "not loky and not dask and not ray" tests/callbacks tests/cli tests/contract tests/core tests/functional tests/modules tests/sinks tests/strategies
 
+# The wheel is built from the sdist, not in this folder, where build/lib keeps files that have been deleted since.
+wheel: $(INSTALLED)
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build --outdir build/wheel . >build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+
 # The wheel, installed where the source folder is not: the tests run against it.
-test-wheel: $(INSTALLED)
-	rm -rf build/wheel build/installed && mkdir -p build/wheel build/installed
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+test-wheel: wheel
+	rm -rf build/installed && mkdir -p build/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/installed build/wheel/*.whl
 	$(BIN)/python -m tests.support.installed build/installed
 
 # A newcomer's first ten minutes: the wheel, in an environment of its own and an empty folder.
-test-newcomer: $(INSTALLED)
-	rm -rf build/wheel build/newcomer && mkdir -p build/wheel build/newcomer/empty
+test-newcomer: wheel
+	rm -rf build/newcomer && mkdir -p build/newcomer/empty
 	$(PYTHON) -m venv build/newcomer/venv
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	build/newcomer/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch build/wheel/*.whl
 	cd build/newcomer/empty && ../venv/bin/python $(CURDIR)/tests/newcomer/walk.py
 

@@ -52,6 +52,7 @@ def ctrl_c_before(position: int):
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 traces instructions only if a frame asked for it before
     sys.settrace(trace)
     try:
         yield

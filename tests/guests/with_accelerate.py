@@ -56,7 +56,8 @@ def both() -> None:
     off = max(float((ends[0][name] - ends[1][name]).abs().max()) for name in ends[0])
     assert off < 1e-7, off
     if PartialState().is_main_process:
-        where = f"{STEPS} steps clipped in {PartialState().num_processes} processes"
+        processes = PartialState().num_processes
+        where = f"{STEPS} steps clipped in {'one process' if processes == 1 else f'{processes} processes'}"
         print(f"accelerate: {where}; the weights are those of clip_grad_norm_, up to {off:.1g}")
 
 

@@ -26,6 +26,8 @@ for kind in (RNNModel, BlockRNNModel):
     model(kind, everything()).historical_forecasts(series, start=0.8, stride=20, retrain=True, verbose=False)  # copies
     print(f"darts {kind.__name__}: {steps[0]} steps, twice, and in a backtest")
 callbacks = everything()
-rate = model(RNNModel, callbacks).lr_find(series, num_training=20)
+finder = model(RNNModel, callbacks, n_epochs=5).lr_find(series, num_training=20)  # an epoch is six batches
+rate = finder.suggestion()
+assert rate is not None, "the tuner was stopped"
 assert not callbacks[0].history, "the tuner has left steps in the record"
-print("darts: learning rate finder", rate.suggestion() if hasattr(rate, "suggestion") else rate)
+print(f"darts: learning rate finder {rate:.2g}")

@@ -1,11 +1,13 @@
 """A newcomer's first ten minutes: `make test-newcomer` installs the wheel and runs this script in an empty folder.
 
 Each step is a command as the documentation shows it. It fails if the command fails, if it prints a traceback or a
-warning, or if a file that it promises is missing.
+warning, or if a file that it promises is missing. All steps together take ten minutes of processor time at most: how
+long they take on the clock depends on what else the machine does.
 """
 
 import csv
 import math
+import os
 import re
 import subprocess
 import sys
@@ -129,8 +131,10 @@ def main() -> int:
     write_own_files()
     failed = [name for name, args, says, leaves in STEPS if take(name, args, says, leaves)]
     seconds = time.perf_counter() - began
-    print(f"{len(STEPS) - len(failed)} of {len(STEPS)} steps in {seconds:.0f} s")
-    return int(bool(failed) or seconds > LIMIT_SECONDS)
+    used = os.times()
+    worked = used.children_user + used.children_system
+    print(f"{len(STEPS) - len(failed)} of {len(STEPS)} steps in {seconds:.0f} s, {worked:.0f} s of the processor")
+    return int(bool(failed) or worked > LIMIT_SECONDS)
 
 
 if __name__ == "__main__":
