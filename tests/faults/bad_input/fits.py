@@ -78,11 +78,9 @@ CASES = [
     _fit("a file without --config", (*TABLE, "run.yaml"), "did you mean --config run.yaml?"),
     _fit(
         "a class of another kind",
-        ("--model=mine.Net", TABLE[1]),
-        "model: mine.Net is not a subclass of LightningModule",
-        files={"mine.py": "class Net: pass\n"},
+        ("--model=torch.nn.Linear", TABLE[1]),
+        "model: torch.nn.Linear is not a subclass of LightningModule",
     ),
-    _fit("no data", ("--model=MLPRegressor",), "data"),
     _fit(
         "model misspelled",
         ("--model=MLPRegresor", "--data=RegressionDataModule"),
