@@ -37,6 +37,8 @@ NOTES = (
     "a second). The record is 246 MB and is parsed in blocks of 256 KiB by orjson, which the extra `fast` installs. "
     "Without it, Python's own JSON parser takes about two seconds more. Two records are read at the same time, in two "
     "processes; the memory is that of the first one. A page holds tables, pictures and the report of the terminal.",
+    "A processor of twice the speed took 3.6 to 4.7 s for the four reports of 1,000,000 steps. What is left is to "
+    "parse each line and to add up its columns; to divide one file among processes was not tried.",
 )
 
 
