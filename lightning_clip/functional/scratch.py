@@ -12,9 +12,13 @@ CACHED = 2**16
 """The number of elements of a block on the CPU: the temporary values of a rule then stay in the cache of a core."""
 
 
+_MOST_PARTS = 1_000
+
+
 class _Kept(threading.local):
     def __init__(self) -> None:
         self.memory: dict[tuple[torch.dtype, bool], Tensor] = {}
+        self.parts: dict[tuple[torch.dtype, bool, int], Tensor] = {}
 
 
 _kept = _Kept()
@@ -42,14 +46,23 @@ def scratch(numel: int, like: Tensor, *, second: bool = False) -> Tensor | None:
     """
     if numel > CACHED or torch.is_grad_enabled() or type(like) is not Tensor or not is_free_to_read(like):
         return None
-    memory = _kept.memory.get((like.dtype, second))
-    if memory is None:
-        with torch.inference_mode(False):  # what is made there cannot be changed elsewhere
+    part = _kept.parts.get((like.dtype, second, numel))
+    return _new_part(numel, like, second) if part is None else part
+
+
+def _new_part(numel: int, like: Tensor, second: bool) -> Tensor | None:
+    kind = like.dtype, second
+    with torch.inference_mode(False), torch.no_grad():  # what inference mode makes cannot be changed elsewhere
+        memory = _kept.memory.get(kind)
+        if memory is None:
             memory = torch.empty(CACHED, dtype=like.dtype, device=like.device)
         if type(memory) is not Tensor:
             return None
-        _kept.memory[like.dtype, second] = memory
-    return memory[:numel]
+        _kept.memory[kind] = memory
+        if len(_kept.parts) >= _MOST_PARTS:
+            _kept.parts.clear()
+        part = _kept.parts[*kind, numel] = memory[:numel]
+    return part
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:

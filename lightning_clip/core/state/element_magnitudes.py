@@ -103,11 +103,13 @@ class ElementMagnitudes(nn.Module):
             scale, cap, gain = (
                 block.spread(values, like=means) if number is None else number for values, number in shared
             )
-            memory, spare = own.scratch
-            powers = self._squares_within(own, tensors, scale) if known_finite and not eps else None
+            memory, spare = own.scratch()
+            powers = None
+            if known_finite and not eps and memory is not None:
+                powers = self._squares_within(own, tensors, scale, memory, spare)
             if powers is None:
                 sizes = self._sizes(block, tensors, memory)
-                coefs = self._coefs(own, sizes, scale, eps, min_scale, known_finite=known_finite)
+                coefs = self._coefs(own, sizes, scale, eps, min_scale, spare, known_finite=known_finite)
                 if coefs is not None:
                     for i, factor in zip(block.members, block.unflatten(coefs, tensors), strict=True):
                         factors[i] = factor
@@ -119,13 +121,14 @@ class ElementMagnitudes(nn.Module):
         self.counts.put(grads, steps + has_signal(grads, grads.norms()))
         return Multiply(factors, acts=True)
 
-    def _squares_within(self, own: ElementBlock, tensors: list[Tensor], multiple: Tensor | float) -> Tensor | None:
+    def _squares_within(
+        self, own: ElementBlock, tensors: list[Tensor], multiple: Tensor | float, memory: Tensor, spare: Tensor | None
+    ) -> Tensor | None:
         """The squares of the elements of a block if all are within the limit, as nearly always for a rule on spikes.
 
         To see this takes half of the passes over memory that the factors take.
         """
-        memory, spare = own.scratch
-        is_alike = memory is not None and tensors[own.block.members[0]].dtype == memory.dtype
+        is_alike = tensors[own.block.members[0]].dtype == memory.dtype
         if self.power != 2 or not is_alike or isinstance(multiple, Tensor):
             return None
         squares = own.block.flatten(tensors, out=memory)
@@ -152,11 +155,12 @@ class ElementMagnitudes(nn.Module):
         scale: Tensor | float,
         eps: float,
         min_scale: float,
+        spare: Tensor | None,
         *,
         known_finite: bool,
     ) -> Tensor | None:
         """The factors on the elements of a block; `None` if it is free to see that all are 1."""
-        means, (_, spare) = own.values, own.scratch
+        means = own.values
         limit, above = self._limit(means, scale), torch.add(sizes, eps, out=spare) if eps else sizes
         if known_finite and isinstance(scale, float) and scale < torch.inf and self._is_complete(own):
             # No quotient is undefined, and this one is never above 1: nothing has to be clamped, nor looked at again.

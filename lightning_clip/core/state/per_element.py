@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from lightning_clip._errors import ArgumentError
 from lightning_clip.core.gradients import Gradients
 from lightning_clip.functional.blocks import Block, blocks_of, layout_of
-from lightning_clip.functional.reading import is_free_to_read
-from lightning_clip.functional.scratch import CACHED
+from lightning_clip.functional.scratch import scratch
 from lightning_clip.functional.sharded import is_sharded
 
 
@@ -21,15 +20,17 @@ class ElementBlock:
     Attributes:
         block: Which gradients of the step they belong to.
         values: The numbers, `(block.numel,)`, to be changed in place.
-        scratch: Memory of the size of `values` for two temporary tensors, which all blocks of a dtype share; `None` on
-            an accelerator and for a block that is larger than the cache.
         complete: What a rule knows of all numbers of the block; `False` in a new block.
     """
 
     block: Block
     values: Tensor
-    scratch: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
     complete: bool = False
+
+    def scratch(self) -> tuple[Tensor | None, Tensor | None]:
+        """Memory of the size of `values` for two temporary tensors; see `functional.scratch`."""
+        numel, values = self.block.numel, self.values
+        return scratch(numel, values), scratch(numel, values, second=True)
 
 
 class PerElement(nn.Module):
@@ -96,9 +97,7 @@ class PerElement(nn.Module):
         if self._blocks is None or self._blocks[0] != layout:
             self._check(grads)
             values = [self._of(name, tensor) for name, tensor in zip(grads.names, tensors, strict=True)]
-            blocks = [self._packed(block, grads.names, values) for block in blocks_of(values)]
-            _share_scratch(blocks)
-            self._blocks = layout, blocks
+            self._blocks = layout, [self._packed(block, grads.names, values) for block in blocks_of(values)]
         return self._blocks[1]
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -143,13 +142,3 @@ class PerElement(nn.Module):
         for i, view in zip(block.members, block.unflatten(flat, values), strict=True):
             self.values[names[i]] = view
         return ElementBlock(block, flat)
-
-
-def _share_scratch(blocks: list[ElementBlock]) -> None:
-    """Give blocks on the CPU memory for temporary values: new memory costs more than an operation."""
-    cached = [own for own in blocks if is_free_to_read(own.values) and own.block.numel <= CACHED]
-    for dtype in {own.values.dtype for own in cached}:
-        alike = [own for own in cached if own.values.dtype == dtype]
-        memory = torch.empty(2, max(own.block.numel for own in alike), dtype=dtype)
-        for own in alike:
-            own.scratch = memory[0, : own.block.numel], memory[1, : own.block.numel]
