@@ -3,7 +3,7 @@ import threading
 import torch
 
 from lightning_clip.functional.norms import tensor_norms
-from lightning_clip.functional.scratch import CACHED, scratch, stacked
+from lightning_clip.functional.scratch import CACHED, _kept, scratch, stacked
 
 
 def test_memory_is_kept_from_call_to_call():
@@ -53,3 +53,11 @@ def test_norms_keep_their_gradient_where_autograd_records():
     tensors = [torch.ones(2, requires_grad=True) for _ in range(40)]
     tensor_norms(tensors).sum().backward()
     torch.testing.assert_close(tensors[0].grad, torch.full((2,), 0.5**0.5))
+
+
+def test_many_sizes_hold_little_memory():
+    """Blocks of any number of sizes are parts of the same memory, and only so many parts are kept."""
+    with torch.no_grad():
+        parts = {scratch(size, torch.ones(1)).data_ptr() for size in range(1, 3_000)}
+    assert len(parts) == 1
+    assert len(_kept.parts) <= 1_000
